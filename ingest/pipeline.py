@@ -1,0 +1,88 @@
+"""Publishing a layer: read, map, check, number, copy with cells, index, swap. One pass, in bounded memory."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import geopandas as gpd
+import numpy as np
+import shapely
+from shapely.geometry.base import BaseGeometry
+
+from ingest.checks import Findings, check
+from ingest.identity import Numbering, ids_from_geometry
+from layers.theme import Theme
+from twin.catalogue import Column
+from twin.db.database import Database
+from twin.versions import Outcome, Provenance, Shape, Staging
+
+# Part of every fingerprint: raise it when the same file would now give other rows.
+PIPELINE = 1
+
+Progress = Callable[[int], None]
+
+
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """Features in the layer's columns with `id` (None where to be made), in some CRS."""
+
+    features: gpd.GeoDataFrame
+    crs: Any
+
+
+@dataclass(frozen=True, slots=True)
+class Published:
+    """What a publish came to, and what the checks found on the way."""
+
+    outcome: Outcome
+    findings: Findings
+
+
+def publish(
+    database: Database, layer_id: str, theme: Theme, columns: Sequence[Column], batches: Iterable[Batch],
+    provenance: Provenance, outline: BaseGeometry, keep: int = 5, progress: Progress = lambda _: None,
+) -> Published:  # fmt: skip
+    """Publish batches as the next version of a layer, checked; what fails goes to the version's quarantine."""
+    shape = Shape(tuple(columns), theme.resolution, label_points=bool(theme.label) and theme.geometry == "polygon")
+    findings, numbering = Findings(), Numbering()
+    with Staging(database, layer_id, shape, provenance, keep) as staging:
+        for batch in batches:
+            checked = check(batch.features, theme, columns, batch.crs, outline, findings)
+            good, doubles = _number(checked.good, numbering, findings)
+            good["importance"] = np.nan_to_num(theme.importance(good)) if len(good) else []
+            staging.append(good)
+            staging.quarantine([*checked.bad, *doubles])
+            progress(len(batch.features))
+        return Published(staging.publish(), findings)
+
+
+def _number(
+    features: gpd.GeoDataFrame, numbering: Numbering, findings: Findings
+) -> tuple[gpd.GeoDataFrame, list[dict[str, Any]]]:
+    """Give features their ids and numbers; set aside those whose id, or whose geometry without an id, came before."""
+    ids = features["id"].to_numpy(dtype=object)
+    unnamed = np.array([i is None or i != i for i in ids], dtype=bool)
+    if unnamed.any():
+        ids = ids.copy()
+        ids[unnamed] = ids_from_geometry(np.asarray(features.geometry.values, dtype=object)[unnamed])
+    numbers, repeated = numbering.number(ids)
+    features = features.assign(id=ids, fid=numbers)
+    doubles = list(_doubles(features[repeated], unnamed[repeated]))
+    findings.set_aside.update(entry["reason"] for entry in doubles)
+    return features[~repeated].reset_index(drop=True), doubles
+
+
+def _doubles(features: gpd.GeoDataFrame, unnamed: np.ndarray) -> Iterator[dict[str, Any]]:
+    attributes = features.drop(columns=["geometry", "fid"])
+    rows = attributes.astype(object).where(attributes.notna(), None).to_dict("records")
+    for row, geometry, made in zip(rows, features.geometry, unnamed, strict=True):
+        properties = {k: v if isinstance(v, str | int | float | bool | None) else str(v) for k, v in row.items()}
+        yield {
+            "feature_id": properties.pop("id"),
+            "reason": "geometry.duplicate" if made else "id.duplicate",
+            "detail": "",
+            "properties": properties,
+            "geometry": shapely.to_wkb(geometry),
+        }

@@ -1,0 +1,120 @@
+"""OpenStreetMap extracts (.osm.pbf) through pyosmium."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import geopandas as gpd
+import osmium
+import osmium.filter
+import shapely
+
+from ingest.readers.source import cannot_read
+from ingest.spec import OsmFilter, Source
+from layers.theme import FieldType
+from twin.errors import BadInput
+from twin.text import Text
+
+ANY = "*"
+
+
+class OsmReader:
+    """Objects of an extract that carry certain tags, as points, lines or polygons.
+
+    The column `osm` is the object's id ("way/123"), `way` a way's bare number; the tags named in `keep` and in the
+    filter are the other columns.
+    """
+
+    crs = 4326
+
+    def __init__(self, path: Path, source: Source) -> None:
+        if source.osm is None:
+            raise BadInput(
+                Text(
+                    en="{file} is an OpenStreetMap extract: say which objects to take "
+                    "(osm = {{ geometry = …, tags = … }}).",
+                    vi="{file} là bản trích OpenStreetMap: hãy cho biết lấy đối tượng nào "
+                    "(osm = {{ geometry = …, tags = … }}).",
+                ).format(file=path.name)
+            )
+        self.path = path
+        self._filter = source.osm
+        self._kept = tuple(dict.fromkeys((*source.osm.tags, *source.osm.require, *source.osm.keep)))
+        self.columns: Mapping[str, FieldType] = dict.fromkeys(("osm", "way", *self._kept), "text")
+
+    def batches(self, rows: int) -> Iterator[gpd.GeoDataFrame]:
+        """Read matching objects; one whose geometry cannot be assembled comes without geometry."""
+        waiting: list[dict[str, Any]] = []
+        try:
+            for item in self._objects():
+                waiting.append(item)
+                if len(waiting) == rows:
+                    yield self._frame(waiting)
+                    waiting = []
+        except (RuntimeError, OSError) as error:
+            raise cannot_read(self.path, error) from error
+        if waiting:
+            yield self._frame(waiting)
+
+    def _objects(self) -> Iterator[dict[str, Any]]:
+        wanted = self._filter
+        shapes = osmium.geom.WKBFactory()
+        processor = osmium.FileProcessor(self.path).with_filter(osmium.filter.KeyFilter(*wanted.tags))
+        if wanted.geometry != "point":
+            processor = processor.with_locations()
+        if wanted.geometry == "polygon":
+            processor = osmium.FileProcessor(self.path).with_areas(osmium.filter.KeyFilter(*wanted.tags))
+            processor = processor.with_filter(osmium.filter.KeyFilter(*wanted.tags))
+        for item in processor:
+            if not _is_kind(item, wanted.geometry) or not _matches(item.tags, wanted):
+                continue
+            try:
+                wkb = _wkb(shapes, item, wanted.geometry)
+            except (RuntimeError, osmium.InvalidLocationError):
+                wkb = None
+            yield {"osm": _name(item), "way": _way(item), **self._tags(item.tags), "geometry": wkb}
+
+    def _tags(self, tags: Any) -> dict[str, str | None]:
+        return {key: tags.get(key) for key in self._kept}
+
+    def _frame(self, items: list[dict[str, Any]]) -> gpd.GeoDataFrame:
+        geometry = shapely.from_wkb([item.pop("geometry") for item in items])
+        return gpd.GeoDataFrame(items, columns=list(self.columns), geometry=geometry)
+
+
+def _is_kind(item: Any, geometry: str) -> bool:
+    if geometry == "point":
+        return bool(item.is_node())
+    if geometry == "line":
+        return bool(item.is_way())
+    return bool(item.is_area())
+
+
+def _matches(tags: Any, wanted: OsmFilter) -> bool:
+    def has(which: Mapping[str, tuple[str, ...]]) -> bool:
+        return any(k in tags and (ANY in values or tags[k] in values) for k, values in which.items())
+
+    return has(wanted.tags) and not has(wanted.without) and all(key in tags for key in wanted.require)
+
+
+def _wkb(shapes: Any, item: Any, geometry: str) -> str:
+    if geometry == "point":
+        return str(shapes.create_point(item))
+    if geometry == "line":
+        return str(shapes.create_linestring(item))
+    return str(shapes.create_multipolygon(item))
+
+
+def _name(item: Any) -> str:
+    if item.is_node():
+        return f"node/{item.id}"
+    if item.is_way():
+        return f"way/{item.id}"
+    return f"{'way' if item.from_way() else 'relation'}/{item.orig_id()}"
+
+
+def _way(item: Any) -> str | None:
+    name = _name(item)
+    return name.removeprefix("way/") if name.startswith("way/") else None

@@ -1,0 +1,186 @@
+"""The description of a city's data: which file feeds which layer, whose it is, and how its fields are mapped.
+
+It is written in TOML by people; `ingest/cities/hcmc.toml` is the example to copy.
+"""
+
+from __future__ import annotations
+
+import tomllib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError, model_validator
+
+from layers.registry import themes
+from twin.db.tables import Sharing
+from twin.errors import BadInput
+from twin.text import Text
+
+Line = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=300)]
+
+
+class _Part(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class Bilingual(_Part):
+    """One text in Vietnamese and English."""
+
+    vi: Line
+    en: Line
+
+    @property
+    def text(self) -> Text:
+        """The same as the program's Text."""
+        return Text(en=self.en, vi=self.vi)
+
+
+class FieldSource(_Part):
+    """Where a field's value comes from, when it is more than a column's name.
+
+    `extract` keeps the part of a text that a regular expression's first group matches; `values` translates, and
+    `other` stands for what neither `values` nor the field's vocabulary knows; `bins` turns numbers into terms, each
+    up to and including its limit; `per` divides by a column; `template` joins columns.
+    """
+
+    column: str | None = Field(None, alias="from")
+    template: str | None = None
+    constant: str | int | float | bool | None = None
+    extract: str | None = None
+    values: Mapping[str, str] | None = None
+    other: str | None = None
+    bins: tuple[tuple[float, str], ...] | None = None
+    per: str | None = None
+
+    @model_validator(mode="after")
+    def _one_origin(self) -> FieldSource:
+        given = [self.column is not None, self.template is not None, self.constant is not None]
+        if sum(given) != 1:
+            raise ValueError("give exactly one of from, template, constant")
+        return self
+
+
+class OsmFilter(_Part):
+    """Which OpenStreetMap objects to take: of one geometry, with any of these tags (`["*"]`: any value).
+
+    `without` leaves out, `require` asks for the presence of tags, `keep` carries further tags along as columns.
+    """
+
+    geometry: Literal["point", "line", "polygon"]
+    tags: Mapping[str, tuple[str, ...]]
+    without: Mapping[str, tuple[str, ...]] = {}
+    require: tuple[str, ...] = ()
+    keep: tuple[str, ...] = ()
+
+
+class Join(_Part):
+    """Columns of a CSV joined by key, and only features that have a partner; several rows of a key are averaged."""
+
+    file: Path
+    on: str
+    key: str
+    mean: tuple[str, ...] = ()
+    count: str | None = None
+
+
+class Source(_Part):
+    """One file, and how to read it.
+
+    `id` is a column, or a template of columns ("{route}-{variant}"); without it a feature's id is made from its
+    geometry. `where` keeps rows with certain values, `unique` the first row of each value.
+    """
+
+    file: Path
+    id: str | None = None
+    crs: str | None = None
+    encoding: str | None = None
+    longitude: str | None = None
+    latitude: str | None = None
+    osm: OsmFilter | None = None
+    join: Join | None = None
+    where: Mapping[str, tuple[str, ...]] = {}
+    unique: str | None = None
+    drop: tuple[str, ...] = ()
+    prefix: str = ""
+    fields: Mapping[str, str | FieldSource] = {}
+
+    def field_sources(self) -> dict[str, FieldSource]:
+        """The mapping with plain column names written out."""
+        return {
+            name: FieldSource.model_validate({"from": value}) if isinstance(value, str) else value
+            for name, value in self.fields.items()
+        }
+
+
+class LayerSpec(_Part):
+    """One layer: whose, what theme, what may be done with it, and its files."""
+
+    id: str
+    theme: str
+    title: Bilingual
+    description: Bilingual | None = None
+    licence: Line
+    attribution: Line
+    sharing: Sharing = Sharing.OPEN
+    visible: bool | None = None
+    source: tuple[Source, ...] = Field(min_length=1)
+
+    @model_validator(mode="after")
+    def _fits_theme(self) -> LayerSpec:
+        theme = themes().get(self.theme)
+        if theme is None:
+            raise ValueError(f"there is no theme {self.theme!r}; known: {', '.join(sorted(themes()))}")
+        for source in self.source:
+            if unknown := set(source.fields) - set(theme.by_name):
+                raise ValueError(
+                    f"the theme {self.theme!r} has no field {', '.join(sorted(unknown))}; "
+                    f"it has: {', '.join(theme.by_name)}"
+                )
+        return self
+
+
+class AgencySpec(_Part):
+    """A body that owns layers."""
+
+    name: str
+    title: Bilingual
+
+
+class ViewSpec(_Part):
+    """Where the map opens: longitude and latitude, web zoom, pitch and bearing in degrees."""
+
+    center: tuple[float, float]
+    zoom: float = 14
+    pitch: float = 45
+    bearing: float = 0
+
+
+class CitySpec(_Part):
+    """A whole city: agencies and layers."""
+
+    id: Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9_]{0,30}$")]
+    title: Bilingual
+    view: ViewSpec | None = None
+    agency: tuple[AgencySpec, ...]
+    layer: tuple[LayerSpec, ...] = ()
+
+
+def read_spec(path: Path) -> CitySpec:
+    """Read a description; what is wrong in it is named with its place."""
+    try:
+        data: dict[str, Any] = tomllib.loads(path.read_text("utf-8"))
+        return CitySpec.model_validate(data)
+    except FileNotFoundError:
+        reason = Text(en="there is no such file", vi="không có tệp này")
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError, OSError) as error:
+        reason = Text(en=str(error), vi=str(error))
+    except ValidationError as error:
+        first = error.errors()[0]
+        place = ".".join(str(step) for step in first["loc"])
+        reason = Text(en=f"at {place}: {first['msg']}", vi=f"tại {place}: {first['msg']}")
+    raise BadInput(
+        Text(en="{path} cannot be used: {reason}.", vi="Không dùng được {path}: {reason}.").format(
+            path=path, reason=reason
+        )
+    )

@@ -1,0 +1,1 @@
+"""What the city's themes mean: one module a theme, each a contract that features of any agency follow."""

@@ -1,0 +1,164 @@
+"""Commands about layers: `twin layer`."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import click
+from rich.console import Console
+from rich.table import Table
+
+from layers.registry import themes
+from twin.catalogue import Layer, read_catalogue
+from twin.cli import print_json, say
+from twin.commands import as_json
+from twin.config import load_settings
+from twin.db.database import open_database
+from twin.errors import NotFound
+from twin.text import Text
+
+
+@click.group(help=say("The layers that agencies have published.", "Các lớp dữ liệu mà các đơn vị đã công bố."))
+def layer() -> None:
+    """Group of layer commands."""
+
+
+def _catalogue() -> dict[str, Layer]:
+    with open_database(load_settings()).session() as session:
+        return read_catalogue(session)
+
+
+def _facts(item: Layer) -> dict[str, Any]:
+    current = item.current
+    return {
+        "layer": item.id,
+        "title": item.title.as_dict(),
+        "theme": item.theme,
+        "sharing": item.sharing.value,
+        "sample": item.sample,
+        "licence": item.licence,
+        "attribution": item.attribution,
+        "version": current.number if current else None,
+        "features": current.features if current else 0,
+        "quarantined": current.quarantined if current else 0,
+        "published": current.published.isoformat() if current else None,
+        "source": current.source if current else None,
+        "bounds": current.bounds if current else None,
+        "table": f"layer_data.{current.table}" if current else None,
+        "versions": sorted(item.versions),
+        "columns": [column.as_dict() for column in current.columns] if current else [],
+    }
+
+
+@layer.command(
+    "list",
+    help=say(
+        "List all layers with their current versions.\n\nExample: twin layer list",
+        "Liệt kê các lớp và phiên bản hiện hành.\n\nVí dụ: twin layer list",
+    ),
+)
+@as_json
+def list_layers(as_json: bool) -> None:
+    """List layers."""
+    layers = _catalogue().values()
+    if as_json:
+        print_json([{k: v for k, v in _facts(item).items() if k != "columns"} for item in layers])
+        return
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    table.add_column(say("Layer", "Lớp"), no_wrap=True)
+    table.add_column(say("Title", "Tên"))
+    table.add_column(say("Sharing", "Chia sẻ"))
+    table.add_column(say("Version", "Phiên bản"), justify="right")
+    table.add_column(say("Features", "Đối tượng"), justify="right")
+    table.add_column(say("Set aside", "Cách ly"), justify="right")
+    for item in layers:
+        now = item.current
+        mark = say(" (sample)", " (mẫu)") if item.sample else ""
+        table.add_row(
+            item.id, f"{item.title}{mark}", item.sharing.value, str(now.number) if now else "—",
+            f"{now.features:,}" if now else "—", f"{now.quarantined:,}" if now and now.quarantined else "",
+        )  # fmt: skip
+    Console().print(table)
+
+
+@layer.command(
+    help=say(
+        "Show one layer: whose, what, since when, its columns and kept versions.\n\n"
+        "Example: twin layer show construction.buildings",
+        "Xem một lớp: của ai, gồm gì, từ khi nào, các cột và phiên bản còn giữ.\n\n"
+        "Ví dụ: twin layer show construction.buildings",
+    )
+)
+@click.argument("layer_id")
+@as_json
+def show(layer_id: str, as_json: bool) -> None:
+    """Show a layer."""
+    item = _catalogue().get(layer_id)
+    if item is None:
+        raise NotFound(
+            Text(
+                en="There is no layer “{id}”. See: twin layer list",
+                vi="Không có lớp “{id}”. Xem: twin layer list",
+            ).format(id=layer_id)
+        )
+    facts = _facts(item)
+    if as_json:
+        print_json(facts)
+        return
+    facts["title"] = str(item.title)
+    columns = facts.pop("columns")
+    for name, value in facts.items():
+        click.echo(f"{name:12} {value if value not in (None, '') else '—'}")
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    for heading in (say("Column", "Cột"), say("Type", "Kiểu"), say("Unit", "Đơn vị"), say("Title", "Tên")):
+        table.add_column(heading)
+    for column in columns:
+        table.add_row(column["name"], column["type"], column["unit"] or "", str(Text(**column["title"])))
+    click.echo()
+    Console().print(table)
+
+
+@layer.command(
+    "themes",
+    help=say(
+        "List the themes and the fields of their contracts.\n\nExample: twin layer themes buildings",
+        "Liệt kê các chuyên đề và trường dữ liệu.\n\nVí dụ: twin layer themes buildings",
+    ),
+)
+@click.argument("name", required=False)
+@as_json
+def list_themes(name: str | None, as_json: bool) -> None:
+    """List themes."""
+    from layers.registry import theme as find_theme
+
+    chosen = [find_theme(name)] if name else list(themes().values())
+    if as_json:
+        print_json([_contract(item) for item in chosen])
+        return
+    for item in chosen:
+        click.secho(f"{item.name}  ", bold=True, nl=False)
+        click.echo(f"{item.title} — {item.geometry}, H3 {item.resolution}")
+        for field in item.fields:
+            need = say(" (required)", " (bắt buộc)") if field.required else ""
+            unit = f" [{field.unit}]" if field.unit else ""
+            click.echo(f"  {field.name:16} {field.type:8} {field.title}{unit}{need}")
+            if name and field.vocabulary:
+                for key, entry in field.vocabulary.items():
+                    click.echo(f"  {'':16}   {key:18} {entry.title}")
+
+
+def _contract(item: Any) -> dict[str, Any]:
+    return {
+        "theme": item.name,
+        "title": item.title.as_dict(),
+        "geometry": item.geometry,
+        "resolution": item.resolution,
+        "fields": [
+            {
+                "name": f.name, "type": f.type, "title": f.title.as_dict(), "unit": f.unit, "required": f.required,
+                "minimum": f.minimum, "maximum": f.maximum, "rollup": f.rollup,
+                "vocabulary": {k: t.title.as_dict() for k, t in (f.vocabulary or {}).items()} or None,
+            }
+            for f in item.fields
+        ],
+    }  # fmt: skip

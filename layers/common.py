@@ -1,0 +1,21 @@
+"""Fields that several themes share, so that a name means the same everywhere."""
+
+from __future__ import annotations
+
+from layers.theme import Field
+from twin.text import Text
+
+NAME = Field(
+    "name", "text", Text(en="Name", vi="Tên"),
+    aliases=("ten", "ten_goi", "display_name", "title", "label"),
+)  # fmt: skip
+CODE = Field("code", "text", Text(en="Code", vi="Mã"), aliases=("ma", "ma_so", "ref"))
+ADDRESS = Field(
+    "address", "text", Text(en="Address", vi="Địa chỉ"),
+    aliases=("dia_chi", "diachi", "addr_full"),
+)  # fmt: skip
+OPERATOR = Field(
+    "operator", "text", Text(en="Operator", vi="Đơn vị quản lý"),
+    aliases=("don_vi_quan_ly", "management_unit"),
+)  # fmt: skip
+STATUS = Field("status", "text", Text(en="Status", vi="Tình trạng"), aliases=("tinh_trang", "trang_thai"))

@@ -1,0 +1,198 @@
+"""The contract type: what a theme's features carry, how they roll up to cells, and how they look on a map."""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Any, Literal
+
+import geopandas as gpd
+import numpy as np
+import numpy.typing as npt
+import shapely
+
+from twin.text import Text
+
+GeometryKind = Literal["point", "line", "polygon"]
+FieldType = Literal["text", "integer", "number", "boolean", "date", "time"]
+Importance = Callable[[gpd.GeoDataFrame], npt.NDArray[np.float64]]
+
+METRES_PER_DEGREE = 111_195.0
+
+IDENTIFIER = re.compile(r"[a-z][a-z0-9_]{0,40}")
+# Columns that every layer's table has; a field of a theme or an agency cannot take these names.
+RESERVED = frozenset({"fid", "id", "geom", "label_point", "importance", "whole", "cell"})
+
+
+class Rollup(StrEnum):
+    """How the values of many features become one value of a cell."""
+
+    SUM = "sum"
+    COUNT = "count"
+    MEAN = "mean"
+    MIN = "min"
+    MAX = "max"
+    MODE = "mode"
+
+
+@dataclass(frozen=True, slots=True)
+class Term:
+    """One allowed value of a vocabulary: its title, its colour in a legend, and other spellings of it."""
+
+    title: Text
+    color: str | None = None
+    aliases: tuple[str, ...] = ()
+
+
+def fold(text: str) -> str:
+    """A word as it is compared with a vocabulary: NFC, no outer blanks, small letters."""
+    return unicodedata.normalize("NFC", text).strip().casefold()
+
+
+def term(en: str, vi: str, color: str | None = None, *aliases: str) -> Term:
+    """Write one vocabulary entry on one line."""
+    return Term(Text(en=en, vi=vi), color, aliases)
+
+
+@dataclass(frozen=True, slots=True)
+class Field:
+    """One property of a theme's features.
+
+    `unit` is a UCUM code ("m", "km/h", "ug/m3", "{person}"). `minimum` and `maximum` are what is believable,
+    not what fits the type. A number that rolls up as MEAN names the field that weights it, or None for equal weights.
+    """
+
+    name: str
+    type: FieldType
+    title: Text
+    unit: str | None = None
+    vocabulary: Mapping[str, Term] | None = None
+    required: bool = False
+    minimum: float | None = None
+    maximum: float | None = None
+    rollup: Rollup | None = None
+    weight: str | None = None
+    aliases: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        if not IDENTIFIER.fullmatch(self.name) or self.name in RESERVED:
+            raise ValueError(f"field name {self.name!r} is reserved or not an identifier")
+        if self.rollup in (Rollup.SUM, Rollup.MEAN) and self.type not in ("integer", "number"):
+            raise ValueError(f"field {self.name!r}: {self.rollup} needs a number")
+
+    @property
+    def lookup(self) -> dict[str, str]:
+        """Every accepted spelling of the vocabulary's terms, folded: its key, its titles, its aliases."""
+        found: dict[str, str] = {}
+        for key, term_ in (self.vocabulary or {}).items():
+            for spelling in (key, term_.title.en, term_.title.vi, *term_.aliases):
+                found.setdefault(fold(spelling), key)
+        return found
+
+
+@dataclass(frozen=True, slots=True)
+class Detail:
+    """From `zoom` on, features of at least this importance are drawn, at most `limit` of them in one tile."""
+
+    zoom: int
+    importance: float = 0.0
+    limit: int = 10_000
+
+
+@dataclass(frozen=True, slots=True)
+class Theme:
+    """What the features of one theme are, whichever agency publishes them.
+
+    `resolution` is the H3 resolution of the layer's cells: fine enough that a feature spans a few of them.
+    `importance` ranks features (any scale, larger first); `details` says what each zoom shows of that ranking.
+    `style` is plain JSON that the viewer draws (see docs/architecture.md, "Styles"); the legend follows from it.
+    `coverage` says that features should tile the plane without overlaps (wards, zones).
+    """
+
+    name: str
+    title: Text
+    description: Text
+    geometry: GeometryKind
+    resolution: int
+    fields: tuple[Field, ...]
+    details: tuple[Detail, ...]
+    style: Mapping[str, Any]
+    importance: Importance
+    label: str | None = None
+    tile_fields: tuple[str, ...] = ()
+    coverage: bool = False
+    base_map: bool = False
+    visible: bool = True
+    by_name: Mapping[str, Field] = field(init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        names = [f.name for f in self.fields]
+        if len(set(names)) != len(names):
+            raise ValueError(f"theme {self.name!r} names a field twice")
+        unknown = {
+            *self.tile_fields,
+            *([self.label] if self.label else []),
+            *fields_of_style(self.style),
+        } - set(names)
+        unknown |= {f.weight for f in self.fields if f.weight} - set(names)
+        if unknown:
+            raise ValueError(f"theme {self.name!r} uses fields that it does not have: {sorted(unknown)}")
+        if list(self.details) != sorted(self.details, key=lambda d: d.zoom) or not self.details:
+            raise ValueError(f"theme {self.name!r}: details must rise by zoom, and there must be one")
+        object.__setattr__(self, "by_name", {f.name: f for f in self.fields})
+
+    @property
+    def minzoom(self) -> int:
+        """The first zoom at which the theme draws anything."""
+        return self.details[0].zoom
+
+    def detail(self, zoom: int) -> Detail | None:
+        """What a tile of this zoom shows, or None below the first."""
+        return next((d for d in reversed(self.details) if d.zoom <= zoom), None)
+
+
+def fields_of_style(style: Mapping[str, Any]) -> set[str]:
+    """Name the fields that a style reads, wherever they stand in it."""
+    found: set[str] = set()
+    for key, value in style.items():
+        if key == "field" and isinstance(value, str):
+            found.add(value)
+        elif isinstance(value, Mapping):
+            found |= fields_of_style(value)
+    return found
+
+
+def by_term(field_: Field, other: str = "#b8b8b8") -> dict[str, Any]:
+    """Colour by a field's vocabulary: the style expression for it."""
+    terms = field_.vocabulary or {}
+    return {
+        "field": field_.name,
+        "categories": {k: t.color for k, t in terms.items() if t.color},
+        "other": other,
+    }
+
+
+def by_rank(values: Mapping[str, float], of: str, other: float = 0.0) -> Importance:
+    """Rank features by a vocabulary field: importance is looked up from its value."""
+
+    def importance(features: gpd.GeoDataFrame) -> npt.NDArray[np.float64]:
+        return np.asarray(features[of].map(values).fillna(other), dtype=np.float64)
+
+    return importance
+
+
+def by_area(features: gpd.GeoDataFrame) -> npt.NDArray[np.float64]:
+    """Rank polygons by their area in square metres (degrees scaled at the features' latitude)."""
+    shapes = np.asarray(features.geometry.values, dtype=object)
+    bounds = shapely.bounds(shapes)
+    latitude = np.radians((bounds[:, 1] + bounds[:, 3]) / 2)
+    area: npt.NDArray[np.float64] = shapely.area(shapes) * METRES_PER_DEGREE**2 * np.cos(latitude)
+    return area
+
+
+def equal(features: gpd.GeoDataFrame) -> npt.NDArray[np.float64]:
+    """Rank all features alike."""
+    return np.ones(len(features))

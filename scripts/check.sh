@@ -1,0 +1,8 @@
+#!/bin/sh
+# What needs no database: form, lint, types, and the arrows between the packages.
+set -eu
+cd "$(dirname "$0")/.."
+.venv/bin/python -m ruff check .
+.venv/bin/python -m ruff format --check .
+.venv/bin/python -m mypy
+.venv/bin/python -c 'import sys; from importlinter.cli import lint_imports_command; sys.exit(lint_imports_command())'

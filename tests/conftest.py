@@ -1,0 +1,227 @@
+"""One private cluster for the whole run, shared by all test processes; databases are cloned from templates."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import re
+import secrets
+import socket
+import subprocess
+import sys
+import time
+import urllib.request
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import psycopg
+import pytest
+from psycopg import sql
+
+from twin.config import Settings
+from twin.db.cluster import PrivateCluster
+from twin.db.database import Database, libpq
+from twin.db.migrate import migrate
+
+ROOT = Path(__file__).parent.parent
+HOME = ROOT / ".twin" / "test"
+CITY_DATA = ROOT.parent / "shared" / "data"
+RUN = "TWIN_TEST_RUN"
+
+SAMPLE_BUILDINGS = 600
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Start the cluster once, in the process that controls the run."""
+    if hasattr(config, "workerinput"):
+        return
+    # Tests say what they want themselves.
+    for name in [n for n in os.environ if n.startswith("TWIN_")]:
+        del os.environ[name]
+    os.environ[RUN] = f"t{os.getpid()}"
+    cluster = PrivateCluster(HOME)
+    config.stash[_STARTED] = cluster.start()
+    _drop_databases(cluster, f"^(t{os.getpid()}_|t[0-9]+_)" if config.stash[_STARTED] else "^never$")
+
+
+def pytest_unconfigure(config: pytest.Config) -> None:
+    """Stop what was started here."""
+    if _STARTED in config.stash:
+        cluster = PrivateCluster(HOME)
+        _drop_databases(cluster, f"^t{os.getpid()}_")
+        if config.stash[_STARTED]:
+            cluster.stop()
+
+
+_STARTED = pytest.StashKey[bool]()
+
+
+def _drop_databases(cluster: PrivateCluster, pattern: str) -> None:
+    with _maintenance(cluster) as connection:
+        names = connection.execute("SELECT datname FROM pg_database WHERE datname ~ %s", [pattern]).fetchall()
+        for (name,) in names:
+            connection.execute(sql.SQL("DROP DATABASE IF EXISTS {} WITH (FORCE)").format(sql.Identifier(name)))
+
+
+@contextmanager
+def _maintenance(cluster: PrivateCluster) -> Iterator[psycopg.Connection]:
+    with psycopg.connect(libpq(cluster.url("postgres")), autocommit=True) as connection:
+        yield connection
+
+
+@contextmanager
+def _one_process_at_a_time(what: str) -> Iterator[None]:
+    with (HOME / f"{what}.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
+
+
+@pytest.fixture(scope="session")
+def cluster() -> PrivateCluster:
+    """The running private cluster of this test run."""
+    return PrivateCluster(HOME)
+
+
+def _exists(cluster: PrivateCluster, name: str) -> bool:
+    with _maintenance(cluster) as connection:
+        return bool(connection.execute("SELECT 1 FROM pg_database WHERE datname = %s", [name]).fetchone())
+
+
+@pytest.fixture(scope="session")
+def migrated_template(cluster: PrivateCluster) -> str:
+    """An empty, migrated database that others are cloned from."""
+    name = f"{os.environ[RUN]}_template"
+    with _one_process_at_a_time("template"):
+        if not _exists(cluster, name):
+            migrate(Database(cluster.url(name), private=True))
+    return name
+
+
+@pytest.fixture
+def database(cluster: PrivateCluster, migrated_template: str) -> Iterator[Database]:
+    """An empty, migrated database of this test's own."""
+    name = f"{os.environ[RUN]}_{secrets.token_hex(4)}"
+    with _one_process_at_a_time("template"), _maintenance(cluster) as connection:
+        connection.execute(
+            sql.SQL("CREATE DATABASE {} TEMPLATE {}").format(sql.Identifier(name), sql.Identifier(migrated_template))
+        )
+    database = Database(cluster.url(name), private=True)
+    yield database
+    database.writer.dispose()
+    with _maintenance(cluster) as connection:
+        connection.execute(sql.SQL("DROP DATABASE {} WITH (FORCE)").format(sql.Identifier(name)))
+
+
+@pytest.fixture
+def settings(database: Database) -> Settings:
+    """Settings that name this test's database."""
+    return Settings(home=HOME, database=database.url.database)
+
+
+@pytest.fixture(scope="session")
+def sample_database(cluster: PrivateCluster, migrated_template: str) -> Database:
+    """A small sample city, loaded once for the whole run. Tests only read it."""
+    from ingest.city import load_city, sample_city
+
+    name = f"{os.environ[RUN]}_sample"
+    database = Database(cluster.url(name), private=True)
+    with _one_process_at_a_time("sample"):
+        if not _exists(cluster, name):
+            making = Database(cluster.url(f"{name}_making"), private=True)
+            migrate(making)
+            settings = Settings(home=HOME, database=making.url.database)
+            load_city(making, sample_city(SAMPLE_BUILDINGS), settings, Quiet())
+            making.writer.dispose()
+            with _maintenance(cluster) as connection:
+                connection.execute(
+                    sql.SQL("ALTER DATABASE {} RENAME TO {}").format(
+                        sql.Identifier(f"{name}_making"), sql.Identifier(name)
+                    )
+                )
+    return database
+
+
+class Quiet:
+    """A watcher that only remembers."""
+
+    def __init__(self) -> None:
+        self.published: dict[str, object] = {}
+        self.unchanged: list[str] = []
+
+    def begin(self, _layer: str, _title: object) -> Callable[[int], None]:
+        return lambda _rows: None
+
+    def kept(self, layer: str) -> None:
+        self.unchanged.append(layer)
+
+    def done(self, layer: str, published: object) -> None:
+        self.published[layer] = published
+
+
+@dataclass(frozen=True)
+class LiveServer:
+    """A running `twin serve` and its log."""
+
+    url: str
+    process: subprocess.Popen[bytes]
+    log: Path
+    database: Database
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+@contextmanager
+def serving(database: Database, log: Path, home: Path | None = None) -> Iterator[LiveServer]:
+    """Run the built program against a database; at its end the log must be clean."""
+    port = free_port()
+    environment = {k: v for k, v in os.environ.items() if not k.startswith("TWIN_")}
+    environment |= {
+        "TWIN_HOME": str(home or HOME),
+        "TWIN_DATABASE": str(database.url.database),
+        "TWIN_PORT": str(port),
+    }
+    with log.open("wb") as output:
+        process = subprocess.Popen(
+            [sys.executable, "-m", "twin", "serve"], env=environment, stdout=output, stderr=output, cwd=ROOT
+        )
+    server = LiveServer(f"http://127.0.0.1:{port}", process, log, database)
+    try:
+        _wait_for(server)
+        yield server
+    finally:
+        process.terminate()
+        process.wait(20)
+    assert not re.search(r"ERROR|CRITICAL|Traceback", log.read_text()), log.read_text()[-3000:]
+
+
+def _wait_for(server: LiveServer) -> None:
+    deadline = time.monotonic() + 60
+    while time.monotonic() < deadline and server.process.poll() is None:
+        try:
+            with urllib.request.urlopen(f"{server.url}/health", timeout=2) as answer:
+                if answer.status == 200:
+                    return
+        except OSError:
+            time.sleep(0.1)
+    raise AssertionError(f"the server did not become ready:\n{server.log.read_text()[-3000:]}")
+
+
+@pytest.fixture(scope="session")
+def live_server(sample_database: Database, tmp_path_factory: pytest.TempPathFactory) -> Iterator[LiveServer]:
+    """The program serving the small sample city."""
+    with serving(sample_database, tmp_path_factory.mktemp("server") / "server.log") as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def city_data() -> Path:
+    """The folder with the city's real data, which stays outside the project."""
+    if not (CITY_DATA / "hcmc").is_dir():
+        pytest.skip("the city's real data is not on this machine")
+    return CITY_DATA

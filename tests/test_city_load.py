@@ -1,0 +1,266 @@
+"""Loading a whole city: from its description, or the sample; once, again, and after a death half-way."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import shapely
+import sqlalchemy as sa
+
+from ingest.city import described_city, load_city
+from ingest.spec import read_spec
+from tests.conftest import HOME, ROOT, Quiet
+from twin.catalogue import read_catalogue
+from twin.config import Settings
+from twin.db.database import Database
+from twin.errors import BadInput, Conflict
+
+MINIMAL = """
+id = "test"
+title = { vi = "Thử", en = "Test" }
+[[agency]]
+name = "transport"
+title = { vi = "Giao thông", en = "Transport" }
+[[layer]]
+id = "transport.lamps"
+theme = "places"
+title = { vi = "Đèn", en = "Lamps" }
+licence = "CC0-1.0"
+attribution = "a test"
+[[layer.source]]
+file = "lamps.csv"
+longitude = "x"
+latitude = "y"
+id = "no"
+[layer.source.fields]
+name = { template = "{street} {no}" }
+kind = { from = "sort", values = { big = "sight" }, other = "park" }
+"""
+LAMPS = "no,x,y,street,sort,Ghi chú\n1,106.70,10.77,Hàm Nghi,big,\n2,106.71,10.77,Hàm Nghi,bus_station,mới\n3,,10.77,Lê Lợi,,x\n4,106.72,10.78,Lê Lợi,odd,y\n"
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    (tmp_path / "city.toml").write_text(MINIMAL)
+    (tmp_path / "lamps.csv").write_text(LAMPS)
+    return tmp_path
+
+
+def rows(database: Database, table: str) -> dict[str, tuple]:
+    with database.session() as session:
+        found = session.execute(
+            sa.text(f"SELECT id, name, kind, ghi_chu, ST_AsText(geom) FROM layer_data.{table}")
+        ).all()
+    return {row[0]: tuple(row[1:]) for row in found}
+
+
+def test_a_described_file_becomes_a_layer_and_what_cannot_be_used_is_set_aside(
+    database: Database, settings: Settings, folder: Path
+) -> None:
+    load_city(database, described_city(folder), settings, Quiet())
+    assert rows(database, "transport_lamps_v1") == {
+        "1": ("Hàm Nghi 1", "sight", None, "POINT(106.7 10.77)"),
+        "2": ("Hàm Nghi 2", "station", "mới", "POINT(106.71 10.77)"),
+        "4": ("Lê Lợi 4", "park", "y", "POINT(106.72 10.78)"),
+    }
+    with database.session() as session:
+        aside = session.execute(sa.text("SELECT feature_id, reason FROM twin.quarantine")).all()
+    assert aside == [("3", "geometry.missing")]
+
+
+def test_a_second_load_publishes_nothing(database: Database, settings: Settings, folder: Path) -> None:
+    load_city(database, described_city(folder), settings, Quiet())
+    again = Quiet()
+    assert load_city(database, described_city(folder), settings, again) == 0
+    assert again.unchanged == ["transport.lamps"]
+
+
+def test_a_changed_file_and_a_changed_mapping_are_published_anew(
+    database: Database, settings: Settings, folder: Path
+) -> None:
+    load_city(database, described_city(folder), settings, Quiet())
+    (folder / "lamps.csv").write_text(LAMPS + "5,106.73,10.78,Pasteur,big,\n")
+    assert load_city(database, described_city(folder), settings, Quiet()) == 1
+    (folder / "city.toml").write_text(MINIMAL.replace('"{street} {no}"', '"{no} {street}"'))
+    assert load_city(database, described_city(folder), settings, Quiet()) == 1
+    with database.session() as session:
+        assert read_catalogue(session)["transport.lamps"].current.number == 3
+
+
+def test_a_title_can_change_without_a_new_version(database: Database, settings: Settings, folder: Path) -> None:
+    load_city(database, described_city(folder), settings, Quiet())
+    (folder / "city.toml").write_text(MINIMAL.replace("Lamps", "Street lamps"))
+    assert load_city(database, described_city(folder), settings, Quiet()) == 0
+    with database.session() as session:
+        assert read_catalogue(session)["transport.lamps"].title.en == "Street lamps"
+
+
+def test_another_city_does_not_mix_into_a_database(database: Database, settings: Settings, folder: Path) -> None:
+    load_city(database, described_city(folder), settings, Quiet())
+    (folder / "city.toml").write_text(MINIMAL.replace('id = "test"', 'id = "other"'))
+    with pytest.raises(Conflict, match="test"):
+        load_city(database, described_city(folder), settings, Quiet())
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        (('theme = "places"', 'theme = "lamps"'), "lamps"),
+        (("name = {", "nmae = {"), "nmae"),
+        (('"lamps.csv"', '"../lamps.csv"'), "outside"),
+        (('"lamps.csv"', '"gone.csv"'), "gone.csv"),
+        (('longitude = "x"', 'longitude = "lon"'), "lon"),
+        (('from = "sort"', 'from = "sorte"'), "sorte"),
+        (("licence", "license"), "licen"),
+        (("[[agency]]", "[[agency"), "city.toml"),
+        (("other = \"park\"", "otter = \"park\""), "otter"),
+    ],
+)  # fmt: skip
+def test_what_is_wrong_in_a_description_is_named(
+    database: Database, settings: Settings, folder: Path, change: tuple[str, str], said: str
+) -> None:
+    (folder / "city.toml").write_text(MINIMAL.replace(*change))
+    with pytest.raises(BadInput, match=said):
+        load_city(database, described_city(folder), settings, Quiet())
+
+
+def test_a_file_that_is_something_else_is_refused(database: Database, settings: Settings, folder: Path) -> None:
+    (folder / "city.toml").write_text(MINIMAL.replace("lamps.csv", "lamps.geojson"))
+    (folder / "secret.csv").write_text("a,b\n1,2\n")
+    vrt = f'<OGRVRTDataSource><OGRVRTLayer name="x"><SrcDataSource>{folder}/secret.csv</SrcDataSource></OGRVRTLayer></OGRVRTDataSource>'
+    for content in (vrt, "", "not json", "\x00\xff" * 50, '{"type": "FeatureCollection"'):
+        (folder / "lamps.geojson").write_text(content)
+        with pytest.raises(BadInput, match="lamps.geojson"):
+            load_city(database, described_city(folder), settings, Quiet())
+
+
+def contents(database: Database) -> dict[str, str]:
+    with database.session() as session:
+        found = session.execute(
+            sa.text(
+                "SELECT v.table_name, v.content FROM twin.layer l JOIN twin.layer_version v ON v.id = l.current_version_id"
+            )
+        )
+        return {table.rsplit("_v", 1)[0]: content for table, content in found}
+
+
+@pytest.mark.parametrize("after", [0.5, 1.5, 3.0])
+def test_killing_the_loader_half_way_and_starting_again_gives_the_same_city(
+    database: Database, sample_database: Database, after: float
+) -> None:
+    command = [
+        sys.executable,
+        "-m",
+        "twin",
+        "ingest",
+        "city",
+        "--buildings",
+        "600",
+        "--database",
+        str(database.url.database),
+    ]
+    environment = os.environ | {"TWIN_HOME": str(HOME)}
+    loader = subprocess.Popen(command, env=environment, cwd=ROOT, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    deadline = time.monotonic() + 60
+    while loader.poll() is None and not contents(database) and time.monotonic() < deadline:
+        time.sleep(0.05)
+    time.sleep(after / 3)
+    loader.send_signal(signal.SIGKILL)
+    loader.wait()
+    subprocess.run(command, env=environment, cwd=ROOT, check=True, timeout=120, capture_output=True)
+    assert contents(database) == contents(sample_database)
+    with database.session() as session:
+        states = set(session.scalars(sa.text("SELECT state FROM twin.layer_version")))
+    assert states == {"published"}
+
+
+def test_the_sample_city_is_marked_as_a_sample_in_every_layer(sample_database: Database) -> None:
+    with sample_database.session() as session:
+        layers = read_catalogue(session).values()
+    assert len(layers) == 16
+    assert all(item.sample and "mẫu" in item.attribution and item.current.quarantined == 0 for item in layers)
+
+
+def test_the_description_that_comes_along_is_valid_and_speaks_both_languages() -> None:
+    spec = read_spec(ROOT / "ingest" / "cities" / "hcmc.toml")
+    assert len({layer.id for layer in spec.layer}) == len(spec.layer) == 28
+    assert {layer.id.split(".")[0] for layer in spec.layer} == {agency.name for agency in spec.agency}
+
+
+# With the city's real files --------------------------------------------------------------------------------------------
+
+COUNTS = {
+    "planning.wards": 168, "planning.wards_2008": 322, "planning.districts": 22, "statistics.population_2019": 322,
+    "statistics.population_2025": 167, "construction.buildings_d7": 5895, "planning.zoning_d7": 629,
+    "environment.flood_spots": 107, "transport.cameras": 282, "transport.bus_routes": 331, "transport.bus_stops": 5382,
+    "environment.air_stations": 21, "education.schools": 1839, "health.hospitals": 178, "transport.metro_stations": 40,
+    "transport.traffic_segments": 1559, "environment.lakes_2026": 365, "transport.roads_2026": 7127,
+}  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def real_city(cluster, migrated_template: str, city_data: Path) -> Database:  # type: ignore[no-untyped-def]
+    from tests.conftest import RUN
+    from twin.db.migrate import migrate
+
+    database = Database(cluster.url(f"{os.environ[RUN]}_real_{os.getpid()}"), private=True)
+    migrate(database)
+    load_city(database, described_city(city_data / "hcmc"), Settings(home=HOME), Quiet())
+    return database
+
+
+@pytest.mark.city
+@pytest.mark.xdist_group("city")
+def test_the_real_city_s_layers_have_the_counts_that_their_sources_state(real_city: Database) -> None:
+    with real_city.session() as session:
+        layers = read_catalogue(session)
+    assert {name: layers[name].current.features for name in COUNTS} == COUNTS
+    assert layers["transport.roads"].current.features > 32_000
+    assert layers["transport.roads"].current.features + layers["transport.roads"].current.quarantined > 33_000
+    assert layers["construction.buildings"].current.features > 5_000
+
+
+@pytest.mark.city
+@pytest.mark.xdist_group("city")
+def test_the_census_adds_up_and_every_flood_spot_lies_in_a_ward_of_2025(real_city: Database) -> None:
+    with real_city.session() as session:
+        assert (
+            session.scalar(sa.text("SELECT sum(population) FROM layer_data.statistics_population_2019_v1")) == 8_993_082
+        )
+        inside = session.scalar(
+            sa.text(
+                "SELECT count(DISTINCT f.fid) FROM layer_data.environment_flood_spots_v1 f "
+                "JOIN layer_data.planning_wards_v1 w ON ST_Intersects(f.geom, w.geom)"
+            )
+        )
+        tallest = session.scalar(sa.text("SELECT max(height) FROM layer_data.construction_buildings_d7_v1"))
+    assert (inside, tallest) == (107, 210)
+
+
+@pytest.mark.city
+@pytest.mark.xdist_group("city")
+def test_old_districts_come_out_of_their_collections_as_polygons(real_city: Database, city_data: Path) -> None:
+    source = json.loads((city_data / "hcmc/boundaries/districts_2021_22.geojson").read_text())
+    expected = sum(shapely.geometry.shape(f["geometry"]).area for f in source["features"])
+    with real_city.session() as session:
+        kinds = set(session.scalars(sa.text("SELECT GeometryType(geom) FROM layer_data.planning_districts_v1")))
+        area = session.scalar(sa.text("SELECT sum(ST_Area(geom)) FROM layer_data.planning_districts_v1"))
+    assert kinds <= {"POLYGON", "MULTIPOLYGON"}
+    assert area == pytest.approx(expected, rel=1e-3)
+
+
+@pytest.mark.city
+@pytest.mark.xdist_group("city")
+def test_vietnamese_names_arrive_whole(real_city: Database) -> None:
+    with real_city.session() as session:
+        wards = set(session.scalars(sa.text("SELECT name FROM layer_data.planning_wards_v1")))
+        streets = set(session.scalars(sa.text("SELECT name FROM layer_data.transport_roads_v1")))
+    assert {"Thủ Dầu Một", "Thạnh An", "Tân Định"} <= wards
+    assert any(name and "Nguyễn Huệ" in name for name in streets)

@@ -1,0 +1,321 @@
+"""Versions: staged apart, swapped whole, taken back, retired; a publisher's death leaves nothing behind."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator
+
+import geopandas as gpd
+import numpy as np
+import psycopg
+import pytest
+import shapely
+import sqlalchemy as sa
+
+from layers.registry import theme
+from tests.conftest import ROOT
+from twin.catalogue import Layer, LayerEntry, ensure_agency, ensure_layer, read_catalogue
+from twin.db.database import Database, libpq
+from twin.db.tables import Audit, Sharing
+from twin.errors import NotFound
+from twin.text import Text
+from twin.versions import Outcome, Provenance, Shape, Staging, retire, rollback
+
+LAYER = "transport.lamps"
+WHO = Provenance(actor="a test", source="made up")
+
+
+def columns() -> tuple:
+    from ingest.mapping import columns_of_layer
+
+    return columns_of_layer(theme("places"), {})
+
+
+def shape() -> Shape:
+    return Shape(columns(), theme("places").resolution, label_points=False)
+
+
+def lamps(count: int, name: str = "lamp", first: int = 1) -> gpd.GeoDataFrame:
+    numbers = np.arange(first, first + count)
+    points = shapely.points(106.7 + (numbers % 100) * 1e-4, 10.77 + (numbers // 100) * 1e-4)
+    frame = gpd.GeoDataFrame({"fid": numbers.astype("int64"), "id": numbers.astype(str)}, geometry=points, crs=4326)
+    return frame.assign(name=name, kind="sight", address=None, importance=1.0)
+
+
+@pytest.fixture
+def layer(database: Database) -> Database:
+    with database.session() as session:
+        ensure_agency(session, "transport", Text(en="Transport", vi="Giao thông"))
+        ensure_layer(session, LayerEntry(LAYER, "places", Text(en="Lamps", vi="Đèn đường"), sharing=Sharing.OPEN))
+    return database
+
+
+def publish(database: Database, *batches: gpd.GeoDataFrame, keep: int = 5) -> Outcome:
+    with Staging(database, LAYER, shape(), WHO, keep) as staging:
+        for batch in batches:
+            staging.append(batch)
+        return staging.publish()
+
+
+def catalogue(database: Database) -> Layer:
+    with database.session() as session:
+        return read_catalogue(session)[LAYER]
+
+
+def tables(database: Database) -> set[str]:
+    with database.session() as session:
+        found = session.execute(sa.text("SELECT tablename FROM pg_tables WHERE schemaname = 'layer_data'"))
+        return {name for (name,) in found}
+
+
+def names_in(database: Database, table: str) -> set[str]:
+    with database.session() as session:
+        return {name for (name,) in session.execute(sa.text(f"SELECT DISTINCT name FROM layer_data.{table}"))}
+
+
+def test_a_publish_makes_version_one_with_its_count_bounds_and_cells(layer: Database) -> None:
+    outcome = publish(layer, lamps(150), lamps(50, first=151))
+    current = catalogue(layer).current
+    assert current is not None
+    assert (outcome.number, current.number, current.features) == (1, 1, 200)
+    assert current.bounds == pytest.approx((106.7, 10.77, 106.7099, 10.7702), abs=1e-9)
+    with layer.session() as session:
+        cells = session.execute(
+            sa.text(f"SELECT count(*), count(DISTINCT fid) FROM layer_data.{current.cell_table}")
+        ).one()
+    assert cells == (200, 200)
+
+
+def test_every_property_comes_back_as_it_went_in(layer: Database) -> None:
+    publish(layer, lamps(3, name="Đèn Nguyễn Huệ"))
+    table = catalogue(layer).current.table
+    with layer.session() as session:
+        rows = session.execute(
+            sa.text(
+                f"SELECT fid, id, name, kind, address, ST_AsText(geom), ST_SRID(geom) FROM layer_data.{table} ORDER BY fid"
+            )
+        ).all()
+    assert rows[0] == (1, "1", "Đèn Nguyễn Huệ", "sight", None, "POINT(106.7001 10.77)", 4326)
+    assert len(rows) == 3
+
+
+def test_publishing_the_same_content_again_makes_no_version_in_whatever_order(layer: Database) -> None:
+    publish(layer, lamps(100))
+    again = publish(layer, lamps(100).iloc[::-1].reset_index(drop=True))
+    assert again.unchanged and again.number == 1
+    assert tables(layer) == {"transport_lamps_v1", "transport_lamps_v1_cells"}
+
+
+def test_one_changed_value_makes_a_new_version(layer: Database) -> None:
+    publish(layer, lamps(100))
+    changed = lamps(100)
+    changed.loc[42, "name"] = "another"
+    assert not publish(layer, changed).unchanged
+    assert catalogue(layer).current.number == 2
+
+
+def test_two_features_that_swap_their_names_are_a_change(layer: Database) -> None:
+    first = lamps(2)
+    first["name"] = ["a", "b"]
+    second = lamps(2)
+    second["name"] = ["b", "a"]
+    publish(layer, first)
+    assert not publish(layer, second).unchanged
+
+
+def test_a_publish_that_fails_leaves_the_current_version_and_no_tables(layer: Database) -> None:
+    publish(layer, lamps(10))
+    with (
+        pytest.raises(RuntimeError, match="the reader broke"),
+        Staging(layer, LAYER, shape(), WHO) as staging,
+    ):
+        staging.append(lamps(20))
+        raise RuntimeError("the reader broke")
+    assert catalogue(layer).current.features == 10
+    assert tables(layer) == {"transport_lamps_v1", "transport_lamps_v1_cells"}
+    assert publish(layer, lamps(20)).number == 2
+
+
+def test_readers_see_the_old_or_the_new_version_and_never_a_mix(layer: Database) -> None:
+    publish(layer, lamps(500, name="v1"))
+    seen: list[tuple[int, set[str], int]] = []
+    stop = threading.Event()
+
+    def read() -> None:
+        while not stop.is_set():
+            current = catalogue(layer).current
+            with layer.session() as session:
+                rows = session.execute(
+                    sa.text(f"SELECT name, count(*) FROM layer_data.{current.table} GROUP BY 1")
+                ).all()
+            seen.append((current.number, {name for name, _ in rows}, sum(count for _, count in rows)))
+
+    reader = threading.Thread(target=read)
+    reader.start()
+    try:
+        for number in range(2, 5):
+            publish(layer, lamps(500, name=f"v{number}"))
+    finally:
+        stop.set()
+        reader.join()
+    assert {number for number, _, _ in seen} >= {1, 4} or len(seen) < 5
+    assert all(names == {f"v{number}"} and count == 500 for number, names, count in seen)
+
+
+def test_rollback_points_back_and_forward_and_keeps_both(layer: Database) -> None:
+    for number in (1, 2, 3):
+        publish(layer, lamps(10, name=f"v{number}"))
+    assert rollback(layer, LAYER, None, "a test", "wrong file") == 2
+    assert catalogue(layer).current.number == 2
+    assert rollback(layer, LAYER, 3, "a test") == 3
+    assert sorted(catalogue(layer).versions) == [1, 2, 3]
+    with layer.session() as session:
+        actions = session.scalars(sa.select(Audit.action).where(Audit.layer == LAYER).order_by(Audit.id)).all()
+    assert actions == ["publish", "publish", "publish", "rollback", "rollback"]
+
+
+def test_a_version_that_never_was_cannot_be_rolled_back_to(layer: Database) -> None:
+    publish(layer, lamps(10))
+    with pytest.raises(NotFound, match="1"):
+        rollback(layer, LAYER, 9, "a test")
+    with pytest.raises(NotFound):
+        rollback(layer, LAYER, None, "a test")
+
+
+def test_only_the_last_versions_are_kept_and_retiring_drops_their_tables(layer: Database) -> None:
+    for number in range(1, 9):
+        publish(layer, lamps(5, name=f"v{number}"), keep=5)
+    assert sorted(catalogue(layer).versions) == [4, 5, 6, 7, 8]
+    assert len(tables(layer)) == 10
+
+
+def test_the_current_version_is_kept_even_when_it_is_old(layer: Database) -> None:
+    for number in (1, 2, 3):
+        publish(layer, lamps(5, name=f"v{number}"))
+    rollback(layer, LAYER, 1, "a test")
+    retire(layer, LAYER, keep=1)
+    assert sorted(catalogue(layer).versions) == [1, 3]
+    assert catalogue(layer).current.number == 1
+
+
+def test_a_table_that_a_reader_holds_is_retired_later(layer: Database) -> None:
+    for number in (1, 2):
+        publish(layer, lamps(5, name=f"v{number}"))
+    with psycopg.connect(libpq(layer.url)) as holding:
+        holding.execute("SELECT count(*) FROM layer_data.transport_lamps_v1")
+        assert retire(layer, LAYER, keep=1) == []
+        assert sorted(catalogue(layer).versions) == [1, 2]
+    assert retire(layer, LAYER, keep=1) == [1]
+
+
+def test_what_is_set_aside_is_kept_with_its_reason(layer: Database) -> None:
+    with Staging(layer, LAYER, shape(), WHO) as staging:
+        staging.append(lamps(5))
+        staging.quarantine(
+            [{"feature_id": "6", "reason": "geometry.missing", "detail": "", "properties": {"name": "dark"}, "geometry": None}]
+        )  # fmt: skip
+        outcome = staging.publish()
+    assert outcome.quarantined == catalogue(layer).current.quarantined == 1
+    with layer.session() as session:
+        row = session.execute(sa.text("SELECT feature_id, reason, properties FROM twin.quarantine")).one()
+    assert row == ("6", "geometry.missing", {"name": "dark"})
+
+
+def test_an_empty_publish_is_a_version_with_no_features(layer: Database) -> None:
+    publish(layer, lamps(5))
+    outcome = publish(layer)
+    assert (outcome.number, outcome.features) == (2, 0)
+    assert catalogue(layer).current.bounds is None
+
+
+def test_a_layer_that_does_not_exist_cannot_be_published_into(database: Database) -> None:
+    with pytest.raises(NotFound, match=LAYER), Staging(database, LAYER, shape(), WHO):
+        pass
+
+
+def test_readers_may_not_write_and_the_writer_may_not_change_the_audit(layer: Database) -> None:
+    publish(layer, lamps(5))
+    reader, options = layer.login("reader")
+    with psycopg.connect(libpq(reader)) as connection:
+        assert connection.execute("SELECT count(*) FROM layer_data.transport_lamps_v1").fetchone() == (5,)
+        with pytest.raises(psycopg.errors.InsufficientPrivilege):
+            connection.execute("DELETE FROM layer_data.transport_lamps_v1")
+    assert options["default_transaction_read_only"] == "on"
+    with layer.session() as session, pytest.raises(sa.exc.ProgrammingError, match="permission denied"):
+        session.execute(sa.text("DELETE FROM twin.audit"))
+
+
+KILLED = """
+import os, signal, sys
+import twin.versions as versions
+from tests.test_versions import LAYER, WHO, lamps, shape
+from twin.db.database import Database
+from sqlalchemy import make_url
+
+step = sys.argv[2]
+database = Database(make_url(sys.argv[1]), private=True)
+die = lambda *a, **k: os.kill(os.getpid(), signal.SIGKILL)
+if step in ("_index_ddl", "_point_to"):
+    setattr(versions, step, die)
+elif step in ("_begin", "_swap"):
+    setattr(versions.Staging, step, die)
+if step == "after swap":
+    versions.retire = die
+with versions.Staging(database, LAYER, shape(), WHO) as staging:
+    if step == "staged":
+        die()
+    staging.append(lamps(500, name="v2"))
+    if step == "filled":
+        die()
+    staging.publish()
+"""
+
+
+@pytest.mark.parametrize(
+    ("step", "survivor"),
+    [("_begin", "v1"), ("staged", "v1"), ("filled", "v1"), ("_index_ddl", "v1"), ("_swap", "v1"), ("_point_to", "v1"), ("after swap", "v2")],
+)  # fmt: skip
+def test_a_publisher_killed_at_any_step_leaves_the_old_or_the_new_and_a_retry_succeeds(
+    layer: Database, step: str, survivor: str
+) -> None:
+    publish(layer, lamps(500, name="v1"))
+    url = layer.url.render_as_string(hide_password=False)
+    done = subprocess.run([sys.executable, "-c", KILLED, url, step], timeout=60, capture_output=True, text=True)
+    assert done.returncode == -signal.SIGKILL, done.stderr
+    assert names_in(layer, catalogue(layer).current.table) == {survivor}
+    retried = publish(layer, lamps(500, name="v2"))
+    assert retried.unchanged is (survivor == "v2")
+    assert names_in(layer, catalogue(layer).current.table) == {"v2"}
+    used = {name for v in catalogue(layer).versions.values() for name in (v.table, v.cell_table)}
+    assert tables(layer) == used
+
+
+def test_two_publishers_of_one_layer_go_one_after_the_other(layer: Database) -> None:
+    publish(layer, lamps(10, name="v1"))
+    order: list[str] = []
+
+    def second() -> None:
+        publish(layer, lamps(10, name="second"))
+        order.append("second")
+
+    with Staging(layer, LAYER, shape(), WHO) as staging:
+        other = threading.Thread(target=second)
+        other.start()
+        time.sleep(0.5)
+        staging.append(lamps(10, name="first"))
+        staging.publish()
+        order.append("first")
+    other.join()
+    assert order == ["first", "second"]
+    assert names_in(layer, catalogue(layer).current.table) == {"second"}
+
+
+@pytest.fixture(autouse=True)
+def _in_project_root(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(p) for p in (sys.path[0], str(ROOT))]))
+    yield

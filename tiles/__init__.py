@@ -1,0 +1,1 @@
+"""The developers' door: tiles and vector APIs over HTTP."""

@@ -1,0 +1,191 @@
+"""Everything known of a cell: one indexed question over all layers that the reader may see."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from functools import lru_cache
+from typing import Annotated, Any
+
+import h3
+import shapely
+from fastapi import APIRouter, Path, Query, Response
+
+from layers.registry import theme
+from tiles import display
+from tiles.reader import City, Lang, Reader
+from tiles.state import CityState
+from twin.access import readable
+from twin.catalogue import Layer
+from twin.cells import MAX_RESOLUTION, format_cell, parse_cell, resolution_of, span
+from twin.db.tables import DATA_SCHEMA
+from twin.errors import BadInput
+from twin.text import Language, Text
+
+# What a click asks about: a cell of about 2,150 m².
+CLICK_RESOLUTION = 11
+FEATURES_A_LAYER = 20
+# How near to a point or a line a click must be, in degrees (about 10 m).
+NEAR = 9e-5
+# The question's third and fourth parameter, as WKT.
+POINT = "ST_GeomFromText($3::text, 4326)"
+OUTLINE = "ST_GeomFromText($4::text, 4326)"
+
+router = APIRouter(tags=["cells"])
+
+Longitude = Annotated[float, Query(ge=-180, le=180, description="Longitude in degrees (EPSG:4326).")]
+Latitude = Annotated[float, Query(ge=-90, le=90, description="Latitude in degrees (EPSG:4326).")]
+
+
+@router.get("/cells/at", summary="Everything known of the place at a point")
+async def at_point(
+    city: City, reader: Reader, lang: Lang, response: Response, lng: Longitude, lat: Latitude
+) -> dict[str, Any]:
+    """Answer for the cell of resolution 11 around a point; features at the point itself are marked `here`."""
+    cell = parse_cell(h3.latlng_to_cell(lat, lng, CLICK_RESOLUTION))
+    return await _answer(city, readable(reader, city.layers.values()), cell, (lng, lat), lang, response)
+
+
+@router.get("/cells/{cell}", summary="Everything known of a cell")
+async def of_cell(
+    city: City, reader: Reader, lang: Lang, response: Response,
+    cell: Annotated[str, Path(description="H3 index, hexadecimal.")],
+    at: Annotated[str | None, Query(description="A point `lng,lat`: features there are marked `here`.")] = None,
+) -> dict[str, Any]:  # fmt: skip
+    """Answer for one cell of any resolution, by agency and layer.
+
+    A layer's own cells may be coarser or finer: coarser ones are refined with the geometry, finer ones are summed.
+    """
+    point = parse_point(at) if at is not None else None
+    return await _answer(city, readable(reader, city.layers.values()), parse_cell(cell), point, lang, response)
+
+
+def parse_point(text: str) -> tuple[float, float]:
+    """Read `lng,lat` in degrees."""
+    try:
+        lng, lat = (float(part) for part in text.split(","))
+        if -180 <= lng <= 180 and -90 <= lat <= 90:
+            return lng, lat
+    except ValueError:
+        pass
+    raise BadInput(
+        Text(
+            en="“{text}” is not a point. Give longitude and latitude in degrees: 106.7009,10.7769",
+            vi="“{text}” không phải một điểm. Hãy cho kinh độ, vĩ độ: 106.7009,10.7769",
+        ).format(text=text[:60])
+    )
+
+
+@lru_cache(maxsize=512)
+def _layer_sql(table: str, theme_name: str, columns: tuple[str, ...], resolution: int, asked: int) -> str:
+    """One layer's part of the question.
+
+    $1 and $2 are the lowest and highest index to look for at each resolution 0..15, $3 the point (or NULL),
+    $4 the asked cell's polygon.
+    """
+    of = theme(theme_name)
+    values = ", ".join(f"'{name}', f.\"{name}\"" for name in columns)
+    near = 0 if of.geometry == "polygon" else NEAR
+    here = f"coalesce(ST_DWithin(f.geom, {POINT}, {near}), false)"
+    # Where the layer's cells are coarser than the asked one, only its edges need the geometry.
+    exact = f"WHERE c.whole OR ST_Intersects(f.geom, {OUTLINE})" if asked > resolution else ""
+    # A coarse cell lies inside only what all its fine cells lie inside, which is not known from those found.
+    whole = "bool_and(whole)" if asked >= resolution else "false"
+    return (
+        f"SELECT '{table}'::text AS table_name, count(*) OVER () AS total, f.id, c.whole, {here} AS here, "
+        f"jsonb_build_object({values})::text AS properties "
+        f"FROM (SELECT fid, {whole} AS whole FROM {DATA_SCHEMA}.{table}_cells "
+        f"WHERE cell BETWEEN ($1::bigint[])[{resolution + 1}] AND ($2::bigint[])[{resolution + 1}] GROUP BY fid) AS c "
+        f"JOIN {DATA_SCHEMA}.{table} AS f USING (fid) {exact} "
+        f"ORDER BY here DESC, f.importance DESC, f.fid LIMIT {FEATURES_A_LAYER}"
+    )
+
+
+def cell_sql(layers: Sequence[Layer], asked: int) -> str:
+    """The whole question: one statement, one index look-up a layer."""
+    parts = []
+    for layer in layers:
+        version = layer.current
+        assert version is not None  # noqa: S101
+        names = tuple(column.name for column in version.columns)
+        parts.append(f"({_layer_sql(version.table, layer.theme, names, version.resolution, asked)})")
+    # The last part finds nothing; it tells PostgreSQL the types of parameters that no other part may use.
+    given = "($1::bigint[], $2::bigint[], $3::text, $4::text)"
+    types = f"SELECT NULL, 0, NULL, NULL, NULL, NULL WHERE {given} IS NULL AND false"
+    return " UNION ALL ".join([*parts, types])
+
+
+async def _answer(
+    city: CityState, layers: list[Layer], cell: int, point: tuple[float, float] | None, language: Language,
+    response: Response,
+) -> dict[str, Any]:  # fmt: skip
+    response.headers["Cache-Control"] = "private, no-cache"
+    response.headers["Vary"] = "Authorization, X-API-Key, Accept-Language"
+    name = format_cell(cell)
+    found: dict[str, list[Any]] = {}
+    if layers:
+        spans = [span(cell, resolution) for resolution in range(MAX_RESOLUTION + 1)]
+        outline = shapely.Polygon([(lng, lat) for lat, lng in h3.cell_to_boundary(name)])
+        async with city.connection() as connection:
+            records = await connection.fetch(
+                cell_sql(layers, resolution_of(cell)),
+                [low for low, _ in spans], [high for _, high in spans],
+                shapely.to_wkt(shapely.Point(point)) if point else None, shapely.to_wkt(outline, rounding_precision=-1),
+            )  # fmt: skip
+        for record in records:
+            found.setdefault(record["table_name"], []).append(record)
+    return {
+        "cell": name,
+        "resolution": resolution_of(cell),
+        "at": list(point) if point else None,
+        "boundary": [[round(lng, 7), round(lat, 7)] for lat, lng in h3.cell_to_boundary(name)],
+        "agencies": _by_agency(layers, found, language),
+    }
+
+
+def _by_agency(layers: Sequence[Layer], found: dict[str, list[Any]], language: Language) -> list[dict[str, Any]]:
+    agencies: dict[str, dict[str, Any]] = {}
+    for layer in layers:
+        assert layer.current is not None  # noqa: S101
+        records = found.get(layer.current.table)
+        if not records:
+            continue
+        entry = agencies.setdefault(
+            layer.agency.name,
+            {
+                "agency": {"name": layer.agency.name, "title": layer.agency.title.in_language(language)},
+                "layers": [],
+            },
+        )
+        entry["layers"].append(_layer_answer(layer, records, language))
+    return list(agencies.values())
+
+
+def _layer_answer(layer: Layer, records: Sequence[Any], language: Language) -> dict[str, Any]:
+    of, current = theme(layer.theme), layer.current
+    assert current is not None  # noqa: S101
+    features = []
+    for record in records:
+        properties = json.loads(record["properties"])
+        features.append(
+            {
+                "id": record["id"],
+                "title": display.title(of, properties),
+                "here": record["here"],
+                "whole": record["whole"],
+                "properties": {k: v for k, v in properties.items() if v is not None},
+                "display": display.rows(layer, of, properties, language),
+            }
+        )
+    return {
+        "layer": layer.id,
+        "title": layer.title.in_language(language),
+        "theme": of.name,
+        "version": current.number,
+        "published": current.published.isoformat().replace("+00:00", "Z"),
+        "licence": layer.licence,
+        "attribution": layer.attribution,
+        "sample": layer.sample,
+        "total": records[0]["total"],
+        "features": features,
+    }

@@ -1,0 +1,103 @@
+"""Errors as RFC 9457 problem documents: one table from the kind of error to the status, in the reader's language."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+
+import asyncpg
+from fastapi import FastAPI, Request
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import JSONResponse
+from starlette.exceptions import HTTPException
+
+from tiles.reader import language_of
+from twin.errors import BadInput, Conflict, Forbidden, NotFound, TwinError, Unauthenticated, Unavailable
+from twin.text import Text
+
+log = logging.getLogger("twin.http")
+
+STATUS: dict[type[TwinError], int] = {
+    BadInput: 400,
+    Unauthenticated: 401,
+    Forbidden: 403,
+    NotFound: 404,
+    Conflict: 409,
+    Unavailable: 503,
+}
+
+TITLES = {
+    400: Text(en="The request cannot be understood", vi="Yêu cầu không hợp lệ"),
+    401: Text(en="The key is not valid", vi="Khóa không hợp lệ"),
+    403: Text(en="Not allowed", vi="Không được phép"),
+    404: Text(en="Not found", vi="Không tìm thấy"),
+    405: Text(en="This method is not offered here", vi="Phương thức không được hỗ trợ ở đây"),
+    409: Text(en="In conflict with what is there", vi="Xung đột với dữ liệu hiện có"),
+    500: Text(en="A fault of the server", vi="Lỗi của máy chủ"),
+    503: Text(
+        en="The city's database is not reachable now",
+        vi="Hiện không kết nối được cơ sở dữ liệu của thành phố",
+    ),
+}
+TRY_LATER = Text(en="Try again in a few seconds.", vi="Hãy thử lại sau vài giây.")
+TOO_SLOW = Text(
+    en="The answer took too long. Ask for a smaller area.", vi="Trả lời quá lâu. Hãy hỏi một khu vực nhỏ hơn."
+)
+OUR_FAULT = Text(en="The fault was written to the server's log.", vi="Lỗi đã được ghi vào nhật ký của máy chủ.")
+
+# What a lost, stopped or overfull database looks like from a connection pool.
+DATABASE_GONE = (OSError, asyncpg.PostgresConnectionError, asyncpg.CannotConnectNowError, asyncpg.InterfaceError,
+                 asyncpg.AdminShutdownError, asyncpg.CrashShutdownError, asyncpg.TooManyConnectionsError,
+                 asyncio.TimeoutError)  # fmt: skip
+
+
+def problem(request: Request, status: int, detail: Text | str, headers: dict[str, str] | None = None) -> JSONResponse:
+    """Make a problem document."""
+    language = language_of(request)
+    title = TITLES.get(status, TITLES[400 if status < 500 else 500])
+    body = {
+        "type": "about:blank",
+        "title": title.in_language(language),
+        "status": status,
+        "detail": detail.in_language(language) if isinstance(detail, Text) else detail,
+    }
+    return JSONResponse(
+        body, status, {"Content-Language": language, "Cache-Control": "no-store", **(headers or {})},
+        media_type="application/problem+json",
+    )  # fmt: skip
+
+
+def install(app: FastAPI) -> None:
+    """Give the app its answers to errors."""
+
+    @app.exception_handler(TwinError)
+    async def on_twin_error(request: Request, error: TwinError) -> JSONResponse:
+        status = next((code for kind, code in STATUS.items() if isinstance(error, kind)), 500)
+        headers = {"WWW-Authenticate": "Bearer"} if status == 401 else None
+        return problem(request, status, error.message, headers)
+
+    @app.exception_handler(RequestValidationError)
+    async def on_bad_parameter(request: Request, error: RequestValidationError) -> JSONResponse:
+        first = error.errors()[0]
+        name = ".".join(str(step) for step in first["loc"][1:]) or str(first["loc"][0])
+        return problem(request, 400, f"{name}: {first['msg']}")
+
+    @app.exception_handler(HTTPException)
+    async def on_http(request: Request, error: HTTPException) -> JSONResponse:
+        return problem(request, error.status_code, str(error.detail), dict(error.headers or {}))
+
+    @app.exception_handler(asyncpg.QueryCanceledError)
+    async def on_slow(request: Request, _: Exception) -> JSONResponse:
+        return problem(request, 503, TOO_SLOW)
+
+    async def on_gone(request: Request, error: Exception) -> JSONResponse:
+        log.warning("database not reachable: %s", type(error).__name__)
+        return problem(request, 503, TRY_LATER, {"Retry-After": "2"})
+
+    for kind in DATABASE_GONE:
+        app.add_exception_handler(kind, on_gone)
+
+    @app.exception_handler(Exception)
+    async def on_fault(request: Request, error: Exception) -> JSONResponse:
+        log.error("%s %s failed", request.method, request.url.path, exc_info=error)
+        return problem(request, 500, OUR_FAULT)

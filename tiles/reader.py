@@ -1,0 +1,48 @@
+"""Who asks, and in which language."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from fastapi import Depends, Query, Request
+
+from tiles.state import CityState
+from twin.access import Principal, authenticate
+from twin.text import LANGUAGES, Language, language_of_header
+
+
+def language_of(request: Request) -> Language:
+    """The reader's language: `?lang=`, else Accept-Language, else the city's first."""
+    asked = request.query_params.get("lang")
+    if asked in LANGUAGES:
+        return asked
+    if accepted := language_of_header(request.headers.get("accept-language")):
+        return accepted
+    first = city_state(request).settings.profile.languages[0]
+    return "vi" if first == "vi" else "en"
+
+
+def asked_language(
+    request: Request, lang: Annotated[Language | None, Query(description="Language of the answer.")] = None
+) -> Language:
+    """The language of an answer; an unknown `lang` is refused."""
+    return lang or language_of(request)
+
+
+def city_state(request: Request) -> CityState:
+    """What the server knows of the city."""
+    state: CityState = request.app.state.city
+    return state
+
+
+def principal_of(request: Request) -> Principal:
+    """Who asks, by the key in `Authorization: Bearer` or `X-API-Key`; nobody in particular without one."""
+    scheme, _, token = request.headers.get("authorization", "").partition(" ")
+    if scheme.lower() == "bearer":
+        return authenticate(token.strip(), city_state(request).keys)
+    return authenticate(request.headers.get("x-api-key"), city_state(request).keys)
+
+
+City = Annotated[CityState, Depends(city_state)]
+Reader = Annotated[Principal, Depends(principal_of)]
+Lang = Annotated[Language, Depends(asked_language)]

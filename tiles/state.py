@@ -1,0 +1,107 @@
+"""What a server process keeps in memory: the catalogue, the keys, a pool of connections; told of changes by events."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import logging
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, suppress
+from typing import Any
+
+import asyncpg
+
+from twin.access import KEYS_SQL, Key, parse_keys
+from twin.catalogue import SNAPSHOT_SQL, Layer, parse_snapshot
+from twin.config import Settings
+from twin.db.database import Database
+from twin.errors import Unavailable
+from twin.events import listen
+from twin.text import Text
+
+log = logging.getLogger("twin.city")
+
+NOT_READY = Text(
+    en="The city is still being opened. Try again in a few seconds.",
+    vi="Thành phố đang được mở. Hãy thử lại sau vài giây.",
+)
+
+
+class CityState:
+    """The city as this process knows it. The catalogue is replaced whole, so a request sees one moment of it."""
+
+    def __init__(self, settings: Settings, database: Database) -> None:
+        self.settings = settings
+        self.database = database
+        self.keys: dict[str, Key] = {}
+        self.info: dict[str, str] = {}
+        self._layers: dict[str, Layer] | None = None
+        self._pool: asyncpg.Pool | None = None
+
+    @property
+    def layers(self) -> dict[str, Layer]:
+        """All layers by id. Until they have been read once, the city is unavailable."""
+        if self._layers is None:
+            raise Unavailable(NOT_READY)
+        return self._layers
+
+    @asynccontextmanager
+    async def running(self) -> AsyncIterator[None]:
+        """Keep the catalogue up to date while the server runs. A missing database does not stop the start."""
+        watching = asyncio.create_task(self._watch())
+        try:
+            yield
+        finally:
+            watching.cancel()
+            with suppress(asyncio.CancelledError):
+                await watching
+            if self._pool is not None:
+                with suppress(asyncio.TimeoutError):
+                    await asyncio.wait_for(self._pool.close(), 5)
+
+    @asynccontextmanager
+    async def connection(self) -> AsyncIterator[asyncpg.Connection]:
+        """Borrow a read-only connection; waits a bounded time for a free one."""
+        pool = await self._open_pool()
+        async with pool.acquire(timeout=self.settings.pool_wait) as connection:
+            yield connection
+
+    async def _open_pool(self) -> asyncpg.Pool:
+        if self._pool is None:
+            options = self.database.asyncpg_options("reader")
+            milliseconds = int(self.settings.statement_timeout * 1000)
+            options["server_settings"] |= {
+                "statement_timeout": str(milliseconds),
+                # The questions asked of every layer are long: planned once a connection, not at each request.
+                "plan_cache_mode": "force_generic_plan",
+                "jit": "off",
+            }
+            self._pool = await asyncpg.create_pool(
+                **options, min_size=0, max_size=self.settings.pool_size,
+                command_timeout=self.settings.statement_timeout + 2, max_inactive_connection_lifetime=300,
+            )  # fmt: skip
+        return self._pool
+
+    async def _watch(self) -> None:
+        """Read the catalogue anew at each change, and after every broken connection."""
+        async for event in listen(self.database.asyncpg_options("reader")):
+            try:
+                await self.refresh(keys_only=event.kind == "key")
+            except Exception:
+                log.warning("the catalogue could not be read; trying again", exc_info=True)
+                await asyncio.sleep(1)
+                with suppress(Exception):
+                    await self.refresh()
+
+    async def refresh(self, *, keys_only: bool = False) -> None:
+        """Read the keys, and the catalogue with them."""
+        async with self.connection() as connection:
+            self.keys = parse_keys(await connection.fetchval(KEYS_SQL))
+            if keys_only:
+                return
+            self.info = dict(await connection.fetch("SELECT key, value FROM twin.info"))
+            self._layers = parse_snapshot(await connection.fetchval(SNAPSHOT_SQL))
+
+    def fact(self, key: str) -> Any:
+        """A fact about this database that was written as JSON, or None."""
+        return json.loads(self.info[key]) if key in self.info else None

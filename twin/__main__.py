@@ -1,0 +1,5 @@
+"""Lets `python -m twin` be the same as `twin`."""
+
+from twin.cli import main
+
+main()

@@ -1,0 +1,234 @@
+"""The catalogue: which agencies, layers and versions there are. Read whole and kept in memory."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+import sqlalchemy as sa
+from sqlalchemy.orm import Session
+
+from twin.db.tables import Agency as AgencyRow
+from twin.db.tables import Layer as LayerRow
+from twin.db.tables import Sharing
+from twin.errors import BadInput
+from twin.events import Event, notify
+from twin.text import Text
+
+# An agency's name has no underscore, so that the table name agency_layer_v3 can come from one layer only.
+AGENCY_NAME = re.compile(r"[a-z][a-z0-9]{0,19}")
+LAYER_NAME = re.compile(r"[a-z][a-z0-9_]{0,29}")
+
+NOTHING = Text("", "")
+
+Bounds = tuple[float, float, float, float]
+
+
+@dataclass(frozen=True, slots=True)
+class Agency:
+    """A body that owns layers."""
+
+    name: str
+    title: Text
+
+
+@dataclass(frozen=True, slots=True)
+class Column:
+    """A property column of a version's table; `source` is its name in the agency's own file, if another."""
+
+    name: str
+    type: str
+    title: Text
+    unit: str | None = None
+    source: str | None = None
+
+    def as_dict(self) -> dict[str, Any]:
+        """Give the form that the catalogue stores."""
+        return {
+            "name": self.name, "type": self.type, "title": self.title.as_dict(),
+            "unit": self.unit, "source": self.source,
+        }  # fmt: skip
+
+    @classmethod
+    def from_dict(cls, stored: Mapping[str, Any]) -> Column:
+        """Read the stored form."""
+        return cls(stored["name"], stored["type"], Text(**stored["title"]), stored["unit"], stored["source"])
+
+
+@dataclass(frozen=True, slots=True)
+class Version:
+    """A published version of a layer: where its rows are and what was measured at publish."""
+
+    key: int
+    number: int
+    table: str
+    columns: tuple[Column, ...]
+    resolution: int
+    features: int
+    quarantined: int
+    bounds: Bounds | None
+    published: datetime
+    source: str
+    fingerprint: str | None
+
+    @property
+    def cell_table(self) -> str:
+        """The table of the version's cells: (cell, fid, whole)."""
+        return f"{self.table}_cells"
+
+
+@dataclass(frozen=True, slots=True)
+class Layer:
+    """A layer with its current version and those before it that are still kept."""
+
+    id: str
+    key: int
+    agency: Agency
+    theme: str
+    title: Text
+    description: Text
+    licence: str
+    attribution: str
+    sharing: Sharing
+    sample: bool
+    visible: bool | None
+    current: Version | None
+    versions: Mapping[int, Version]
+
+
+def split_layer_id(layer_id: str) -> tuple[str, str]:
+    """Split `agency.layer`; the names must be plain identifiers."""
+    agency, dot, name = layer_id.partition(".")
+    if dot and AGENCY_NAME.fullmatch(agency) and LAYER_NAME.fullmatch(name):
+        return agency, name
+    raise BadInput(
+        Text(
+            en="“{id}” is not a layer's name. It has the form agency.layer, in small letters: transport.bus_stops",
+            vi="“{id}” không phải tên lớp. Tên có dạng đơn_vị.lớp, chữ thường không dấu: transport.bus_stops",
+        ).format(id=layer_id[:80])
+    )
+
+
+def ensure_agency(session: Session, name: str, title: Text) -> int:
+    """Make an agency, or bring its title up to date; give its key."""
+    if not AGENCY_NAME.fullmatch(name):
+        raise BadInput(
+            Text(
+                en="“{name}” cannot name an agency: use up to 20 small letters and digits.",
+                vi="“{name}” không thể là tên đơn vị: chỉ dùng tối đa 20 chữ thường không dấu và chữ số.",
+            ).format(name=name[:40])
+        )
+    agency = session.scalar(sa.select(AgencyRow).where(AgencyRow.name == name))
+    if agency is None:
+        agency = AgencyRow(name=name)
+        session.add(agency)
+    agency.title_vi, agency.title_en = title.vi, title.en
+    session.flush()
+    return agency.id
+
+
+@dataclass(frozen=True, slots=True)
+class LayerEntry:
+    """What an agency says of a layer, apart from its data."""
+
+    id: str
+    theme: str
+    title: Text
+    description: Text = NOTHING
+    licence: str = ""
+    attribution: str = ""
+    sharing: Sharing = Sharing.RESTRICTED
+    sample: bool = False
+    visible: bool | None = None
+
+
+def ensure_layer(session: Session, entry: LayerEntry) -> int:
+    """Make a layer of an existing agency, or bring its entry up to date; give its key."""
+    agency_name, name = split_layer_id(entry.id)
+    agency = session.scalar(sa.select(AgencyRow).where(AgencyRow.name == agency_name))
+    if agency is None:
+        raise BadInput(Text(en="There is no agency “{name}”.", vi="Không có đơn vị “{name}”.").format(name=agency_name))
+    layer = session.scalar(sa.select(LayerRow).where(LayerRow.agency_id == agency.id, LayerRow.name == name))
+    if layer is None:
+        layer = LayerRow(agency_id=agency.id, name=name)
+        session.add(layer)
+    layer.theme, layer.licence, layer.attribution = entry.theme, entry.licence, entry.attribution
+    layer.title_vi, layer.title_en = entry.title.vi, entry.title.en
+    layer.description_vi, layer.description_en = entry.description.vi, entry.description.en
+    layer.sharing, layer.sample, layer.visible = entry.sharing.value, entry.sample, entry.visible
+    if session.is_modified(layer):
+        notify(session, Event("layer", entry.id))
+    session.flush()
+    return layer.id
+
+
+# One statement, so that the snapshot is of one moment; JSON, so that every driver reads it alike.
+SNAPSHOT_SQL = """
+SELECT coalesce(json_agg(json_build_object(
+    'id', a.name || '.' || l.name, 'key', l.id, 'theme', l.theme,
+    'agency', json_build_object('name', a.name, 'vi', a.title_vi, 'en', a.title_en),
+    'title', json_build_object('vi', l.title_vi, 'en', l.title_en),
+    'description', json_build_object('vi', l.description_vi, 'en', l.description_en),
+    'licence', l.licence, 'attribution', l.attribution, 'sharing', l.sharing, 'sample', l.sample, 'visible', l.visible,
+    'current', l.current_version_id,
+    'versions', (
+        SELECT coalesce(json_agg(json_build_object(
+            'key', v.id, 'number', v.number, 'table', v.table_name, 'columns', v.columns,
+            'resolution', v.resolution, 'features', v.features, 'quarantined', v.quarantined,
+            'bounds', CASE WHEN v.bounds IS NOT NULL THEN json_build_array(
+                ST_XMin(v.bounds), ST_YMin(v.bounds), ST_XMax(v.bounds), ST_YMax(v.bounds)) END,
+            'published', v.published_at, 'source', v.source, 'fingerprint', v.fingerprint
+        ) ORDER BY v.number), '[]')
+        FROM twin.layer_version v WHERE v.layer_id = l.id AND v.state = 'published')
+) ORDER BY a.name, l.name), '[]')::text
+FROM twin.layer l JOIN twin.agency a ON a.id = l.agency_id
+"""
+
+
+def parse_snapshot(text: str) -> dict[str, Layer]:
+    """Read what SNAPSHOT_SQL gives: all layers by id."""
+    return {entry["id"]: _parse_layer(entry) for entry in json.loads(text)}
+
+
+def read_catalogue(session: Session) -> dict[str, Layer]:
+    """Read all layers, by id."""
+    return parse_snapshot(session.execute(sa.text(SNAPSHOT_SQL)).scalar_one())
+
+
+def _parse_layer(entry: dict[str, Any]) -> Layer:
+    versions = [_parse_version(version) for version in entry["versions"]]
+    return Layer(
+        id=entry["id"],
+        key=entry["key"],
+        agency=Agency(entry["agency"]["name"], Text(en=entry["agency"]["en"], vi=entry["agency"]["vi"])),
+        theme=entry["theme"],
+        title=Text(**entry["title"]),
+        description=Text(**entry["description"]),
+        licence=entry["licence"],
+        attribution=entry["attribution"],
+        sharing=Sharing(entry["sharing"]),
+        sample=entry["sample"],
+        visible=entry["visible"],
+        current=next((v for v in versions if v.key == entry["current"]), None),
+        versions={v.number: v for v in versions},
+    )
+
+
+def _parse_version(entry: dict[str, Any]) -> Version:
+    return Version(
+        key=entry["key"],
+        number=entry["number"],
+        table=entry["table"],
+        columns=tuple(Column.from_dict(c) for c in entry["columns"]),
+        resolution=entry["resolution"],
+        features=entry["features"],
+        quarantined=entry["quarantined"],
+        bounds=tuple(entry["bounds"]) if entry["bounds"] else None,
+        published=datetime.fromisoformat(entry["published"]),
+        source=entry["source"],
+        fingerprint=entry["fingerprint"],
+    )

@@ -1,0 +1,184 @@
+"""H3 cells: which cells a geometry covers, and which of them lie inside it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import h3
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import shapely
+from h3ronpy import ContainmentMode
+from h3ronpy.vector import coordinates_to_cells, wkb_to_cells
+
+from twin.errors import BadInput
+from twin.text import Text
+
+Geometries = npt.NDArray[np.object_]
+Int64 = npt.NDArray[np.int64]
+
+MAX_RESOLUTION = 15
+
+# Cell indexes are 64-bit words whose top bit is never set, so they are the same number as a signed bigint.
+_RESOLUTION_SHIFT = 52
+_DIGIT_BITS = 3
+
+# A line is covered as a strip this many degrees wide on either side (11 cm): the library's own cover of a line is
+# a path through the grid that leaves out cells whose corners the line cuts.
+LINE_STRIP = 1e-6
+
+# Rough mean area of a cell in square degrees near the equator, by resolution, to skip polygons that cannot hold one.
+_KM2_PER_SQUARE_DEGREE = 111.2**2
+
+
+@dataclass(frozen=True, slots=True)
+class Cover:
+    """Cells of many geometries: parallel arrays of the geometry's position, the cell, and whether it lies inside."""
+
+    feature: Int64
+    cell: Int64
+    whole: npt.NDArray[np.bool_]
+
+    def __len__(self) -> int:
+        return len(self.cell)
+
+
+def cover(geometries: Geometries, resolution: int) -> Cover:
+    """Cover geometries (EPSG:4326) with cells of one resolution.
+
+    Every point of a geometry lies in one of its cells, and a cell marked `whole` lies inside the geometry.
+    Missing and empty geometries get no cell. The arrays are ordered by geometry, then by cell.
+    """
+    geometries = np.asarray(geometries, dtype=object)
+    present = ~(shapely.is_missing(geometries) | shapely.is_empty(geometries))
+    positions = np.flatnonzero(present)
+    if not len(positions):
+        return Cover(np.empty(0, np.int64), np.empty(0, np.int64), np.empty(0, np.bool_))
+    shapes = geometries[positions]
+
+    single, where_single = _in_one_cell(shapes, resolution)
+    parts = [(positions[single], where_single[single], np.zeros(int(single.sum()), np.bool_))]
+
+    dimension = shapely.get_dimensions(shapes)
+    for chosen, covering in (
+        (~single & (dimension == 0), _cover_points),
+        (~single & (dimension == 1), _cover_lines),
+        (~single & (dimension == 2), _cover_polygons),
+    ):
+        if chosen.any():
+            feature, cell, whole = covering(shapes[chosen], resolution)
+            parts.append((positions[chosen][feature], cell, whole))
+
+    feature, cell, whole = (np.concatenate(arrays) for arrays in zip(*parts, strict=True))
+    order = np.lexsort((cell, feature))
+    return Cover(feature[order], cell[order], whole[order])
+
+
+def point_cells(longitude: npt.ArrayLike, latitude: npt.ArrayLike, resolution: int) -> Int64:
+    """The cell of each point, given in degrees."""
+    lat = np.ascontiguousarray(latitude, dtype=np.float64)
+    lon = np.ascontiguousarray(longitude, dtype=np.float64)
+    return _to_int64(coordinates_to_cells(lat, lon, resolution))
+
+
+def _to_int64(array: object) -> Int64:
+    cells: Int64 = pa.array(array).to_numpy(zero_copy_only=False).astype(np.uint64).view(np.int64)
+    return cells
+
+
+def _in_one_cell(shapes: Geometries, resolution: int) -> tuple[npt.NDArray[np.bool_], Int64]:
+    """Find shapes that lie in a single cell: cells are convex, so the vertices decide."""
+    coordinates, owner = shapely.get_coordinates(shapes, return_index=True)
+    cells = point_cells(coordinates[:, 0], coordinates[:, 1], resolution)
+    starts = np.searchsorted(owner, np.arange(len(shapes)))
+    return np.minimum.reduceat(cells, starts) == np.maximum.reduceat(cells, starts), cells[starts]
+
+
+Arrays = tuple[Int64, Int64, npt.NDArray[np.bool_]]
+
+
+def _cover_points(shapes: Geometries, resolution: int) -> Arrays:
+    coordinates, owner = shapely.get_coordinates(shapes, return_index=True)
+    cells = point_cells(coordinates[:, 0], coordinates[:, 1], resolution)
+    pairs = np.unique(np.column_stack([owner.astype(np.int64), cells]), axis=0)
+    return pairs[:, 0], pairs[:, 1], np.zeros(len(pairs), np.bool_)
+
+
+def _cover_lines(shapes: Geometries, resolution: int) -> Arrays:
+    strips = shapely.buffer(shapes, LINE_STRIP, quad_segs=1, cap_style="square", join_style="bevel")
+    feature, cell = _cells_of(strips, resolution, ContainmentMode.Covers)
+    return feature, cell, np.zeros(len(cell), np.bool_)
+
+
+def _cover_polygons(shapes: Geometries, resolution: int) -> Arrays:
+    feature, cell = _cells_of(shapes, resolution, ContainmentMode.Covers)
+    whole = np.zeros(len(cell), np.bool_)
+    smallest_cell = h3.average_hexagon_area(resolution) * 0.5 / _KM2_PER_SQUARE_DEGREE
+    large = np.flatnonzero(shapely.area(shapes) > smallest_cell)
+    if len(large):
+        inner_feature, inner_cell = _cells_of(shapes[large], resolution, ContainmentMode.ContainsBoundary)
+        whole = _is_among(feature, cell, large[inner_feature], inner_cell)
+    return feature, cell, whole
+
+
+def _cells_of(shapes: Geometries, resolution: int, mode: ContainmentMode) -> tuple[Int64, Int64]:
+    lists = pa.array(wkb_to_cells(shapely.to_wkb(shapes), resolution, containment_mode=mode))
+    lengths = lists.value_lengths().fill_null(0).to_numpy(zero_copy_only=False)
+    feature = np.repeat(np.arange(len(shapes), dtype=np.int64), lengths)
+    cell = _to_int64(lists.flatten())
+    # The parts of a multi-geometry may share a cell.
+    order = np.lexsort((cell, feature))
+    feature, cell = feature[order], cell[order]
+    first = np.ones(len(cell), np.bool_)
+    first[1:] = (feature[1:] != feature[:-1]) | (cell[1:] != cell[:-1])
+    return feature[first], cell[first]
+
+
+def _is_among(feature: Int64, cell: Int64, among_feature: Int64, among_cell: Int64) -> npt.NDArray[np.bool_]:
+    """Tell which (feature, cell) pairs stand in a second set of pairs."""
+    both = np.concatenate([np.stack([feature, cell], 1), np.stack([among_feature, among_cell], 1)])
+    _, group = np.unique(both, axis=0, return_inverse=True)
+    group = group.reshape(-1)
+    return np.isin(group[: len(cell)], group[len(cell) :])
+
+
+def parse_cell(text: str) -> int:
+    """Read a cell index from its hexadecimal form, as a signed 64-bit integer."""
+    if len(text) == 15 and h3.is_valid_cell(text):
+        return int(h3.str_to_int(text))
+    raise BadInput(
+        Text(
+            en="“{text}” is not an H3 cell. A cell looks like this: 8b65b5664a21fff",
+            vi="“{text}” không phải ô H3. Một ô có dạng: 8b65b5664a21fff",
+        ).format(text=text[:40])
+    )
+
+
+def format_cell(cell: int) -> str:
+    """Write a cell index in its usual hexadecimal form."""
+    return str(h3.int_to_str(cell))
+
+
+def resolution_of(cell: int) -> int:
+    """The resolution of a cell, 0 to 15."""
+    return cell >> _RESOLUTION_SHIFT & 0xF
+
+
+def span(cell: int, resolution: int) -> tuple[int, int]:
+    """Give the lowest and the highest index that the cell's relatives have at a resolution.
+
+    At a coarser resolution, or its own, both are the one ancestor. At a finer one they bracket exactly the
+    descendants: these share the ancestor's digits, which stand above their own in the index.
+    Source: the H3 index bit layout (4 bits resolution, 7 bits base cell, 15 digits of 3 bits, unused ones all set).
+    """
+    own = resolution_of(cell)
+    base = (cell & ~(0xF << _RESOLUTION_SHIFT)) | (resolution << _RESOLUTION_SHIFT)
+    if resolution <= own:
+        unused = (1 << _DIGIT_BITS * (MAX_RESOLUTION - resolution)) - 1
+        return base | unused, base | unused
+    unused = (1 << _DIGIT_BITS * (MAX_RESOLUTION - resolution)) - 1
+    free = ((1 << _DIGIT_BITS * (MAX_RESOLUTION - own)) - 1) & ~unused
+    # Digit 7 marks "unused", so 6 is the largest that a descendant has.
+    sixes = sum(6 << _DIGIT_BITS * (MAX_RESOLUTION - level) for level in range(own + 1, resolution + 1))
+    return base & ~free | unused, base & ~free | sixes | unused

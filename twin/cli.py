@@ -1,0 +1,110 @@
+"""The `twin` command: joins the commands that the packages register, speaks the reader's language, ends honestly."""
+
+from __future__ import annotations
+
+import json
+import sys
+from importlib.metadata import EntryPoint, entry_points
+from typing import Any, NoReturn
+
+import click
+from rich.console import Console
+
+from twin import __version__
+from twin.db.database import explain
+from twin.errors import TwinError
+from twin.text import LANGUAGES, Language, Text, language_of_environment, set_language
+
+GROUP = "twin.commands"
+
+
+def say(en: str, vi: str) -> str:
+    """A text in the language of this run, for help and prompts."""
+    return str(Text(en=en, vi=vi))
+
+
+def console() -> Console:
+    """Where progress and messages go: standard error, so that standard output holds answers only."""
+    return Console(stderr=True, highlight=False)
+
+
+def print_json(value: Any) -> None:
+    """Write an answer for machines."""
+    click.echo(json.dumps(value, ensure_ascii=False, indent=2, default=str))
+
+
+class Registered(click.Group):
+    """A group whose commands are entry points, loaded when they are needed."""
+
+    @staticmethod
+    def _points() -> dict[str, EntryPoint]:
+        return {point.name: point for point in entry_points(group=GROUP)}
+
+    def list_commands(self, _context: click.Context) -> list[str]:
+        """Name all commands."""
+        return sorted(self._points())
+
+    def get_command(self, _context: click.Context, name: str) -> click.Command | None:
+        """Load one command."""
+        point = self._points().get(name)
+        return point.load() if point else None
+
+
+def _program() -> click.Group:
+    return Registered(
+        name="twin",
+        help=say(
+            "A city's digital twin: one shared map of all agencies' layers.\n\nStart with: twin demo",
+            "Bản sao số của thành phố: một bản đồ chung cho dữ liệu của mọi đơn vị.\n\nBắt đầu với: twin demo",
+        ),
+        no_args_is_help=True,
+        context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
+        params=[
+            click.Option(
+                ["--lang"],
+                type=click.Choice(LANGUAGES),
+                expose_value=False,
+                help=say("Language of messages (else as LANG says).", "Ngôn ngữ thông báo (mặc định theo LANG)."),
+            ),
+            click.version_option(__version__, prog_name="twin")(lambda: None).__click_params__[0],  # type: ignore[attr-defined]
+        ],
+    )
+
+
+def language_asked(arguments: list[str]) -> Language:
+    """The language of a run: `--lang` if it is given, else the environment's.
+
+    It is read before the commands are loaded, because their help is in that language.
+    """
+    for i, argument in enumerate(arguments):
+        if argument.startswith("--lang"):
+            value = argument.partition("=")[2] or (arguments[i + 1] if i + 1 < len(arguments) else "")
+            if value in LANGUAGES:
+                return value
+    return language_of_environment()
+
+
+def main(arguments: list[str] | None = None) -> NoReturn:
+    """Run the program; an error that a person can act on is one sentence and an exit code."""
+    given = sys.argv[1:] if arguments is None else arguments
+    set_language(language_asked(given))
+    try:
+        result = _program().main(args=given, prog_name="twin", standalone_mode=False)
+        sys.exit(result if isinstance(result, int) else 0)
+    except click.exceptions.Abort:
+        console().print(say("Stopped.", "Đã dừng."))
+        sys.exit(130)
+    except click.ClickException as error:
+        error.show()
+        sys.exit(error.exit_code)
+    except TwinError as error:
+        _complain(error)
+    except Exception as error:
+        if sentence := explain(error):
+            _complain(sentence)
+        raise
+
+
+def _complain(error: TwinError) -> NoReturn:
+    click.secho(f"twin: {error}", fg="red", err=True)
+    sys.exit(error.exit_code)

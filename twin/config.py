@@ -1,0 +1,69 @@
+"""Settings, from the environment (`TWIN_…`): few, typed, with defaults that work."""
+
+from __future__ import annotations
+
+import os
+from functools import cached_property
+from pathlib import Path
+
+from pydantic import Field, ValidationError
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from twin.city import City, read_city
+from twin.errors import SetupProblem
+from twin.text import Text
+
+HOME_NAME = ".twin"
+
+
+def find_home() -> Path:
+    """The nearest `.twin` folder, here or above, as git finds its own; else one to be made here."""
+    here = Path.cwd()
+    for folder in (here, *here.parents):
+        if (folder / HOME_NAME).is_dir():
+            return folder / HOME_NAME
+    return here / HOME_NAME
+
+
+class Settings(BaseSettings):
+    """What an operator may set. Each field is the environment variable `TWIN_<NAME>`."""
+
+    model_config = SettingsConfigDict(env_prefix="TWIN_", extra="ignore")
+
+    home: Path = Field(default_factory=find_home, description="Folder of the private PostGIS cluster.")
+    database_url: str | None = Field(
+        None, description="Use this PostgreSQL instead of the private one; its user owns the tables."
+    )
+    reader_url: str | None = Field(None, description="The same database for serving: a user that only reads.")
+    database: str | None = Field(
+        None, description="Name of the database in the private cluster; else the one opened last."
+    )
+    city: str = Field("hcmc", description="City profile: the name of one that comes along, or a path.")
+    host: str = Field("127.0.0.1", description="Address to listen on.")
+    port: int = Field(8000, ge=1, le=65535, description="Port to listen on.")
+    workers: int = Field(1, ge=1, le=64, description="Server processes.")
+    pool_size: int = Field(8, ge=1, le=200, description="Database connections a server process may hold.")
+    pool_wait: float = Field(5.0, gt=0, description="Seconds a request waits for a free connection.")
+    statement_timeout: float = Field(10.0, gt=0, description="Seconds one query of the server may take.")
+    keep_versions: int = Field(5, ge=1, description="Versions of a layer that stay available.")
+    batch_rows: int = Field(50_000, ge=1, description="Features handled at once while publishing.")
+
+    @cached_property
+    def profile(self) -> City:
+        """The city that these settings name."""
+        return read_city(self.city)
+
+
+def load_settings() -> Settings:
+    """Read the settings; a value that does not fit is named in one sentence."""
+    try:
+        return Settings()
+    except ValidationError as error:
+        first = error.errors()[0]
+        name = f"TWIN_{'_'.join(str(part) for part in first['loc']).upper()}"
+        raise SetupProblem(
+            Text(
+                en="The setting {name} is not usable: {reason} (it is {value!r}).",
+                vi="Giá trị của {name} không dùng được: {reason} (hiện là {value!r}).",
+            ).format(name=name, reason=first["msg"], value=os.environ.get(name, first.get("input")))
+        ) from None

@@ -1,0 +1,48 @@
+"""The kinds of error that people meet; each says what is wrong and what to do, in their language."""
+
+from __future__ import annotations
+
+from twin.text import Text
+
+
+class TwinError(Exception):
+    """Something a person can act on; shown as one sentence, never as a traceback."""
+
+    exit_code = 1
+
+    def __init__(self, message: Text) -> None:
+        super().__init__(message)
+        self.message = message
+
+    def __str__(self) -> str:
+        return str(self.message)
+
+
+class BadInput(TwinError):
+    """What was asked or given cannot be understood."""
+
+    exit_code = 2
+
+
+class NotFound(TwinError):
+    """It does not exist, or not for this reader."""
+
+
+class Forbidden(TwinError):
+    """The reader is known but may not do this."""
+
+
+class Unauthenticated(TwinError):
+    """A key was shown that is not valid."""
+
+
+class Conflict(TwinError):
+    """It contradicts what is already there."""
+
+
+class Unavailable(TwinError):
+    """The database or another part is not reachable now; trying again later may help."""
+
+
+class SetupProblem(TwinError):
+    """The machine or the configuration lacks something."""

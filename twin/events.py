@@ -1,0 +1,71 @@
+"""What happens in the city's data, told to every program that listens: PostgreSQL's NOTIFY as the bus."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import AsyncIterator
+from contextlib import suppress
+from dataclasses import asdict, dataclass
+from typing import Any, Literal
+
+import asyncpg
+import sqlalchemy as sa
+from sqlalchemy.orm import Session
+
+CHANNEL = "twin"
+RETRY_SECONDS = (0.2, 0.5, 1.0, 2.0, 5.0)
+
+Kind = Literal["layer", "key", "connected"]
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """`layer`: a layer's current version or its catalogue entry changed. `key`: a key was made or revoked.
+
+    `connected` is made by the listener itself, at the start and after each break: whatever was missed
+    meanwhile, look again.
+    """
+
+    kind: Kind
+    layer: str | None = None
+    version: int | None = None
+
+
+def notify(session: Session, event: Event) -> None:
+    """Tell all listeners when, and only if, the session's transaction commits."""
+    payload = json.dumps({k: v for k, v in asdict(event).items() if v is not None})
+    session.execute(sa.text("SELECT pg_notify(:channel, :payload)"), {"channel": CHANNEL, "payload": payload})
+
+
+async def listen(connection_options: dict[str, Any]) -> AsyncIterator[Event]:
+    """Yield events for ever. A lost connection is made again; each (re)connection yields `connected` first."""
+    attempt = 0
+    while True:
+        heard: asyncio.Queue[Event | None] = asyncio.Queue()
+        try:
+            connection = await asyncpg.connect(**connection_options, timeout=10)
+        except (OSError, asyncpg.PostgresError, asyncpg.InterfaceError, TimeoutError):
+            await asyncio.sleep(RETRY_SECONDS[min(attempt, len(RETRY_SECONDS) - 1)])
+            attempt += 1
+            continue
+        attempt = 0
+        try:
+            connection.add_termination_listener(lambda _, queue=heard: queue.put_nowait(None))
+            await connection.add_listener(CHANNEL, lambda *a, queue=heard: _hear(queue, a[3]))
+            yield Event("connected")
+            while (event := await heard.get()) is not None:
+                yield event
+        except (OSError, asyncpg.PostgresError, asyncpg.InterfaceError):
+            continue
+        finally:
+            with suppress(Exception):
+                await connection.close(timeout=1)
+
+
+def _hear(queue: asyncio.Queue[Event | None], payload: str) -> None:
+    # Anybody with a login can notify: what is not one of our events is not ours to act on.
+    with suppress(ValueError, TypeError):
+        event = Event(**json.loads(payload))
+        if event.kind in ("layer", "key"):
+            queue.put_nowait(event)

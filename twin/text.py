@@ -1,0 +1,92 @@
+"""Text for people, in the city's languages: Vietnamese and English side by side, chosen when it is shown."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+from dataclasses import dataclass
+from typing import Literal, get_args
+
+Language = Literal["vi", "en"]
+LANGUAGES: tuple[Language, ...] = get_args(Language)
+
+_language: ContextVar[Language] = ContextVar("language", default="en")
+
+
+@dataclass(frozen=True, slots=True)
+class Text:
+    """One message in both languages; `str()` gives the one for the current reader.
+
+    Both are written where the message is used, so that neither can be forgotten.
+    """
+
+    en: str
+    vi: str
+
+    def __str__(self) -> str:
+        return self.in_language(_language.get())
+
+    def in_language(self, language: Language) -> str:
+        """Give the wording in one language."""
+        return self.vi if language == "vi" else self.en
+
+    def format(self, **values: object) -> Text:
+        """Fill `{name}` places; a value that is itself a Text is filled in its own language."""
+
+        def fill(template: str, language: Language) -> str:
+            return template.format(
+                **{k: v.in_language(language) if isinstance(v, Text) else v for k, v in values.items()}
+            )
+
+        return Text(en=fill(self.en, "en"), vi=fill(self.vi, "vi"))
+
+    def as_dict(self) -> dict[str, str]:
+        """Give `{"en": …, "vi": …}`, as JSON answers carry it."""
+        return {"en": self.en, "vi": self.vi}
+
+
+def current_language() -> Language:
+    """Tell which language the current reader wants."""
+    return _language.get()
+
+
+@contextmanager
+def speaking(language: Language) -> Iterator[None]:
+    """Show every Text inside the block in `language`."""
+    token = _language.set(language)
+    try:
+        yield
+    finally:
+        _language.reset(token)
+
+
+def set_language(language: Language) -> None:
+    """Set the language for the rest of the program (a command-line run)."""
+    _language.set(language)
+
+
+def language_of_environment(environment: dict[str, str] | None = None) -> Language:
+    """Read the reader's language from LC_ALL, LC_MESSAGES or LANG, as gettext does; English if none says."""
+    env = os.environ if environment is None else environment
+    for name in ("LC_ALL", "LC_MESSAGES", "LANG"):
+        if value := env.get(name):
+            return "vi" if value.lower().startswith("vi") else "en"
+    return "en"
+
+
+def language_of_header(accept_language: str | None) -> Language | None:
+    """Choose from an Accept-Language header the supported language with the highest weight, if any."""
+    best: tuple[float, Language] | None = None
+    for part in (accept_language or "").split(","):
+        tag, _, quality = part.strip().partition(";q=")
+        try:
+            weight = float(quality) if quality else 1.0
+        except ValueError:
+            continue
+        for language in LANGUAGES:
+            is_better = best is None or weight > best[0]
+            if tag.lower().split("-")[0] == language and weight > 0 and is_better:
+                best = (weight, language)
+    return best[1] if best else None

@@ -1,0 +1,51 @@
+"""The whole server: the developers' door with the map page on top."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from fastapi import FastAPI, Request
+
+from tiles.app import create_app
+from tiles.collections import describe
+from tiles.reader import city_state, principal_of
+from tiles.state import CityState
+from twin.access import readable
+from twin.config import load_settings
+from twin.db.database import open_database
+from twin.text import Language
+from viewer.pages import make_router
+
+
+def create() -> FastAPI:
+    """Make the application from the settings; servers call this once a process."""
+    settings = load_settings()
+    app = create_app(settings, open_database(settings))
+    app.include_router(make_router(seen_by, opening))
+    return app
+
+
+async def seen_by(request: Request, language: Language) -> list[dict[str, Any]]:
+    """The layers that the map of this reader may show."""
+    layers = readable(principal_of(request), city_state(request).layers.values())
+    return [describe(layer, language) for layer in layers]
+
+
+def opening(request: Request) -> Mapping[str, Any]:
+    """What the map is called and where it opens: as the database's city says, else as the profile does."""
+    return _opening(city_state(request))
+
+
+def _opening(city: CityState) -> Mapping[str, Any]:
+    profile = city.settings.profile
+    view = city.fact("view") or {}
+    return {
+        "id": profile.id,
+        "title": profile.title.as_dict(),
+        "center": view.get("center", profile.view.center),
+        "zoom": view.get("zoom", profile.view.zoom),
+        "pitch": view.get("pitch", profile.view.pitch),
+        "bearing": view.get("bearing", profile.view.bearing),
+        "timeZone": str(profile.time_zone),
+    }

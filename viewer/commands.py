@@ -1,0 +1,58 @@
+"""Commands of the viewer: `twin serve`."""
+
+from __future__ import annotations
+
+import os
+
+import click
+
+from twin.cli import console, say
+from twin.config import load_settings
+from twin.db.database import cluster_of, open_database
+
+
+@click.command(
+    help=say(
+        "Serve the map, the tiles and the APIs until stopped.\n\n"
+        "Example: twin serve --host 0.0.0.0 --port 8080 --workers 2",
+        "Chạy máy chủ bản đồ, ô bản đồ và API cho đến khi dừng.\n\n"
+        "Ví dụ: twin serve --host 0.0.0.0 --port 8080 --workers 2",
+    )
+)
+@click.option("--host", help=say("Address to listen on.", "Địa chỉ lắng nghe."))
+@click.option("--port", type=click.IntRange(1, 65535), help=say("Port to listen on.", "Cổng lắng nghe."))
+@click.option("--workers", type=click.IntRange(1, 64), help=say("Server processes.", "Số tiến trình máy chủ."))
+@click.option("--database", help=say("Database of the private cluster.", "Cơ sở dữ liệu trong cụm riêng."))
+def serve(host: str | None, port: int | None, workers: int | None, database: str | None) -> None:
+    """Run the server."""
+    from granian import Granian
+    from granian.constants import Interfaces
+    from granian.log import LogLevels
+
+    from twin.demo import require_free_port
+
+    # The worker processes read their settings from the environment.
+    for name, value in (("HOST", host), ("PORT", port), ("WORKERS", workers), ("DATABASE", database)):
+        if value is not None:
+            os.environ[f"TWIN_{name}"] = str(value)
+    settings = load_settings()
+    require_free_port(settings.host, settings.port)
+    # Before the server starts, so that a missing database is one sentence and not a worker's traceback.
+    started = not settings.database_url and cluster_of(settings).start()
+    open_database(settings)
+    try:
+        Granian(
+            "viewer.app:create",
+            factory=True,
+            address=settings.host,
+            port=settings.port,
+            interface=Interfaces.ASGI,
+            workers=settings.workers,
+            log_level=LogLevels.warning,
+            backlog=1024,
+            workers_kill_timeout=10,
+        ).serve()
+    finally:
+        if started:
+            console().print(say("Stopping the database …", "Đang tắt cơ sở dữ liệu …"))
+            cluster_of(settings).stop()

@@ -1,0 +1,171 @@
+// The card of one place: what each agency says there. Things at the very point come first, the rest of the cell after.
+
+import { element, icon, ICONS } from './dom.js';
+import { date, number, t, unit } from './texts.js';
+
+const MOST_AROUND = 20;
+
+export class Card {
+  // `onPlace(mark)` runs when the card is about another place, with null when it closes.
+  constructor({ root, stage, timeZone, onPlace }) {
+    Object.assign(this, { root, stage, timeZone, onPlace });
+    this.place = null;
+    this.request = null;
+    this.opener = null;
+    document.addEventListener('keydown', (event) => {
+      if (event.key === 'Escape' && this.place) this.close();
+    });
+  }
+
+  async open(place, language) {
+    this.request?.abort();
+    this.request = new AbortController();
+    if (!this.place) this.opener = document.activeElement;
+    this.place = place;
+    this.root.hidden = false;
+    this.stage.classList.add('has-card');
+    this.onPlace(place);
+    this.#show(wait());
+    this.root.querySelector('button').focus({ preventScroll: true });
+    const { signal } = this.request;
+    try {
+      const answer = await ask(place, language, signal);
+      this.onPlace({ ...place, cell: answer.cell });
+      this.#show(this.#answer(answer), answer);
+    } catch (error) {
+      if (signal.aborted) return;
+      this.#show([
+        element('p', { class: 'card-note', role: 'alert' }, error.detail ?? t('card_failed')),
+        element(
+          'button',
+          { type: 'button', class: 'card-retry', onclick: () => this.open(place, language) },
+          t('retry'),
+        ),
+      ]);
+    }
+  }
+
+  close() {
+    this.request?.abort();
+    this.place = null;
+    this.root.hidden = true;
+    this.stage.classList.remove('has-card');
+    this.onPlace(null);
+    this.opener?.focus?.({ preventScroll: true });
+  }
+
+  #show(content, answer = null) {
+    const { latitude, longitude } = this.place;
+    const degrees = { minimumFractionDigits: 5, maximumFractionDigits: 5 };
+    const where = `${number(latitude, degrees)}° ${t('north_sign')}, ${number(longitude, degrees)}° ${t('east_sign')}`;
+    this.root.setAttribute('aria-label', t('card'));
+    this.root.setAttribute('aria-busy', String(!answer));
+    const hadFocus = this.root.contains(document.activeElement);
+    this.root.replaceChildren(
+      element(
+        'div',
+        { class: 'sheet-head' },
+        element(
+          'div',
+          { class: 'card-heading' },
+          element('h2', {}, t('card_title')),
+          element('p', { class: 'card-where' }, where),
+        ),
+        element(
+          'button',
+          { type: 'button', class: 'icon-button', 'aria-label': t('close_card'), onclick: () => this.close() },
+          icon(...ICONS.close),
+        ),
+      ),
+      element('div', { class: 'card-body', tabindex: '-1' }, content),
+    );
+    if (hadFocus) this.root.querySelector('button').focus({ preventScroll: true });
+  }
+
+  #answer({ agencies, cell }) {
+    const told = agencies.filter((agency) => agency.layers.length);
+    if (!told.length) return [element('p', { class: 'card-note' }, t('card_empty')), cellLine(cell)];
+    const isHere = (agency) => agency.layers.some((layer) => layer.features.some((feature) => feature.here));
+    const here = told.filter(isHere);
+    const around = told.filter((agency) => !isHere(agency));
+    return [
+      here.length === 0 && element('p', { class: 'card-note' }, t('card_nothing_here')),
+      [...here, ...around].map((agency) => this.#agency(agency)),
+      cellLine(cell),
+    ];
+  }
+
+  #agency({ agency, layers }) {
+    const rank = (layer) => (layer.features.some((feature) => feature.here) ? 0 : 1);
+    return element(
+      'section',
+      { class: 'card-agency', 'data-agency': agency.name },
+      element('h3', {}, agency.title),
+      [...layers].sort((a, b) => rank(a) - rank(b)).map((layer) => this.#layer(layer)),
+    );
+  }
+
+  #layer(layer) {
+    const here = layer.features.filter((feature) => feature.here);
+    const around = layer.features.filter((feature) => !feature.here);
+    // The answer may hold fewer features than the cell does; `total` counts them all.
+    const count = Math.max(layer.total - here.length, around.length);
+    const unlisted = count - Math.min(around.length, MOST_AROUND);
+    const meta = [
+      layer.licence && t('licence', { licence: layer.licence }),
+      t('version', { version: layer.version }),
+      layer.published && date(layer.published, this.timeZone),
+    ].filter(Boolean);
+    return element(
+      'div',
+      { class: 'card-layer', 'data-layer': layer.layer },
+      element('h4', {}, layer.title, layer.sample && element('span', { class: 'mark' }, t('sample_mark'))),
+      here.map((feature) => item(feature)),
+      count > 0 &&
+        element(
+          'details',
+          { class: 'around' },
+          element('summary', {}, t('around', { count: number(count) })),
+          around.slice(0, MOST_AROUND).map((feature) => item(feature)),
+          unlisted > 0 && element('p', { class: 'card-meta' }, t('around_more', { count: number(unlisted) })),
+        ),
+      element('p', { class: 'card-meta' }, meta.join(' · ')),
+    );
+  }
+}
+
+async function ask({ longitude, latitude }, language, signal) {
+  const query = new URLSearchParams({ lng: longitude.toFixed(7), lat: latitude.toFixed(7), lang: language });
+  const answer = await fetch(`/cells/at?${query}`, { signal });
+  const body = await answer.json();
+  if (!answer.ok) throw Object.assign(new Error('cells'), { detail: body.detail ?? body.title });
+  return body;
+}
+
+function wait() {
+  return [
+    element('p', { class: 'card-note', role: 'status' }, t('card_loading')),
+    element('div', { class: 'card-wait', 'aria-hidden': 'true' }, [1, 2, 3].map(() => element('span'))),
+  ];
+}
+
+function cellLine(cell) {
+  return element('p', { class: 'card-cell' }, t('cell', { cell }));
+}
+
+function item({ title, display }) {
+  return element(
+    'article',
+    { class: 'item' },
+    (title || display.length === 0) && element('p', { class: 'item-title' }, title || t('unnamed')),
+    display.length > 0 &&
+      element(
+        'dl',
+        { class: 'facts' },
+        display.map((fact) => [
+          element('dt', {}, fact.title),
+          element('dd', {}, [fact.value, unit(fact.unit)].filter((part) => part !== '' && part !== null).join(' ')),
+        ]),
+      ),
+  );
+}

@@ -1,0 +1,240 @@
+// Starts the page: asks for texts, collections, the deck and its bundle at once, then ties the parts together.
+
+import { readHash, writeHash } from './address.js';
+import { Card } from './card.js';
+import { Controls } from './controls.js';
+import { element } from './dom.js';
+import { Progress, Toasts, trouble } from './notices.js';
+import { Panel } from './panel.js';
+import { speak, t } from './texts.js';
+import { TileStore } from './tiles.js';
+
+const LANGUAGES = ['vi', 'en'];
+const HASH_AFTER_MS = 300;
+const REFRESH_EVERY_MS = 30_000;
+const WIDE = '(min-width: 1024px)';
+
+const $ = (id) => document.getElementById(id);
+const { city, assets, language: firstLanguage } = JSON.parse($('facts').textContent);
+
+const page = {
+  language: firstLanguage,
+  collections: [],
+  shown: new Set(),
+  map: null,
+  refreshed: 0,
+};
+const progress = new Progress($('progress'));
+const toasts = new Toasts($('toasts'));
+const store = new TileStore({
+  onActivity: (pending) => onActivity(pending),
+  onFailure: (error) => onTileFailure(error),
+});
+const panel = new Panel({ root: $('panel'), button: $('layers-button'), onSwitch, timeZone: city.timeZone });
+const card = new Card({
+  root: $('card'),
+  stage: $('stage'),
+  timeZone: city.timeZone,
+  onPlace: (place) => page.map?.setMark(place),
+});
+let controls = null;
+
+function onActivity(pending) {
+  progress.update(pending);
+  if (pending === 0 && store.failed.size === 0) toasts.hide('tiles');
+}
+
+async function json(url) {
+  const answer = await fetch(url);
+  if (!answer.ok) throw Object.assign(new Error(`${url}: ${answer.status}`), { status: answer.status });
+  return answer.json();
+}
+
+const getCollections = async () => (await json(`/collections?lang=${page.language}`)).collections;
+const getSpec = () => json(`/deck.json?lang=${page.language}`);
+
+function loadBundle() {
+  return new Promise((resolve, reject) => {
+    const script = element('script', { src: `${assets}deck.js` });
+    script.onload = resolve;
+    script.onerror = () => reject(new Error('bundle'));
+    document.head.append(script);
+  });
+}
+
+function hasWebGL2() {
+  return document.createElement('canvas').getContext('webgl2') !== null;
+}
+
+async function start() {
+  await speak(page.language, assets);
+  renderLanguages();
+  const collections = getCollections();
+  if (!hasWebGL2()) {
+    page.collections = await collections;
+    const links = page.collections.map((c) => [c.title, `/collections/${encodeURIComponent(c.id)}`]);
+    trouble($('opening'), t('no_webgl_title'), t('no_webgl'), links);
+    return;
+  }
+  const bundle = loadBundle();
+  const module = bundle.then(() => import('./map.js'));
+  const parts = await Promise.all([collections, getSpec(), module]);
+  page.collections = parts[0];
+  const { TwinMap } = parts[2];
+  const { view, switched } = readHash(location.hash);
+  page.shown = shownWith(switched);
+  page.map = new TwinMap({ container: $('map'), spec: parts[1], view, shown: page.shown, store });
+  window.twin.deck = page.map.deck;
+  window.twin.map = page.map;
+  controls = new Controls({ root: $('controls'), foot: $('foot'), map: page.map });
+  page.map.addEventListener('move', onMove);
+  page.map.addEventListener('ask', ({ detail }) => card.open(detail, page.language));
+  window.addEventListener('hashchange', onHashChange);
+  render();
+  panel.toggle(window.matchMedia(WIDE).matches);
+  document.activeElement?.blur?.();
+  $('opening').hidden = true;
+}
+
+function shownWith(switched) {
+  const isShown = (c) => switched.get(c.id) ?? c.visible;
+  return new Set(page.collections.filter(isShown).map((c) => c.id));
+}
+
+// What differs from each collection's own default, for the address.
+function switchedLayers() {
+  const differs = page.collections.filter((c) => page.shown.has(c.id) !== c.visible);
+  return differs.map((c) => [c.id, page.shown.has(c.id)]);
+}
+
+function render() {
+  document.title = city.title[page.language];
+  $('title').textContent = city.title[page.language];
+  $('map').setAttribute('aria-label', t('map'));
+  document.querySelector('.skip').textContent = t('skip_to_map');
+  renderLanguages();
+  const visible = page.collections.filter((c) => page.shown.has(c.id));
+  const sample = $('sample');
+  sample.hidden = !visible.some((c) => c.sample);
+  sample.textContent = t('sample');
+  sample.title = t('sample_hint');
+  panel.render(page.collections, page.shown, page.map.view.zoom);
+  controls.render([...new Set(visible.map((c) => c.attribution).filter(Boolean))]);
+}
+
+function renderLanguages() {
+  $('languages').setAttribute('aria-label', t('language'));
+  const focused = $('languages').contains(document.activeElement);
+  $('languages').replaceChildren(
+    ...LANGUAGES.map((code) =>
+      element(
+        'button',
+        {
+          type: 'button',
+          lang: code,
+          'data-language': code,
+          'aria-pressed': String(code === page.language),
+          onclick: () => switchLanguage(code),
+        },
+        code.toUpperCase(),
+      ),
+    ),
+  );
+  if (focused) $('languages').querySelector('[aria-pressed="true"]').focus();
+}
+
+async function switchLanguage(language) {
+  if (language === page.language) return;
+  const address = new URL(location.href);
+  address.searchParams.set('lang', language);
+  if (!page.map) {
+    location.replace(address);
+    return;
+  }
+  const before = page.language;
+  page.language = language;
+  try {
+    const [collections] = await Promise.all([getCollections(), speak(language, assets)]);
+    page.collections = collections;
+  } catch {
+    page.language = before;
+    toasts.show('server', t('no_server'), () => switchLanguage(language));
+    return;
+  }
+  history.replaceState(null, '', address);
+  render();
+  if (card.place) card.open(card.place, language);
+}
+
+function onSwitch(collection, shown) {
+  if (shown) page.shown.add(collection);
+  else page.shown.delete(collection);
+  page.map.setShown(collection, shown);
+  writeAddress();
+  render();
+}
+
+let addressTimer = 0;
+
+function onMove({ detail }) {
+  panel.showZoom(detail.zoom);
+  clearTimeout(addressTimer);
+  addressTimer = setTimeout(writeAddress, HASH_AFTER_MS);
+}
+
+function writeAddress() {
+  const hash = writeHash(page.map.view, switchedLayers());
+  if (hash !== location.hash) history.replaceState(null, '', hash);
+}
+
+function onHashChange() {
+  const { view, switched } = readHash(location.hash);
+  page.shown = shownWith(switched);
+  page.map.shown = new Set(page.shown);
+  page.map.update();
+  if (view) page.map.moveTo(view, 0);
+  render();
+}
+
+function onTileFailure(error) {
+  // A tile that is gone belongs to a version that was retired since: take over the present ones.
+  const gone = error.status === 404 || error.status === 410;
+  if (gone && Date.now() - page.refreshed > REFRESH_EVERY_MS) {
+    page.refreshed = Date.now();
+    refresh();
+    return;
+  }
+  toasts.show('tiles', error.status === 0 ? t('no_server') : t('tiles_failed'), () => page.map.retry());
+}
+
+async function refresh() {
+  try {
+    const [collections, spec] = await Promise.all([getCollections(), getSpec()]);
+    page.collections = collections;
+    page.map.adopt(spec);
+    render();
+  } catch {
+    toasts.show('tiles', t('no_server'), refresh);
+  }
+}
+
+async function open() {
+  try {
+    await start();
+  } catch (error) {
+    console.warn('the page could not start:', error);
+    const text = error.message === 'bundle' ? t('bundle_failed') : t('no_server');
+    trouble($('opening'), city.title[page.language], text, [], () => location.reload());
+    throw error;
+  }
+}
+
+window.twin = { deck: null, map: null, store };
+window.twin.ready = open();
+window.twin.ready.catch(() => {});
+window.twin.idle = async () => {
+  await window.twin.ready;
+  await page.map?.idle();
+};
+window.twin.placeAt = (x, y) => page.map.placeAt(x, y);
+window.twin.labels = () => page.map.labels.placed.map((label) => label.candidate.text);

@@ -1,0 +1,211 @@
+// The map itself: the deck, its camera, which layers it draws, and what was clicked.
+
+import { defineTwinTileLayer } from './twin_tile_layer.js';
+import { pointSeen } from './hit.js';
+import { Labels } from './labels.js';
+
+const CAMERA = ['longitude', 'latitude', 'zoom', 'pitch', 'bearing'];
+// Seen from straight above, buildings are footprints; a little tilt raises them.
+const RAISED_FROM_PITCH = 3;
+const CLICK_PIXELS = 6;
+const CLICK_MS = 700;
+const DOUBLE_CLICK_MS = 230;
+const MARK = [11, 110, 153];
+const ON_TOP = { depthWriteEnabled: false, depthCompare: 'always' };
+
+const still = window.matchMedia('(prefers-reduced-motion: reduce)');
+
+export class TwinMap extends EventTarget {
+  // `spec` is the server's deck JSON, `view` an optional camera that replaces its own.
+  constructor({ container, spec, view, shown, store }) {
+    super();
+    this.container = container;
+    this.store = store;
+    this.home = pickCamera(spec.initialViewState);
+    this.view = { ...this.home, ...view };
+    this.raised = this.view.pitch > RAISED_FROM_PITCH;
+    this.shown = new Set(shown);
+    this.mark = null;
+    this.moves = 0;
+    const deck = globalThis.deck;
+    this.Layer = defineTwinTileLayer(deck, store);
+    this.deck = globalThis.createDeck({
+      container,
+      jsonInput: { ...spec, initialViewState: { ...spec.initialViewState, ...this.view } },
+      configuration: { classes: { TwinTileLayer: this.Layer } },
+      tooltip: false,
+      handleEvent: (name, info) => this.#onEvent(name, info),
+    });
+    this.all = this.deck.props.layers.filter(Boolean);
+    this.labels = new Labels({
+      deck,
+      sources: () => this.sources(),
+      viewport: () => this.viewport(),
+      onPlaced: () => this.draw(),
+    });
+    this.#listenForClicks();
+    this.update();
+  }
+
+  viewport() {
+    return this.deck.isInitialized ? this.deck.getViewports()[0] : null;
+  }
+
+  // The live layers of the collections that are switched on.
+  sources() {
+    const live = this.deck.layerManager?.getLayers() ?? [];
+    return live.filter((layer) => layer instanceof this.Layer);
+  }
+
+  // Rebuild the collections' layers (something about them changed), then draw.
+  update() {
+    // A layer that left the deck is finished for good, so each round gets fresh ones; deck matches them by id.
+    this.base = this.all
+      .filter((layer) => this.shown.has(layer.props.collection))
+      .map((layer) => layer.clone({ visible: true, raised: this.raised, onShown: () => this.labels.request() }));
+    this.draw();
+    this.labels.request();
+  }
+
+  draw() {
+    this.deck.setProps({ layers: [...this.base, ...this.#marks(), ...this.labels.layers()] });
+  }
+
+  setShown(collection, shown) {
+    if (shown) this.shown.add(collection);
+    else this.shown.delete(collection);
+    this.update();
+  }
+
+  // Take over a newer spec (other versions of the same collections) without moving the camera.
+  adopt(spec) {
+    this.all = spec.layers.map(({ '@@type': type, ...props }) => new this.Layer(props));
+    this.update();
+  }
+
+  moveTo(view, milliseconds = 300) {
+    this.view = { ...this.view, ...view };
+    const { minZoom, maxZoom, maxPitch } = this.deck.props.initialViewState;
+    this.view.zoom = Math.min(maxZoom, Math.max(minZoom, this.view.zoom));
+    const transitionDuration = still.matches ? 0 : milliseconds;
+    // deck ignores an initial view that equals the last one it was given, even after the reader moved away from it.
+    this.moves += 1;
+    const limits = { minZoom, maxZoom, maxPitch };
+    this.deck.setProps({ initialViewState: { ...this.view, ...limits, transitionDuration, moves: this.moves } });
+    this.#moved();
+  }
+
+  setMark(mark) {
+    this.mark = mark;
+    this.draw();
+  }
+
+  retry() {
+    this.store.failed.clear();
+    for (const source of this.sources()) source.retry();
+  }
+
+  // Resolves when every tile in view is drawn and the labels stand.
+  async idle() {
+    for (let calm = 0; calm < 3; ) {
+      await new Promise((resolve) => requestAnimationFrame(resolve));
+      const loaded = this.deck.isInitialized && this.sources().every((layer) => layer.isLoaded);
+      calm = loaded && this.store.pending === 0 && this.labels.settled ? calm + 1 : 0;
+    }
+  }
+
+  // The place that is seen at a pixel of the map.
+  placeAt(x, y) {
+    return pointSeen(this.viewport(), x, y, this.sources(), this.raised);
+  }
+
+  #onEvent(name, info) {
+    if (name === 'deck-view-state-change-event') {
+      this.view = pickCamera(info);
+      this.#moved();
+    } else if (name === 'deck-resize-event') {
+      this.labels?.request();
+    }
+  }
+
+  #moved() {
+    const raised = this.view.pitch > RAISED_FROM_PITCH;
+    if (raised !== this.raised) {
+      this.raised = raised;
+      this.update();
+    }
+    this.labels.request();
+    this.dispatchEvent(new CustomEvent('move', { detail: this.view }));
+  }
+
+  // deck's own click waits for a GPU pick and drops clicks on slow machines; a press and a release are enough.
+  #listenForClicks() {
+    let down = null;
+    let pending = 0;
+    this.container.addEventListener('pointerdown', (event) => {
+      down = event.isPrimary && event.button === 0 ? event : null;
+      clearTimeout(pending);
+    });
+    this.container.addEventListener('pointerup', (event) => {
+      const start = down;
+      down = null;
+      if (!start || !event.isPrimary || event.target.closest('button, a, input')) return;
+      const moved = Math.hypot(event.clientX - start.clientX, event.clientY - start.clientY);
+      if (moved > CLICK_PIXELS || event.timeStamp - start.timeStamp > CLICK_MS) return;
+      const frame = this.container.getBoundingClientRect();
+      const [x, y] = [event.clientX - frame.left, event.clientY - frame.top];
+      // A second press within this time means "zoom in", not "ask".
+      pending = setTimeout(() => this.ask(x, y), DOUBLE_CLICK_MS);
+    });
+    this.container.addEventListener('keydown', (event) => {
+      if (event.key !== 'Enter') return;
+      // The card takes the focus; the same key press must not go on to press its button.
+      event.preventDefault();
+      this.ask(this.container.clientWidth / 2, this.container.clientHeight / 2);
+    });
+  }
+
+  ask(x, y) {
+    this.dispatchEvent(new CustomEvent('ask', { detail: this.placeAt(x, y) }));
+  }
+
+  #marks() {
+    if (!this.mark) return [];
+    const { longitude, latitude, height, cell } = this.mark;
+    const { H3HexagonLayer, ScatterplotLayer } = globalThis.deck;
+    const outline =
+      cell &&
+      new H3HexagonLayer({
+        id: 'mark-cell',
+        data: [cell],
+        getHexagon: (d) => d,
+        extruded: false,
+        filled: true,
+        getFillColor: [...MARK, 26],
+        stroked: true,
+        getLineColor: [...MARK, 200],
+        getLineWidth: 1.5,
+        lineWidthUnits: 'pixels',
+        parameters: ON_TOP,
+      });
+    const ring = new ScatterplotLayer({
+      id: 'mark-point',
+      data: [[longitude, latitude, height]],
+      getPosition: (d) => d,
+      getRadius: 8,
+      radiusUnits: 'pixels',
+      getFillColor: [...MARK, 255],
+      stroked: true,
+      getLineColor: [255, 255, 255],
+      getLineWidth: 3,
+      lineWidthUnits: 'pixels',
+      billboard: true,
+      parameters: ON_TOP,
+    });
+    return [outline, ring].filter(Boolean);
+  }
+}
+
+function pickCamera(view) {
+  return Object.fromEntries(CAMERA.map((name) => [name, view[name] ?? 0]));
+}

@@ -1,0 +1,66 @@
+// Quiet notices: the line that moves while tiles load, and messages with a way out.
+
+import { element } from './dom.js';
+import { t } from './texts.js';
+
+const SHOW_AFTER_MS = 200;
+
+export class Progress {
+  constructor(root) {
+    this.root = root;
+    this.timer = 0;
+  }
+
+  update(pending) {
+    this.root.setAttribute('aria-label', t('tiles_loading'));
+    if (pending === 0) {
+      clearTimeout(this.timer);
+      this.timer = 0;
+      this.root.hidden = true;
+    } else if (this.timer === 0) {
+      this.timer = setTimeout(() => {
+        this.root.hidden = false;
+      }, SHOW_AFTER_MS);
+    }
+  }
+}
+
+export class Toasts {
+  constructor(root) {
+    this.root = root;
+    this.shown = new Map();
+  }
+
+  // One message of a kind at a time; `action` is what its button does.
+  show(kind, text, action) {
+    if (this.shown.has(kind)) return;
+    const toast = element(
+      'div',
+      { class: 'toast', 'data-kind': kind },
+      element('span', {}, text),
+      element('button', { type: 'button', onclick: () => { this.hide(kind); action(); } }, t('retry')),
+    );
+    this.shown.set(kind, toast);
+    this.root.append(toast);
+  }
+
+  hide(kind) {
+    this.shown.get(kind)?.remove();
+    this.shown.delete(kind);
+  }
+}
+
+// Shown in place of the map when it cannot be drawn at all; `items` are [text, address] pairs.
+export function trouble(root, title, text, items = [], retry = null) {
+  root.hidden = false;
+  root.replaceChildren(
+    element(
+      'div',
+      { class: 'trouble', role: 'alert' },
+      element('h2', {}, title),
+      text && element('p', {}, text),
+      items.length > 0 && element('ul', {}, items.map(([name, href]) => element('li', {}, element('a', { href }, name)))),
+      retry && element('button', { type: 'button', class: 'card-retry', onclick: retry }, t('retry')),
+    ),
+  );
+}

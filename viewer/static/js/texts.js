@@ -1,0 +1,34 @@
+// The page's words in the chosen language, and how that language writes numbers and dates.
+
+let words = {};
+let tag = 'vi';
+
+export async function speak(language, assets) {
+  const answer = await fetch(`${assets}i18n/${language}.json`);
+  if (!answer.ok) throw new Error(`texts: ${answer.status}`);
+  words = await answer.json();
+  tag = language === 'vi' ? 'vi-VN' : 'en-GB';
+  document.documentElement.lang = language;
+}
+
+// One text with its {places} filled; a missing key shows itself, which the tests notice.
+export function t(key, values = {}) {
+  return (words[key] ?? key).replace(/\{(\w+)\}/g, (place, name) => String(values[name] ?? place));
+}
+
+export function number(value, options) {
+  return new Intl.NumberFormat(tag, options).format(value);
+}
+
+export function date(iso, timeZone) {
+  const day = new Date(iso);
+  if (Number.isNaN(day.getTime())) return '';
+  return new Intl.DateTimeFormat(tag, { dateStyle: 'medium', timeZone }).format(day);
+}
+
+// UCUM codes that read badly on a card -> the usual sign.
+export function unit(code) {
+  if (!code) return '';
+  const key = `unit_${code}`;
+  return words[key] ?? code;
+}

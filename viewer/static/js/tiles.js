@@ -1,0 +1,120 @@
+// Tiles shared by the layers that draw from them: one request a URL however many layers ask, given up when none of
+// them waits any more, kept while recently used.
+
+import { decodeTile } from './mvt.js';
+
+const KEPT_TILES = 400;
+const RETRY_AFTER_MS = 600;
+
+export class TileError extends Error {
+  constructor(url, status) {
+    super(`tile ${url}: ${status || 'no answer'}`);
+    this.name = 'TileError';
+    this.url = url;
+    this.status = status;
+  }
+}
+
+export class TileStore {
+  // `onActivity(pending)` runs whenever a request starts or ends, `onFailure(error)` when one is given up.
+  constructor({ onActivity = () => {}, onFailure = () => {}, kept = KEPT_TILES } = {}) {
+    this.entries = new Map();
+    this.kept = kept;
+    this.pending = 0;
+    this.failed = new Set();
+    this.onActivity = onActivity;
+    this.onFailure = onFailure;
+  }
+
+  // The decoded tile (Map of layers, empty for "nothing here"); rejects with AbortError or TileError.
+  load(url, signal) {
+    let entry = this.entries.get(url);
+    if (entry) {
+      this.entries.delete(url);
+    } else {
+      entry = { waiting: 0, settled: false, abort: new AbortController(), tile: null };
+      entry.tile = this.#request(url, entry);
+    }
+    this.entries.set(url, entry);
+    if (entry.settled) return entry.tile;
+    return this.#waitFor(entry, url, signal);
+  }
+
+  #waitFor(entry, url, signal) {
+    entry.waiting += 1;
+    return new Promise((resolve, reject) => {
+      const leave = () => {
+        entry.waiting -= 1;
+        if (entry.waiting === 0 && !entry.settled) {
+          entry.abort.abort();
+          if (this.entries.get(url) === entry) this.entries.delete(url);
+        }
+        reject(new DOMException('no longer needed', 'AbortError'));
+      };
+      signal?.addEventListener('abort', leave, { once: true });
+      entry.tile.then(resolve, reject).finally(() => signal?.removeEventListener('abort', leave));
+    });
+  }
+
+  async #request(url, entry) {
+    this.pending += 1;
+    this.onActivity(this.pending);
+    try {
+      const bytes = await this.#fetchTwice(url, entry.abort.signal);
+      this.failed.delete(url);
+      return decodeOrEmpty(bytes, url);
+    } catch (error) {
+      if (this.entries.get(url) === entry) this.entries.delete(url);
+      if (error instanceof TileError) {
+        this.failed.add(url);
+        this.onFailure(error);
+      }
+      throw error;
+    } finally {
+      entry.settled = true;
+      this.pending -= 1;
+      this.#forget();
+      this.onActivity(this.pending);
+    }
+  }
+
+  async #fetchTwice(url, signal) {
+    try {
+      return await fetchBytes(url, signal);
+    } catch (error) {
+      const hopeless = !(error instanceof TileError) || (error.status >= 400 && error.status < 500);
+      if (hopeless) throw error;
+      await new Promise((resolve) => setTimeout(resolve, RETRY_AFTER_MS));
+      signal.throwIfAborted();
+      return fetchBytes(url, signal);
+    }
+  }
+
+  #forget() {
+    for (const [url, entry] of this.entries) {
+      if (this.entries.size <= this.kept) break;
+      if (entry.settled) this.entries.delete(url);
+    }
+  }
+}
+
+async function fetchBytes(url, signal) {
+  let answer;
+  try {
+    answer = await fetch(url, { signal });
+    if (answer.ok) return await answer.arrayBuffer();
+  } catch (error) {
+    if (error.name === 'AbortError') throw error;
+    throw new TileError(url, 0);
+  }
+  throw new TileError(url, answer.status);
+}
+
+function decodeOrEmpty(bytes, url) {
+  try {
+    return decodeTile(bytes);
+  } catch (error) {
+    console.warn(`tile ${url} cannot be read: ${error.message}`);
+    return new Map();
+  }
+}
