@@ -36,6 +36,7 @@ POPULATION = Theme(
     details=(Detail(6, limit=2000),),
     tile_fields=("name", "population", "density"),
     coverage=True,
+    visible=False,
     style={
         "order": 12,
         "opacity": 0.55,

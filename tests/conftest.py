@@ -15,6 +15,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import psycopg
 import pytest
@@ -24,6 +25,9 @@ from twin.config import Settings
 from twin.db.cluster import PrivateCluster
 from twin.db.database import Database, libpq
 from twin.db.migrate import migrate
+
+if TYPE_CHECKING:
+    from ingest.city import CityLoad
 
 ROOT = Path(__file__).parent.parent
 HOME = ROOT / ".twin" / "test"
@@ -120,27 +124,38 @@ def settings(database: Database) -> Settings:
     return Settings(home=HOME, database=database.url.database)
 
 
-@pytest.fixture(scope="session")
-def sample_database(cluster: PrivateCluster, migrated_template: str) -> Database:
-    """A small sample city, loaded once for the whole run. Tests only read it."""
-    from ingest.city import load_city, sample_city
+def _loaded_once(cluster: PrivateCluster, what: str, city: Callable[[], CityLoad]) -> Database:
+    """A database with a city in it, loaded by whichever test process comes first. Tests only read it."""
+    from ingest.city import load_city
 
-    name = f"{os.environ[RUN]}_sample"
-    database = Database(cluster.url(name), private=True)
-    with _one_process_at_a_time("sample"):
+    name = f"{os.environ[RUN]}_{what}"
+    with _one_process_at_a_time(what):
         if not _exists(cluster, name):
             making = Database(cluster.url(f"{name}_making"), private=True)
             migrate(making)
-            settings = Settings(home=HOME, database=making.url.database)
-            load_city(making, sample_city(SAMPLE_BUILDINGS), settings, Quiet())
+            load_city(making, city(), Settings(home=HOME, database=making.url.database), Quiet())
             making.writer.dispose()
             with _maintenance(cluster) as connection:
                 connection.execute(
-                    sql.SQL("ALTER DATABASE {} RENAME TO {}").format(
-                        sql.Identifier(f"{name}_making"), sql.Identifier(name)
-                    )
+                    sql.SQL("ALTER DATABASE {} RENAME TO {}").format(*map(sql.Identifier, (f"{name}_making", name)))
                 )
-    return database
+    return Database(cluster.url(name), private=True)
+
+
+@pytest.fixture(scope="session")
+def sample_database(cluster: PrivateCluster) -> Database:
+    """A small sample city."""
+    from ingest.city import sample_city
+
+    return _loaded_once(cluster, "sample", lambda: sample_city(SAMPLE_BUILDINGS))
+
+
+@pytest.fixture(scope="session")
+def real_city(cluster: PrivateCluster, city_data: Path) -> Database:
+    """The city of the real files."""
+    from ingest.city import described_city
+
+    return _loaded_once(cluster, "real", lambda: described_city(city_data / "hcmc"))
 
 
 class Quiet:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import pytest
 import sqlalchemy as sa
 
@@ -74,11 +72,6 @@ def test_a_hidden_layer_answers_exactly_like_one_that_does_not_exist() -> None:
 
 def test_a_layer_without_a_published_version_is_not_readable() -> None:
     assert readable(HEALTH, [layer(Sharing.OPEN)]) == []
-
-
-def test_readers_of_one_agency_share_a_policy_and_strangers_have_another() -> None:
-    assert replace(HEALTH, name="a doctor").policy == HEALTH.policy
-    assert len({HEALTH.policy, TRANSPORT.policy, ANONYMOUS.policy}) == 3
 
 
 @pytest.fixture

@@ -120,7 +120,7 @@ def test_another_city_does_not_mix_into_a_database(database: Database, settings:
         (('from = "sort"', 'from = "sorte"'), "sorte"),
         (("licence", "license"), "licen"),
         (("[[agency]]", "[[agency"), "city.toml"),
-        (("other = \"park\"", "otter = \"park\""), "otter"),
+        (("other = \"park\"", "otter = \"park\""), "kind"),
     ],
 )  # fmt: skip
 def test_what_is_wrong_in_a_description_is_named(
@@ -205,19 +205,7 @@ COUNTS = {
 }  # fmt: skip
 
 
-@pytest.fixture(scope="module")
-def real_city(cluster, migrated_template: str, city_data: Path) -> Database:  # type: ignore[no-untyped-def]
-    from tests.conftest import RUN
-    from twin.db.migrate import migrate
-
-    database = Database(cluster.url(f"{os.environ[RUN]}_real_{os.getpid()}"), private=True)
-    migrate(database)
-    load_city(database, described_city(city_data / "hcmc"), Settings(home=HOME), Quiet())
-    return database
-
-
 @pytest.mark.city
-@pytest.mark.xdist_group("city")
 def test_the_real_city_s_layers_have_the_counts_that_their_sources_state(real_city: Database) -> None:
     with real_city.session() as session:
         layers = read_catalogue(session)
@@ -228,7 +216,6 @@ def test_the_real_city_s_layers_have_the_counts_that_their_sources_state(real_ci
 
 
 @pytest.mark.city
-@pytest.mark.xdist_group("city")
 def test_the_census_adds_up_and_every_flood_spot_lies_in_a_ward_of_2025(real_city: Database) -> None:
     with real_city.session() as session:
         assert (
@@ -245,7 +232,6 @@ def test_the_census_adds_up_and_every_flood_spot_lies_in_a_ward_of_2025(real_cit
 
 
 @pytest.mark.city
-@pytest.mark.xdist_group("city")
 def test_old_districts_come_out_of_their_collections_as_polygons(real_city: Database, city_data: Path) -> None:
     source = json.loads((city_data / "hcmc/boundaries/districts_2021_22.geojson").read_text())
     expected = sum(shapely.geometry.shape(f["geometry"]).area for f in source["features"])
@@ -257,7 +243,6 @@ def test_old_districts_come_out_of_their_collections_as_polygons(real_city: Data
 
 
 @pytest.mark.city
-@pytest.mark.xdist_group("city")
 def test_vietnamese_names_arrive_whole(real_city: Database) -> None:
     with real_city.session() as session:
         wards = set(session.scalars(sa.text("SELECT name FROM layer_data.planning_wards_v1")))

@@ -37,6 +37,13 @@ def test_migrating_twice_changes_nothing(database: Database) -> None:
     assert migrate(database) is False
 
 
+def test_a_database_of_a_newer_program_is_refused_in_one_sentence(database: Database) -> None:
+    with database.engine("owner").begin() as connection:
+        connection.execute(sa.text("UPDATE twin.alembic_version SET version_num = '9999'"))
+    with pytest.raises(SetupProblem, match="9999.*Update this program"):
+        migrate(database)
+
+
 def test_the_migrations_make_exactly_the_tables_of_the_code(database: Database) -> None:
     with database.engine("owner").connect() as connection:
         command.check(alembic_config(connection))

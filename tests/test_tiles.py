@@ -77,11 +77,10 @@ def test_a_layer_is_described_in_the_language_that_was_asked(http: httpx.Client)
 def test_a_tile_holds_exactly_the_features_of_its_area(
     data: st.DataObject, http: httpx.Client, collections: dict, sql: psycopg.Connection
 ) -> None:
-    """Compared with a plain query of the same box, at zooms where the theme shows everything."""
+    """Compared with a plain query of the same box, at zooms where the theme shows all its features."""
     layer = data.draw(st.sampled_from(sorted(collections)))
     of = theme(collections[layer]["theme"])
-    shown_whole = [d.zoom for d in of.details if d.importance == 0]
-    zoom = data.draw(st.integers(max(shown_whole[0], 13), 18))
+    zoom = data.draw(st.integers(max(of.details[-1].zoom, 13), 18))
     west, south, east, north = collections[layer]["extent"]
     lng, lat = data.draw(st.floats(west, east)), data.draw(st.floats(south, north))
     tile = tile_at(zoom, lng, lat)
@@ -304,6 +303,14 @@ def test_answers_are_compressed_when_the_client_accepts_it(http: httpx.Client) -
     packed = http.get(f"/tiles/transport.roads/{tile.z}/{tile.x}/{tile.y}.mvt", headers={"Accept-Encoding": "gzip"})
     assert packed.headers["content-encoding"] == "gzip" and "content-encoding" not in plain.headers
     assert packed.content == plain.content
+
+
+@pytest.mark.parametrize("path", ["/", "/collections", "/health", "/tiles/transport.roads/15/26100/15396.mvt"])
+def test_head_gives_the_headers_of_get_and_no_body(http: httpx.Client, path: str) -> None:
+    head, get = http.head(path), http.get(path)
+    assert (head.status_code, head.content) == (200, b"")
+    assert head.headers["content-type"] == get.headers["content-type"]
+    assert http.post(path).status_code == 405
 
 
 def test_health_says_that_the_server_can_answer(http: httpx.Client) -> None:

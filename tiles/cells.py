@@ -8,6 +8,7 @@ from functools import lru_cache
 from typing import Annotated, Any
 
 import h3
+import numpy as np
 import shapely
 from fastapi import APIRouter, Path, Query, Response
 
@@ -17,7 +18,7 @@ from tiles.reader import City, Lang, Reader
 from tiles.state import CityState
 from twin.access import readable
 from twin.catalogue import Layer
-from twin.cells import MAX_RESOLUTION, format_cell, parse_cell, resolution_of, span
+from twin.cells import MAX_RESOLUTION, cover, format_cell, parse_cell, resolution_of, span
 from twin.db.tables import DATA_SCHEMA
 from twin.errors import BadInput
 from twin.text import Language, Text
@@ -27,9 +28,9 @@ CLICK_RESOLUTION = 11
 FEATURES_A_LAYER = 20
 # How near to a point or a line a click must be, in degrees (about 10 m).
 NEAR = 9e-5
-# The question's third and fourth parameter, as WKT.
-POINT = "ST_GeomFromText($3::text, 4326)"
-OUTLINE = "ST_GeomFromText($4::text, 4326)"
+# The question's fourth and fifth parameter, as WKT.
+POINT = "ST_GeomFromText($4::text, 4326)"
+OUTLINE = "ST_GeomFromText($5::text, 4326)"
 
 router = APIRouter(tags=["cells"])
 
@@ -80,22 +81,28 @@ def parse_point(text: str) -> tuple[float, float]:
 def _layer_sql(table: str, theme_name: str, columns: tuple[str, ...], resolution: int, asked: int) -> str:
     """One layer's part of the question.
 
-    $1 and $2 are the lowest and highest index to look for at each resolution 0..15, $3 the point (or NULL),
-    $4 the asked cell's polygon.
+    $1 are the cells that cover the asked one at its own and every coarser resolution, $2 and $3 the lowest and
+    highest index of its descendants at each resolution 0..15, $4 the point (or NULL), $5 the asked cell's polygon.
     """
     of = theme(theme_name)
     values = ", ".join(f"'{name}', f.\"{name}\"" for name in columns)
     near = 0 if of.geometry == "polygon" else NEAR
     here = f"coalesce(ST_DWithin(f.geom, {POINT}, {near}), false)"
-    # Where the layer's cells are coarser than the asked one, only its edges need the geometry.
-    exact = f"WHERE c.whole OR ST_Intersects(f.geom, {OUTLINE})" if asked > resolution else ""
-    # A coarse cell lies inside only what all its fine cells lie inside, which is not known from those found.
-    whole = "bool_and(whole)" if asked >= resolution else "false"
+    if asked < resolution:
+        which = f"cell BETWEEN ($2::bigint[])[{resolution + 1}] AND ($3::bigint[])[{resolution + 1}]"
+    else:
+        which = "cell = ANY($1::bigint[])"
+    # Coarser cells only narrow the search: the geometry decides. Nor do fine cells tell what a coarse one lies inside.
+    exact = f"WHERE ST_Intersects(f.geom, {OUTLINE})" if asked > resolution else ""
+    whole = "false"
+    if asked == resolution:
+        whole = "c.whole"
+    elif asked > resolution:
+        whole = f"ST_Covers(f.geom, {OUTLINE})"
     return (
-        f"SELECT '{table}'::text AS table_name, count(*) OVER () AS total, f.id, c.whole, {here} AS here, "
+        f"SELECT '{table}'::text AS table_name, count(*) OVER () AS total, f.id, {whole} AS whole, {here} AS here, "
         f"jsonb_build_object({values})::text AS properties "
-        f"FROM (SELECT fid, {whole} AS whole FROM {DATA_SCHEMA}.{table}_cells "
-        f"WHERE cell BETWEEN ($1::bigint[])[{resolution + 1}] AND ($2::bigint[])[{resolution + 1}] GROUP BY fid) AS c "
+        f"FROM (SELECT fid, bool_and(whole) AS whole FROM {DATA_SCHEMA}.{table}_cells WHERE {which} GROUP BY fid) AS c "
         f"JOIN {DATA_SCHEMA}.{table} AS f USING (fid) {exact} "
         f"ORDER BY here DESC, f.importance DESC, f.fid LIMIT {FEATURES_A_LAYER}"
     )
@@ -110,7 +117,7 @@ def cell_sql(layers: Sequence[Layer], asked: int) -> str:
         names = tuple(column.name for column in version.columns)
         parts.append(f"({_layer_sql(version.table, layer.theme, names, version.resolution, asked)})")
     # The last part finds nothing; it tells PostgreSQL the types of parameters that no other part may use.
-    given = "($1::bigint[], $2::bigint[], $3::text, $4::text)"
+    given = "($1::bigint[], $2::bigint[], $3::bigint[], $4::text, $5::text)"
     types = f"SELECT NULL, 0, NULL, NULL, NULL, NULL WHERE {given} IS NULL AND false"
     return " UNION ALL ".join([*parts, types])
 
@@ -129,6 +136,7 @@ async def _answer(
         async with city.connection() as connection:
             records = await connection.fetch(
                 cell_sql(layers, resolution_of(cell)),
+                _covering(outline, cell, {layer.current.resolution for layer in layers if layer.current}),
                 [low for low, _ in spans], [high for _, high in spans],
                 shapely.to_wkt(shapely.Point(point)) if point else None, shapely.to_wkt(outline, rounding_precision=-1),
             )  # fmt: skip
@@ -141,6 +149,14 @@ async def _answer(
         "boundary": [[round(lng, 7), round(lat, 7)] for lat, lng in h3.cell_to_boundary(name)],
         "agencies": _by_agency(layers, found, language),
     }
+
+
+def _covering(outline: shapely.Polygon, cell: int, resolutions: set[int]) -> list[int]:
+    """The cells of coarser resolutions that the asked one touches: fine cells reach a little beyond their parents."""
+    own = resolution_of(cell)
+    shapes = np.array([outline], dtype=object)
+    coarser = [cover(shapes, resolution).cell for resolution in sorted(resolutions) if resolution < own]
+    return [cell, *(int(c) for cells in coarser for c in cells)]
 
 
 def _by_agency(layers: Sequence[Layer], found: dict[str, list[Any]], language: Language) -> list[dict[str, Any]]:

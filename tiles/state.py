@@ -78,6 +78,8 @@ class CityState:
             }
             self._pool = await asyncpg.create_pool(
                 **options, min_size=0, max_size=self.settings.pool_size,
+                # Asked of every layer, the question about a cell is long; kept all the same.
+                max_cacheable_statement_size=0,
                 command_timeout=self.settings.statement_timeout + 2, max_inactive_connection_lifetime=300,
             )  # fmt: skip
         return self._pool

@@ -1,4 +1,4 @@
-"""The one place that says who may read what. Every channel asks here, and cache keys hold the answer."""
+"""The one place that says who may read what. Every channel asks here."""
 
 from __future__ import annotations
 
@@ -32,11 +32,6 @@ class Principal:
     name: str
     agency: str | None = None
     role: PrincipalRole = PrincipalRole.READER
-
-    @property
-    def policy(self) -> str:
-        """What the answers to this reader depend on: equal policies may share a cache entry."""
-        return f"agency:{self.agency}" if self.agency else "open"
 
 
 ANONYMOUS = Principal("anonymous")

@@ -41,7 +41,7 @@ STOP_SECONDS = 15
 )
 @click.option(
     "--data", type=click.Path(path_type=Path, exists=True, file_okay=False, resolve_path=True),
-    help=say("Folder with the city's files; else the sample city.", "Thư mục dữ liệu; không có thì dùng thành phố mẫu."),
+    help=say("Folder with the city's files; else the sample city.", "Thư mục dữ liệu; không có thì là thành phố mẫu."),
 )  # fmt: skip
 @click.option(
     "--buildings", type=click.IntRange(100, 2_000_000), default=40_000, show_default=True,

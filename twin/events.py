@@ -57,7 +57,8 @@ async def listen(connection_options: dict[str, Any]) -> AsyncIterator[Event]:
             while (event := await heard.get()) is not None:
                 yield event
         except (OSError, asyncpg.PostgresError, asyncpg.InterfaceError):
-            continue
+            # Refused rather than lost (a standby does not listen): do not ask in a tight loop.
+            await asyncio.sleep(RETRY_SECONDS[-1])
         finally:
             with suppress(Exception):
                 await connection.close(timeout=1)

@@ -91,8 +91,13 @@ class Strips:
     block: Integers
 
 
-def _kinds(tile: Tile, area: Geometries, character: npt.NDArray[np.object_],
-           near_river: npt.NDArray[np.bool_], near_water: npt.NDArray[np.bool_]) -> npt.NDArray[np.object_]:  # fmt: skip
+def _kinds(
+    tile: Tile,
+    area: Geometries,
+    character: npt.NDArray[np.object_],
+    near_river: npt.NDArray[np.bool_],
+    near_water: npt.NDArray[np.bool_],
+) -> npt.NDArray[np.object_]:
     rng = tile.rng("kinds")
     kind = character.copy()
     size = shapely.area(area)
@@ -140,8 +145,9 @@ def make_blocks(tile: Tile, quarters: Quarters, water: Water) -> tuple[Blocks, L
         ]
         streets.append(lines(cuts.geometry, ["residential"] * len(keys), cuts.width, keys))
     net, gross, quarter = (np.concatenate([getattr(c, f) for c in found]) for f in ("net", "gross", "owner"))
-    near_river = shapely.distance(net, water.river) < 90.0
-    near_water = shapely.distance(net, water.surface) < 60.0
+    shapely.prepare([water.river, water.surface])
+    near_river = shapely.dwithin(water.river, net, 90.0)
+    near_water = shapely.dwithin(water.surface, net, 60.0)
     kind = _kinds(tile, net, character[quarter], near_river, near_water)
     return Blocks(net, gross, quarter, character[quarter], kind), join(streets)
 

@@ -21,10 +21,11 @@ from ingest.sample.shapes import Integers, centers
 from ingest.sample.streets import Segments, make_segments, road_frame, traffic_frame
 from ingest.sample.transit import Transit, make_transit, route_frame, stop_frame
 from ingest.sample.wards import COUNT, Wards, make_wards, population_frame, ward_frame
+from twin.errors import BadInput
 from twin.text import Text
 
 # Raise it with every change that draws another city from the same seed.
-GENERATOR_VERSION = 1
+GENERATOR_VERSION = 2
 
 
 class Part:
@@ -133,7 +134,8 @@ class SampleCity:
             return SampleLayer(agency, name, theme, Text(en=en, vi=vi), draw, self._parts)
 
         return (
-            layer("planning", "wards", "boundaries", "Wards", "Địa giới phường", lambda p: ward_frame(p.fabric, p.wards)),
+            layer("planning", "wards", "boundaries", "Wards", "Địa giới phường",
+                  lambda p: ward_frame(p.fabric, p.wards)),
             layer("environment", "water", "water", "Water surfaces", "Mặt nước", lambda p: water_frame(p.fabric)),
             layer("environment", "waterways", "waterways", "River and canals", "Sông, kênh, rạch",
                   lambda p: waterway_frame(p.fabric)),
@@ -152,11 +154,13 @@ class SampleCity:
                   lambda p: clinic_frame(p.fabric, p.wards)),
             layer("transport", "traffic_segments", "traffic_segments", "Traffic", "Tình hình giao thông",
                   lambda p: traffic_frame(p.fabric, p.segments)),
-            layer("transport", "bus_routes", "transit_routes", "Public transport routes", "Tuyến xe buýt, metro, buýt sông",
+            layer("transport", "bus_routes", "transit_routes", "Public transport routes",
+                  "Tuyến xe buýt, metro, buýt sông",
                   lambda p: route_frame(p.fabric, p.transit)),
             layer("transport", "stops", "transit_stops", "Stops and stations", "Trạm dừng, nhà ga",
                   lambda p: stop_frame(p.fabric, p.transit)),
-            layer("environment", "flood_spots", "flood_spots", "Flood spots", "Điểm ngập", lambda p: flood_frame(p.fabric)),
+            layer("environment", "flood_spots", "flood_spots", "Flood spots", "Điểm ngập",
+                  lambda p: flood_frame(p.fabric)),
             layer("environment", "sensors", "sensors", "Sensors", "Cảm biến, trạm quan trắc",
                   lambda p: sensor_frame(p.fabric, p.segments, p.transit)),
         )  # fmt: skip
@@ -165,5 +169,10 @@ class SampleCity:
 def generate(buildings: int = 40_000, seed: int = 2025) -> SampleCity:
     """A city with so many buildings; cheap, as layers are drawn when they are read."""
     if not 50 <= buildings <= 2_000_000:
-        raise ValueError("a sample city has 50 to 2,000,000 buildings")
+        raise BadInput(
+            Text(
+                en="The sample city has from 50 to 2,000,000 buildings, not {count}.",
+                vi="Thành phố mẫu có từ 50 đến 2.000.000 công trình, không phải {count}.",
+            ).format(count=buildings)
+        )
     return SampleCity(seed=int(seed), buildings=int(buildings))

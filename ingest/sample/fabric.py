@@ -68,12 +68,12 @@ def _names(tile: Tile, streets: Lines, water: Water) -> npt.NDArray[np.object_]:
     rng = tile.rng("street names")
     series = street_names(rng)
     names = np.full(len(streets), None, dtype=object)
-    keys, first = np.unique(streets.key.astype(str), return_index=True)
+    first = np.unique(streets.key.astype(str), return_index=True)[1]
     numbers: dict[str, int] = {}
     by_key: dict[str, str] = {}
     rank = {c: i for i, c in enumerate(CLASSES)}
-    for i in sorted(first, key=lambda i: (rank[streets.road_class[i]], i)):
-        key, road_class = str(streets.key[i]), streets.road_class[i]
+    for i in sorted(first.tolist(), key=lambda i: (rank[streets.road_class[i]], i)):
+        key, road_class = str(streets.key[i]), str(streets.road_class[i])
         if road_class == "motorway":
             by_key[key] = f"Cao tốc {next(series)}"
         elif road_class == "trunk":
@@ -83,7 +83,7 @@ def _names(tile: Tile, streets: Lines, water: Water) -> npt.NDArray[np.object_]:
         elif key.startswith("quay"):
             by_key[key] = f"Bến {next(series)}"
         elif key.startswith("r") and "-" in key:
-            quarter = key.split("-")[0]
+            quarter = key.partition("-")[0]
             numbers[quarter] = numbers.get(quarter, 0) + 1
             by_key[key] = f"Đường số {numbers[quarter]}"
         elif road_class == "path":

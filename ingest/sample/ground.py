@@ -120,6 +120,6 @@ def land_use_frame(fabric: Fabric) -> gpd.GeoDataFrame:
     near = distance_to_core(fabric, fabric.banks) < 0.22 * fabric.tile.side
     geometry = np.concatenate([blocks.area, fabric.banks])
     return _frame(fabric, "land", geometry, {
-        "name": pd.array([*name, *(np.where(near, "Công viên bờ sông", None))], dtype="str"),
+        "name": pd.array([*name, *("Công viên bờ sông" if n else None for n in near)], dtype="str"),
         "use": pd.array([*use, *np.where(near, "park", "green")], dtype="str"),
     })  # fmt: skip

@@ -73,7 +73,7 @@ def _stretch(ring: Floats) -> tuple[float, float]:
     u = np.linspace(ring[:, 0].min() + 1e-6, ring[:, 0].max() - 1e-6, 41)
     low, high = _chains(ring, u)
     depth = high - low
-    deep = np.flatnonzero(depth >= 0.74 * np.quantile(depth, 0.65))
+    deep = np.flatnonzero(depth >= 0.74 * np.sort(depth)[26])
     return float(u[deep[0]]), float(u[deep[-1]])
 
 

@@ -1,4 +1,4 @@
-"""The sample city's metric plane: metres about its centre, the tiles that make up a larger city, and their randomness."""
+"""The sample city's plane in metres about its centre, the tiles of a larger city, and their randomness."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Public transport of a tile: bus routes along main streets, a metro line over a boulevard, a river ferry; their stops."""
+"""Public transport of a tile: bus routes, a metro line over a boulevard, a river ferry, and their stops."""
 
 from __future__ import annotations
 

@@ -72,7 +72,7 @@ def _canal(tile: Tile, points: Floats, edge: str, north: bool, rng: np.random.Ge
     reach = float(np.hypot(*(end - points[start])))
     curve = hermite(points[start], normal * reach * 0.9, end, np.array([sign, 0.0]) * reach * 0.8, 60)
     curve = meander(curve, min(260.0, reach * 0.13), rng)
-    return shapely.LineString(np.vstack([curve, end + [sign * 100, 0]]))
+    return shapely.LineString(np.vstack([curve, [end[0] + sign * 100, end[1]]]))
 
 
 def _creek(start: Floats, heading: float, length: float, rng: np.random.Generator) -> shapely.LineString:

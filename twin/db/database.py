@@ -7,11 +7,10 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import psycopg
 import sqlalchemy as sa
-from adbc_driver_postgresql import dbapi as adbc
 from sqlalchemy import URL, make_url
 from sqlalchemy.orm import Session
 
@@ -19,6 +18,9 @@ from twin.config import Settings
 from twin.db.cluster import PrivateCluster
 from twin.errors import SetupProblem, TwinError, Unavailable
 from twin.text import Text
+
+if TYPE_CHECKING:
+    from adbc_driver_postgresql.dbapi import Connection as BulkConnection
 
 Role = Literal["owner", "writer", "reader"]
 ROLE_NAMES: dict[Role, str] = {"owner": "twin_owner", "writer": "twin_writer", "reader": "twin_reader"}
@@ -75,8 +77,11 @@ class Database:
         with speaking_of_database(), Session(self.writer, expire_on_commit=False) as session, session.begin():
             yield session
 
-    def bulk(self) -> adbc.Connection:
+    def bulk(self) -> BulkConnection:
         """Open a connection that copies Arrow batches into tables, as the writer."""
+        # Loads pandas and pyarrow, which only publishing needs.
+        from adbc_driver_postgresql import dbapi as adbc
+
         url, settings = self.login("writer")
         with speaking_of_database():
             return adbc.connect(libpq(url.update_query_dict({"options": _as_options(settings)})))

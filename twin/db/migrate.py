@@ -56,8 +56,17 @@ def alembic_config(connection: sa.Connection) -> Config:
 def is_current(connection: sa.Connection) -> bool:
     """Tell whether every migration has been run."""
     context = MigrationContext.configure(connection, opts={"version_table_schema": SCHEMA})
-    heads = ScriptDirectory.from_config(alembic_config(connection)).get_heads()
-    return set(context.get_current_heads()) == set(heads)
+    scripts = ScriptDirectory.from_config(alembic_config(connection))
+    present = set(context.get_current_heads())
+    known = {script.revision for script in scripts.walk_revisions()}
+    if unknown := present - known:
+        raise SetupProblem(
+            Text(
+                en="This database was made by a newer program (migration {revision}). Update this program.",
+                vi="Cơ sở dữ liệu này đã được phiên bản mới hơn cập nhật (bước {revision}). Hãy cập nhật chương trình.",
+            ).format(revision=", ".join(sorted(unknown)))
+        )
+    return present == set(scripts.get_heads())
 
 
 def _create_database(database: Database) -> None:
