@@ -53,7 +53,9 @@ def to_series(
     if kind == "integer":
         numbers = values.cast(pa.int64(), safe=False) if not pa.types.is_uint64(values.type) else values
         if values.null_count:
-            return pd.Series(numbers.to_pandas(types_mapper={pa.int64(): pd.Int64Dtype(), pa.uint64(): pd.UInt64Dtype()}.get))
+            return pd.Series(
+                numbers.to_pandas(types_mapper={pa.int64(): pd.Int64Dtype(), pa.uint64(): pd.UInt64Dtype()}.get)
+            )
         return pd.Series(numbers.to_numpy(zero_copy_only=False))
     if kind == "number":
         return pd.Series(values.cast(pa.float64()).to_numpy(zero_copy_only=False))

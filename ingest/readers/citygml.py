@@ -169,7 +169,9 @@ class _Shapes:
                 ring = self._ring(side)
                 if not np.isfinite(ring).all():
                     raise _BrokenError(f"{NOT_FINITE}: {_id(element) or 'a face'}")
-                if len(ring) < 4 or not np.allclose(ring[0], ring[-1], rtol=0, atol=1e-6 if not self._north_first else 1e-11):
+                if len(ring) < 4 or not np.allclose(
+                    ring[0], ring[-1], rtol=0, atol=1e-6 if not self._north_first else 1e-11
+                ):
                     raise _BrokenError(f"{UNCLOSED}: {_id(element) or 'a face'}, {len(ring)} vertices")
                 ring[-1] = ring[0]
                 rings.append(ring)
@@ -178,9 +180,7 @@ class _Shapes:
         return tuple(rings)
 
     def _ring(self, element: Element) -> Ring:
-        parts = [
-            self._coordinates(e, element) for e in element.iter() if local(e) in ("posList", "pos", "coordinates")
-        ]
+        parts = [self._coordinates(e, element) for e in element.iter() if local(e) in ("posList", "pos", "coordinates")]
         return np.concatenate(parts) if parts else np.empty((0, 3))
 
     def _coordinates(self, element: Element, around: Element) -> Ring:

@@ -90,7 +90,12 @@ class CityJsonReader(CityModelReader):
         return vertices[:, [1, 0, 2]] if self._north_first else vertices
 
     def _object(
-        self, name: str, stored: dict[str, Any], objects: dict[str, Any], vertices: npt.NDArray[np.float64], shapes: bool
+        self,
+        name: str,
+        stored: dict[str, Any],
+        objects: dict[str, Any],
+        vertices: npt.NDArray[np.float64],
+        shapes: bool,
     ) -> CityObject:
         attributes = stored.get("attributes")
         thing = CityObject(name, str(stored.get("type")), dict(attributes) if isinstance(attributes, dict) else {})
@@ -100,9 +105,7 @@ class CityJsonReader(CityModelReader):
             _add(thing, stored, vertices)
             for child in _descendants(stored, objects):
                 part = objects[child]
-                thing.parts.append(
-                    {"id": child, "type": part.get("type"), "attributes": part.get("attributes") or {}}
-                )
+                thing.parts.append({"id": child, "type": part.get("type"), "attributes": part.get("attributes") or {}})
                 if part.get("type") in _BODY:
                     _add(thing, part, vertices)
         except _BROKEN as error:
@@ -137,9 +140,7 @@ def _add(thing: CityObject, stored: dict[str, Any], vertices: npt.NDArray[np.flo
             thing.others.append(shapely.Point(vertices[geometry["boundaries"][0]]))
 
 
-def _faces(
-    geometry: dict[str, Any], depth: int, lod: float, vertices: npt.NDArray[np.float64]
-) -> Iterator[Face]:
+def _faces(geometry: dict[str, Any], depth: int, lod: float, vertices: npt.NDArray[np.float64]) -> Iterator[Face]:
     semantics = geometry.get("semantics") or {}
     surfaces = semantics.get("surfaces") or []
     plan = int(lod) == 0

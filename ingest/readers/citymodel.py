@@ -16,8 +16,16 @@ from pyproj import CRS
 from pyproj.exceptions import CRSError
 
 from ingest.limits import exceeded
-from ingest.readers.source import CRS_SILENT, FileReader, ReadOptions, cannot_read, check_columns, choose_layer, make_batch
 from ingest.readers.solids import CityObject, footprint, heights, solid_wkb
+from ingest.readers.source import (
+    CRS_SILENT,
+    FileReader,
+    ReadOptions,
+    cannot_read,
+    check_columns,
+    choose_layer,
+    make_batch,
+)
 from ingest.readers.wkb import TOO_LARGE
 from layers.theme import FieldType
 from twin.text import Text
@@ -42,7 +50,7 @@ class CityModelReader(FileReader):
     `parts` the attributes of parts as JSON; `solid` all faces in 3D (see Reader.solids); then every attribute.
     """
 
-    solids = ("solid",)
+    solids: tuple[str, ...] = ("solid",)
 
     def __init__(self, path: Path, options: ReadOptions) -> None:
         super().__init__(path, options)
@@ -71,7 +79,7 @@ class CityModelReader(FileReader):
                 new = f"{new}_2"
             taken.add(new.casefold())
             self._attributes[name] = new
-        self.columns: dict[str, FieldType] = OWN | {self._attributes[n]: kind for n, kind in found.items()}
+        self.columns = OWN | {self._attributes[n]: kind for n, kind in found.items()}
         check_columns(path.name, list(self.columns), self.limits)
 
     def _objects(self, shapes: bool) -> Iterator[CityObject]:
@@ -171,7 +179,11 @@ def horizontal_crs(reference: str | None) -> CRS | None:
         return None
     if crs.is_compound:
         crs = crs.sub_crs_list[0]
-    return crs.to_2d() if len(crs.axis_info) == 3 else crs
+    if len(crs.axis_info) == 3:
+        crs = crs.to_2d()
+    # By its number if it has one: that is what people read.
+    number = crs.to_epsg()
+    return CRS.from_epsg(number) if number else crs
 
 
 def _type(value: Any) -> FieldType | None:
@@ -186,7 +198,12 @@ def _type(value: Any) -> FieldType | None:
 
 def _typed(values: pd.Series, kind: FieldType) -> pd.Series:
     if kind == "text":
-        return values.map(_plain, na_action="ignore").map(str, na_action="ignore").astype(object).where(values.notna(), None)
+        return (
+            values.map(_plain, na_action="ignore")
+            .map(str, na_action="ignore")
+            .astype(object)
+            .where(values.notna(), None)
+        )
     dtype = {"integer": "Int64", "number": "Float64", "boolean": "boolean"}[kind]
     numbers = values.where(values.notna(), pd.NA).astype(dtype)
     return numbers.astype(float) if kind == "number" else numbers

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,10 +15,17 @@ import shapely
 
 from ingest.readers import archive
 from ingest.readers.source import (
-    CRS_OF_FORMAT, FileReader, Reader, ReadOptions, cannot_read, choose_layer, make_batch, missing_columns, unique_names,
-)  # fmt: skip
+    CRS_OF_FORMAT,
+    FileReader,
+    Reader,
+    ReadOptions,
+    cannot_read,
+    choose_layer,
+    make_batch,
+    missing_columns,
+    unique_names,
+)
 from ingest.readers.table import CsvReader
-from layers.theme import FieldType
 
 LAYERS = ("stops", "routes", "shapes")
 TABLES = ("stops.txt", "routes.txt", "trips.txt", "shapes.txt")
@@ -45,19 +53,11 @@ class _Stops(CsvReader):
     """Stops, stations and entrances, as points."""
 
     format = "GTFS"
-    driver = "csv"
 
     def __init__(self, path: Path, files: dict[str, Path], options: ReadOptions) -> None:
-        own = ReadOptions(
-            longitude="stop_lon", latitude="stop_lat", crs=4326, encoding=options.encoding, limits=options.limits
-        )
-        super().__init__(files["stops.txt"], own)
+        columns = replace(options, longitude="stop_lon", latitude="stop_lat", wkt=None, crs=None)
+        super().__init__(path, columns, files["stops.txt"])
         self.crs, self.crs_reason = 4326, CRS_OF_FORMAT
-        self.path = files["stops.txt"].with_name(path.name)
-        self._stored = files["stops.txt"]
-
-    def _open(self) -> Any:
-        return getattr(self, "_stored", self.path).open(encoding=self._codec, errors="replace", newline="")
 
 
 class _Lines(FileReader):
@@ -78,7 +78,7 @@ class _Lines(FileReader):
             self._of = self._shapes_of_routes(files.get("trips.txt"))
         names = unique_names(list(self._table.columns))
         self._table.columns = pd.Index(names)
-        self.columns: dict[str, FieldType] = dict.fromkeys(names, "text")
+        self.columns = dict.fromkeys(names, "text")
         self.count = len(self._table)
 
     def _shapes_of_routes(self, trips: Path | None) -> list[list[str]]:
@@ -138,5 +138,3 @@ def _shapes(path: Path, file: Path | None) -> pd.Series:
         # A line needs two points; a shape with one is drawn nowhere.
         lines[ids[codes[begin]]] = shapely.linestrings(coordinates[begin:end]) if end - begin > 1 else None
     return pd.Series(lines, dtype=object)
-
-

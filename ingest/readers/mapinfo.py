@@ -13,7 +13,9 @@ from twin.text import Text
 
 HEADER = 1 << 16
 _NATIVE = re.compile(rb"^\s*Type\s+NATIVE\b", re.IGNORECASE | re.MULTILINE)
-_OTHER_FILES = re.compile(rb"^\s*(Open\s+Table|Create\s+View|File\s+\")|IsSeamless\W+TRUE", re.IGNORECASE | re.MULTILINE)
+_OTHER_FILES = re.compile(
+    rb"^\s*(Open\s+Table|Create\s+View|File\s+\")|IsSeamless\W+TRUE", re.IGNORECASE | re.MULTILINE
+)
 _PARTS = (".dat", ".map", ".id", ".ind", ".mid")
 
 

@@ -7,6 +7,7 @@ import re
 import shutil
 import stat
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -138,10 +139,16 @@ def _open_archive(path: Path, options: ReadOptions) -> Reader:
         nested = any(name.lower().endswith(archive.NESTED) for name in names)
         raise cannot_read(
             path,
-            Text(en="it holds archives inside; unpack it once first", vi="bên trong còn tệp nén; hãy giải nén một lần trước")
+            Text(
+                en="it holds archives inside; unpack it once first",
+                vi="bên trong còn tệp nén; hãy giải nén một lần trước",
+            )
             if nested
-            else Text(en="the archive holds no file of a format that is read here", vi="tệp nén không chứa định dạng nào đọc được"),
-        )  # fmt: skip
+            else Text(
+                en="the archive holds no file of a format that is read here",
+                vi="tệp nén không chứa định dạng nào đọc được",
+            ),
+        )
     inner = options
     if len(found) > 1:
         by_stem = {Path(name).stem: name for name in found}
@@ -166,8 +173,6 @@ def _open_archive(path: Path, options: ReadOptions) -> Reader:
 
 
 def _without_layer(options: ReadOptions) -> ReadOptions:
-    from dataclasses import replace
-
     return replace(options, layer=None)
 
 
@@ -209,9 +214,17 @@ def _geopackage(path: Path, format: Format, options: ReadOptions) -> Reader:
 
 
 def _shapefile(path: Path, format: Format, options: ReadOptions) -> Reader:
-    from ingest.readers.text import declared_by_shapefile
+    from ingest.readers.text import declared_by_shapefile, sibling
     from ingest.readers.vector import VectorReader
 
+    if sibling(path, ".shx") is None:
+        raise cannot_read(
+            path,
+            Text(
+                en="the file {shx} that belongs to it is missing; send .shp, .shx, .dbf and .prj together, best as ZIP",
+                vi="thiếu tệp {shx} đi kèm; hãy gửi cùng lúc .shp, .shx, .dbf và .prj, tốt nhất là nén ZIP",
+            ).format(shx=f"{path.stem}.shx"),
+        )
     return VectorReader(path, options, format.name, "ESRI Shapefile", declared_by_shapefile(path))
 
 

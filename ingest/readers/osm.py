@@ -14,7 +14,6 @@ import shapely
 
 from ingest.readers.source import CRS_OF_FORMAT, FileReader, ReadOptions, cannot_read, make_batch
 from ingest.spec import OsmFilter
-from layers.theme import FieldType
 from twin.errors import BadInput
 from twin.text import Text
 
@@ -48,7 +47,7 @@ class OsmReader(FileReader):
         self._kept = tuple(dict.fromkeys((*wanted.tags, *wanted.require, *wanted.keep)))
         self.layer = wanted.geometry
         self.layers = ("point", "line", "polygon")
-        self.columns: Mapping[str, FieldType] = dict.fromkeys(("osm", "way", *self._kept), "text")
+        self.columns = dict.fromkeys(("osm", "way", *self._kept), "text")
 
     def batches(self, rows: int) -> Iterator[gpd.GeoDataFrame]:
         """Read matching objects; one whose geometry cannot be assembled comes without geometry."""

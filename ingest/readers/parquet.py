@@ -16,12 +16,19 @@ from pyproj import CRS
 from ingest.limits import exceeded
 from ingest.readers.arrow import column_type, to_series
 from ingest.readers.source import (
-    CRS_IN_FILE, CRS_OF_FORMAT, CRS_SILENT, FileReader, ReadOptions, cannot_read, check_columns, choose_layer,
-    make_batch, unique_names,
-)  # fmt: skip
+    CRS_IN_FILE,
+    CRS_OF_FORMAT,
+    CRS_SILENT,
+    FileReader,
+    ReadOptions,
+    cannot_read,
+    check_columns,
+    choose_layer,
+    make_batch,
+    unique_names,
+)
 from ingest.readers.table import find_place, points
 from ingest.readers.wkb import from_wkb, from_wkt
-from layers.theme import FieldType
 from twin.text import Text
 
 ERRORS = (pa.ArrowException, OSError, ValueError, KeyError, TypeError)
@@ -42,7 +49,10 @@ class ParquetReader(FileReader):
         check_columns(path.name, schema.names, self.limits)
         metadata = self._file.metadata
         self.count = metadata.num_rows
-        if sum(metadata.row_group(i).total_byte_size for i in range(metadata.num_row_groups)) > self.limits.unpacked_bytes:
+        if (
+            sum(metadata.row_group(i).total_byte_size for i in range(metadata.num_row_groups))
+            > self.limits.unpacked_bytes
+        ):
             raise exceeded(path.name, self.limits, "unpacked_bytes")
         self._geometry: str | None = None
         if b"geo" in (schema.metadata or {}):
@@ -54,7 +64,7 @@ class ParquetReader(FileReader):
             self._read_table(schema)
         self._fields = [f.name for f in schema if f.name != self._geometry]
         self._names = unique_names(self._fields)
-        self.columns: dict[str, FieldType] = {
+        self.columns = {
             name: column_type(schema.field(field).type) for field, name in zip(self._fields, self._names, strict=True)
         }
 
@@ -73,8 +83,11 @@ class ParquetReader(FileReader):
         if str(column.get("encoding", "WKB")).upper() != "WKB":
             raise cannot_read(
                 self.path,
-                Text(en="its geometry is not WKB; write it with geometry_encoding=WKB", vi="hình không ở dạng WKB; hãy ghi với geometry_encoding=WKB"),
-            )  # fmt: skip
+                Text(
+                    en="its geometry is not WKB; write it with geometry_encoding=WKB",
+                    vi="hình không ở dạng WKB; hãy ghi với geometry_encoding=WKB",
+                ),
+            )
         if "crs" not in column:
             self.say_crs(4326, CRS_OF_FORMAT)
         elif column["crs"] is None:
@@ -83,11 +96,15 @@ class ParquetReader(FileReader):
             try:
                 self.say_crs(CRS.from_json_dict(column["crs"]), CRS_IN_FILE)
             except (RuntimeError, ValueError, TypeError):
-                self.say_crs(None, Text(en="the file's coordinate system is not readable", vi="không đọc được hệ tọa độ của tệp"))
+                self.say_crs(
+                    None, Text(en="the file's coordinate system is not readable", vi="không đọc được hệ tọa độ của tệp")
+                )
 
     def _read_table(self, schema: pa.Schema) -> None:
         first = next(self._file.iter_batches(batch_size=1), None)
-        sample = {f: str(first.column(f)[0].as_py()) for f in schema.names} if first is not None and first.num_rows else {}
+        sample = (
+            {f: str(first.column(f)[0].as_py()) for f in schema.names} if first is not None and first.num_rows else {}
+        )
         self._place = find_place(self.path, schema.names, self.options, sample)
         self._geometry = self._place.wkt
         self.say_crs(4326 if self._place.degrees else None, CRS_SILENT)

@@ -9,6 +9,7 @@ from pathlib import Path
 from ingest.limits import Limits
 from ingest.readers.archive import members
 from ingest.readers.source import cannot_read
+from ingest.readers.text import sibling
 from ingest.readers.xml import root_of
 from twin.errors import BadInput
 from twin.text import Text
@@ -62,6 +63,14 @@ def recognise(path: Path, limits: Limits) -> Format | None:
         head = file.read(HEAD)
     if not head.strip():
         raise cannot_read(path, Text(en="it is empty", vi="tệp rỗng"))
+    if (whole := _PARTS.get(path.suffix.lower())) and sibling(path, whole):
+        raise cannot_read(
+            path,
+            Text(
+                en="it is a part of a {whole} file; name that one",
+                vi="đây là một phần của tệp {whole}; hãy nêu tên tệp đó",
+            ).format(whole=whole),
+        )
     for magic, format in _MAGIC:
         if head.startswith(magic):
             return format
@@ -81,16 +90,25 @@ _MAGIC: tuple[tuple[bytes, Format], ...] = (
 )  # fmt: skip
 
 _KNOWN_BUT_NOT_READ: tuple[tuple[re.Pattern[bytes], Text], ...] = (
-    (re.compile(rb"AC10\d\d"), Text(en="it is a DWG drawing; save it as DXF", vi="đây là bản vẽ DWG; hãy lưu thành DXF")),
+    (
+        re.compile(rb"AC10\d\d"),
+        Text(en="it is a DWG drawing; save it as DXF", vi="đây là bản vẽ DWG; hãy lưu thành DXF"),
+    ),
     (
         re.compile(rb"AutoCAD Binary DXF"),
-        Text(en="it is a binary DXF; save it as a DXF in text form", vi="đây là DXF nhị phân; hãy lưu thành DXF dạng văn bản"),
+        Text(
+            en="it is a binary DXF; save it as a DXF in text form",
+            vi="đây là DXF nhị phân; hãy lưu thành DXF dạng văn bản",
+        ),
     ),
     (
         re.compile(rb"\xd0\xcf\x11\xe0"),
         Text(en="it is an old Office file; save it as XLSX", vi="đây là tệp Office cũ; hãy lưu thành XLSX"),
     ),
-    (re.compile(rb"%PDF"), Text(en="it is a PDF; ask for the data that it was made from", vi="đây là PDF; hãy xin dữ liệu gốc")),
+    (
+        re.compile(rb"%PDF"),
+        Text(en="it is a PDF; ask for the data that it was made from", vi="đây là PDF; hãy xin dữ liệu gốc"),
+    ),
     (re.compile(rb"Rar!|7z\xbc\xaf|\x1f\x8b"), Text(en="pack it as ZIP instead", vi="hãy nén lại dạng ZIP")),
 )
 
@@ -104,12 +122,6 @@ def _refuse_known(path: Path, head: bytes) -> Format | None:
 
 def _text_format(path: Path, head: bytes) -> Format:
     name = path.name.lower()
-    if part_of := _PARTS.get(path.suffix.lower()):
-        raise cannot_read(
-            path,
-            Text(en="it is a part of a {whole} file; name that one", vi="đây là một phần của tệp {whole}; hãy nêu tên tệp đó")
-            .format(whole=part_of),
-        )  # fmt: skip
     text = head.removeprefix(b"\xef\xbb\xbf").lstrip()
     wide = head.startswith((b"\xff\xfe", b"\xfe\xff"))
     if text[:1] in (b"{", b"[", b"\x1e"):
@@ -145,7 +157,10 @@ def _json_format(path: Path, text: bytes, name: str) -> Format:
     if text[:1] == b"{" and (geojson & set(kinds) or b'"features"' in text):
         lines = re.match(rb'\{[^\n]*"type"\s*:\s*"Feature"[^\n]*\}\s*\r?\n\s*\{', text)
         return GEOJSON_LINES if lines else GEOJSON
-    raise cannot_read(path, Text(en="it is JSON, but neither GeoJSON nor CityJSON", vi="là JSON nhưng không phải GeoJSON hay CityJSON"))
+    raise cannot_read(
+        path,
+        Text(en="it is JSON, but neither GeoJSON nor CityJSON", vi="là JSON nhưng không phải GeoJSON hay CityJSON"),
+    )
 
 
 def _xml_format(path: Path) -> Format:

@@ -29,7 +29,7 @@ GRID_METRES, GRID_DEGREES = 1e-4, 1e-9
 
 @dataclass(frozen=True, slots=True)
 class Face:
-    """A flat polygon in space: its outer ring and its holes; which kind of surface it belongs to; its level of detail."""
+    """A flat polygon in space: outer ring and holes, the kind of surface it belongs to, its level of detail."""
 
     rings: tuple[Ring, ...]
     surface: str | None = None

@@ -96,9 +96,7 @@ class Reader(Protocol):
 UNICODE = Text(en="text of this format is always Unicode", vi="định dạng này luôn dùng Unicode")
 CRS_GIVEN = Text(en="as you said", vi="theo chỉ định của bạn")
 CRS_IN_FILE = Text(en="the file says so", vi="tệp ghi như vậy")
-CRS_SILENT = Text(
-    en="the file does not say in which coordinate system it is", vi="tệp không ghi hệ tọa độ"
-)
+CRS_SILENT = Text(en="the file does not say in which coordinate system it is", vi="tệp không ghi hệ tọa độ")
 CRS_OF_FORMAT = Text(
     en="this format is always in longitude and latitude (WGS 84)",
     vi="định dạng này luôn dùng kinh độ, vĩ độ (WGS 84)",
@@ -109,8 +107,11 @@ ENCODING_GIVEN = Text(en="as you said", vi="theo chỉ định của bạn")
 class FileReader:
     """What the readers have in common: the file, and a folder of their own that goes when they are closed."""
 
+    format: str = ""
+    driver: str = ""
     layer: str | None = None
     layers: tuple[str, ...] = ()
+    columns: Mapping[str, FieldType]
     encoding: str | None = None
     encoding_reason: Text = UNICODE
     raw_text: bool = False

@@ -18,9 +18,16 @@ import shapely
 from ingest.limits import exceeded
 from ingest.mapping import column_name
 from ingest.readers.source import (
-    CRS_SILENT, ENCODING_GIVEN, FileReader, ReadOptions, cannot_read, check_columns, make_batch, missing_columns,
+    CRS_SILENT,
+    ENCODING_GIVEN,
+    FileReader,
+    ReadOptions,
+    cannot_read,
+    check_columns,
+    make_batch,
+    missing_columns,
     unique_names,
-)  # fmt: skip
+)
 from ingest.readers.text import known_encoding
 from ingest.readers.wkb import from_wkt
 from layers.theme import FieldType
@@ -72,8 +79,8 @@ def find_place(path: Path, columns: Sequence[str], options: ReadOptions, sample:
         return Place(wkt=named)
     raise BadInput(
         Text(
-            en="{file} is a table: say which columns hold the coordinates (longitude and latitude, or wkt). Its columns "
-            "are: {columns}.",
+            en="{file} is a table: say which columns hold the coordinates (longitude and latitude, or wkt). Its "
+            "columns are: {columns}.",
             vi="{file} là bảng: hãy cho biết cột tọa độ (longitude và latitude, hoặc wkt). Các cột hiện có: {columns}.",
         ).format(file=path.name, columns=", ".join(columns[:60]))
     )
@@ -81,9 +88,6 @@ def find_place(path: Path, columns: Sequence[str], options: ReadOptions, sample:
 
 class TableReader(FileReader):
     """A table of text; the coordinates stay among its columns, WKT does not."""
-
-    driver = ""
-    format = ""
 
     def _begin(self, header: Sequence[str], sample: Sequence[str | None]) -> None:
         check_columns(self.path.name, header, self.limits)
@@ -101,7 +105,7 @@ class TableReader(FileReader):
             ),
             by_place,
         )  # fmt: skip
-        self.columns: dict[str, FieldType] = {n: "text" for n in self._header if n != self._place.wkt}
+        self.columns = {n: "text" for n in self._header if n != self._place.wkt}
         srid = re.match(r"\s*SRID=(\d+);", by_place.get(self._place.wkt or "") or "", re.IGNORECASE)
         if srid:
             self.say_crs(int(srid[1]), Text(en="the WKT says so (SRID)", vi="WKT ghi như vậy (SRID)"))
@@ -159,11 +163,14 @@ def points(x: pd.Series, y: pd.Series) -> npt.NDArray[np.object_]:
 def _numbers(values: pd.Series) -> npt.NDArray[np.float64]:
     if pd.api.types.is_numeric_dtype(values):
         return values.to_numpy(dtype=float, na_value=np.nan)
-    numbers = pd.to_numeric(values, errors="coerce").to_numpy(dtype=float, na_value=np.nan)
+    numbers = np.array(pd.to_numeric(values, errors="coerce").to_numpy(dtype=float, na_value=np.nan))
     missing = np.isnan(numbers)
     if missing.any():
-        text = values[missing].astype("string").str.strip().str.replace(",", ".")
-        numbers[missing] = pd.to_numeric(text, errors="coerce").to_numpy(dtype=float, na_value=np.nan)
+        text = values[missing].astype("string").str.strip()
+        again = pd.to_numeric(text.str.replace(",", "."), errors="coerce").to_numpy(dtype=float, na_value=np.nan)
+        # Three digits after the comma may be thousands of metres, but not of degrees.
+        thousands = text.str.fullmatch(r"[+-]?\d{1,3},\d{3}").fillna(False).to_numpy(dtype=bool)
+        numbers[missing] = np.where(thousands & (np.abs(again) > 180), np.nan, again)
     return numbers
 
 
@@ -173,20 +180,19 @@ class CsvReader(TableReader):
     format = "CSV"
     driver = "csv"
 
-    def __init__(self, path: Path, options: ReadOptions) -> None:
+    def __init__(self, path: Path, options: ReadOptions, file: Path | None = None) -> None:
         super().__init__(path, options)
+        self._file = file or path
         self.layer = path.stem
         self.layers = (path.stem,)
         self._find_encoding()
-        with self._open() as file:
-            first = file.readline(self._longest)
-            self._delimiter = _delimiter(first)
+        with self._open() as content:
+            self._delimiter = _delimiter(content.readline(self._longest))
         lines = self._parsed()
         header = next(lines, None)
         if header is None:
             raise cannot_read(path, Text(en="it is empty", vi="tệp rỗng"))
         sample = next(lines, [])
-        lines.close()
         self._begin([name or "" for name in header], sample)
 
     @property
@@ -198,14 +204,14 @@ class CsvReader(TableReader):
             self.encoding, self.encoding_reason = known_encoding(self.options.encoding), ENCODING_GIVEN
             self._codec = "utf-8-sig" if self.encoding == "utf-8" else self.encoding
             return
-        with self.path.open("rb") as file:
+        with self._file.open("rb") as file:
             mark = file.read(4)
         if mark.startswith((b"\xff\xfe", b"\xfe\xff")):
             self.encoding = self._codec = "utf-16"
             self.encoding_reason = Text(en="it begins with the mark of UTF-16", vi="tệp bắt đầu bằng dấu UTF-16")
             return
         try:
-            with self.path.open(encoding="utf-8") as text:
+            with self._file.open(encoding="utf-8") as text:
                 while text.read(1 << 20):
                     pass
         except UnicodeDecodeError:
@@ -219,7 +225,7 @@ class CsvReader(TableReader):
             self.encoding_reason = Text(en="all of it is valid UTF-8", vi="toàn bộ tệp là UTF-8 hợp lệ")
 
     def _open(self) -> TextIO:
-        return self.path.open(encoding=self._codec, errors="replace", newline="")
+        return self._file.open(encoding=self._codec, errors="replace", newline="")
 
     def _parsed(self) -> Iterator[list[str | None]]:
         csv.field_size_limit(self.limits.string_length)

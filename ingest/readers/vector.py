@@ -19,12 +19,19 @@ from pyogrio.errors import CRSError, DataLayerError, DataSourceError, FeatureErr
 from ingest.limits import exceeded
 from ingest.readers.arrow import column_type, to_series
 from ingest.readers.source import (
-    CRS_IN_FILE, CRS_OF_FORMAT, CRS_SILENT, UNICODE, FileReader, ReadOptions, cannot_read, check_columns, choose_layer,
-    make_batch, unique_names,
-)  # fmt: skip
+    CRS_IN_FILE,
+    CRS_OF_FORMAT,
+    CRS_SILENT,
+    FileReader,
+    ReadOptions,
+    cannot_read,
+    check_columns,
+    choose_layer,
+    make_batch,
+    unique_names,
+)
 from ingest.readers.text import Declared, Decoder
 from ingest.readers.wkb import from_wkb
-from layers.theme import FieldType
 from twin.errors import BadInput
 from twin.text import Text
 
@@ -117,9 +124,7 @@ class VectorReader(FileReader):
         self._fields = [f.name for f in fields]
         names = [self._decoder.name(f.name) if self._decoder else f.name for f in fields]
         self._names = unique_names(names)
-        self.columns: dict[str, FieldType] = {
-            name: column_type(field.type) for name, field in zip(self._names, fields, strict=True)
-        }
+        self.columns = {name: column_type(field.type) for name, field in zip(self._names, fields, strict=True)}
 
     def _open(self, rows: int) -> Any:
         try:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
-from typing import IO, BinaryIO
+from typing import IO, Any, BinaryIO
 from xml.etree import ElementTree
 from xml.parsers import expat
 
@@ -95,7 +95,7 @@ class Walk:
             # The same open file is looked at and read, so that nobody can exchange it in between.
             _root(self.path, file)
             file.seek(0)
-            parser = ElementTree.XMLPullParser(("start", "end"))
+            parser: ElementTree.XMLPullParser[Any] = ElementTree.XMLPullParser(("start", "end"))
             try:
                 while chunk := file.read(CHUNK):
                     parser.feed(chunk)
@@ -108,8 +108,9 @@ class Walk:
             except ElementTree.ParseError as error:
                 raise cannot_read(self.path, error) from None
 
-    def _events(self, parser: ElementTree.XMLPullParser) -> Iterator[tuple[str, Element]]:
-        for event, element in parser.read_events():
+    def _events(self, parser: ElementTree.XMLPullParser[Any]) -> Iterator[tuple[str, Element]]:
+        events: Iterator[tuple[str, Element]] = parser.read_events()  # type: ignore[assignment]
+        for event, element in events:
             if event == "start":
                 yield "start", element
                 self.above.append(element)
