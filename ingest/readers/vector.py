@@ -27,8 +27,11 @@ from ingest.readers.source import (
     cannot_read,
     check_columns,
     choose_layer,
+    link_plainly,
     make_batch,
+    plainly_named,
     unique_names,
+    workspace,
 )
 from ingest.readers.text import Declared, Decoder
 from ingest.readers.wkb import from_wkb
@@ -53,6 +56,10 @@ class VectorReader(FileReader):
         super().__init__(path, options)
         self.format, self.driver = format, driver
         self._source = read_from or path
+        if not plainly_named(self._source):
+            folder = workspace(options)
+            self.own(folder)
+            self._source = link_plainly(self._source, folder)
         self._options: dict[str, str] = {}
         self._decoder: Decoder | None = None
         if declared is not None:
