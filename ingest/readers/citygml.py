@@ -169,9 +169,7 @@ class _Shapes:
                 ring = self._ring(side)
                 if not np.isfinite(ring).all():
                     raise _BrokenError(f"{NOT_FINITE}: {_id(element) or 'a face'}")
-                if len(ring) < 4 or not np.allclose(
-                    ring[0], ring[-1], rtol=0, atol=1e-6 if not self._north_first else 1e-11
-                ):
+                if len(ring) < 4 or np.abs(ring[0] - ring[-1]).max() > (1e-11 if self._north_first else 1e-6):
                     raise _BrokenError(f"{UNCLOSED}: {_id(element) or 'a face'}, {len(ring)} vertices")
                 ring[-1] = ring[0]
                 rings.append(ring)

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import sqlite3
 import struct
+from contextlib import closing
 from pathlib import Path
 
 import numpy as np
@@ -15,7 +17,7 @@ from hypothesis import strategies as st
 from ingest.limits import Limits
 from ingest.readers.source import RAW
 from ingest.readers.wkb import from_wkb, from_wkt
-from tests.readers.files import LOTS, feature, geojson, problems, read
+from tests.readers.files import LOTS, feature, geojson, problems, read, write
 from twin.errors import BadInput
 
 SQUARE = [[106.7, 10.7], [106.8, 10.7], [106.8, 10.8], [106.7, 10.8]]
@@ -138,6 +140,20 @@ def test_surfaces_of_solids_are_read_as_polygons() -> None:
     assert [s.geom_type for s in shapes] == ["MultiPolygon", "MultiPolygon", "Polygon"]
     assert list(said) == [None] * 3
     assert shapes[0].has_z
+
+
+def test_curves_become_lines(tmp_path: Path) -> None:
+    file = write(tmp_path / "a.gpkg", "GPKG", LOTS[:2], SPATIAL_INDEX="NO")
+    arc = np.array([[0, 0], [1, 1], [2, 0], [1, -1], [0, 0]], dtype="<f8").tobytes()
+    circle = struct.pack("<BII", 1, 10, 1) + struct.pack("<BII", 1, 8, 5) + arc
+    with closing(sqlite3.connect(file)) as database:
+        header = b"GP\0\1" + struct.pack("<i", 4326)
+        database.execute("UPDATE a SET geom = ? WHERE fid = 2", [header + circle])
+        database.commit()
+    _, rows = read(file)
+    assert problems(rows) == [None, None]
+    assert rows.geometry[1].geom_type == "Polygon"
+    assert rows.geometry[1].area == pytest.approx(np.pi, rel=0.01)
 
 
 @given(st.binary(max_size=200))
