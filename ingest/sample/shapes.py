@@ -32,7 +32,9 @@ class Waves:
 
     def at(self, xy: Floats) -> Floats:
         """Value of the field at (n, 2) points."""
-        total: Floats = np.sin(xy @ self.vectors.T + self.phases).sum(axis=1)
+        # Not a matrix product: BLAS adds in an order that differs from machine to machine.
+        angle = xy[:, :1] * self.vectors[:, 0] + xy[:, 1:] * self.vectors[:, 1] + self.phases
+        total: Floats = np.sin(angle).sum(axis=1)
         return total / np.sqrt(len(self.phases))
 
 
