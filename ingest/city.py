@@ -23,8 +23,8 @@ from twin.config import Settings
 from twin.db.database import Database
 from twin.db.tables import Info, Sharing
 from twin.errors import Conflict
+from twin.staging import Provenance
 from twin.text import Text
-from twin.versions import Provenance
 
 if TYPE_CHECKING:
     from ingest.sample import SampleCity, SampleLayer

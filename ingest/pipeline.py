@@ -16,7 +16,7 @@ from ingest.identity import Numbering, ids_from_geometry
 from layers.theme import Theme
 from twin.catalogue import Column
 from twin.db.database import Database
-from twin.versions import Outcome, Provenance, Shape, Staging
+from twin.staging import Outcome, Provenance, Shape, Staging
 
 # Part of every fingerprint: raise it when the same file would now give other rows.
 PIPELINE = 1

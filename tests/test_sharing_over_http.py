@@ -19,8 +19,9 @@ from twin.db.cluster import PrivateCluster
 from twin.db.database import Database
 from twin.db.migrate import migrate
 from twin.db.tables import PrincipalRole, Sharing
+from twin.staging import Provenance, Staging
 from twin.text import Text
-from twin.versions import Provenance, Staging, rollback
+from twin.versions import rollback
 
 TILE = "15/26096/15409"
 OPEN = "transport.open_lamps"
