@@ -19,6 +19,7 @@ from tiles.state import CityState
 from twin.access import readable
 from twin.catalogue import Layer
 from twin.cells import MAX_RESOLUTION, cover, format_cell, parse_cell, resolution_of, span
+from twin.db.sql import json_object
 from twin.db.tables import DATA_SCHEMA
 from twin.errors import BadInput
 from twin.text import Language, Text
@@ -85,7 +86,7 @@ def _layer_sql(table: str, theme_name: str, columns: tuple[str, ...], resolution
     highest index of its descendants at each resolution 0..15, $4 the point (or NULL), $5 the asked cell's polygon.
     """
     of = theme(theme_name)
-    values = ", ".join(f"'{name}', f.\"{name}\"" for name in columns)
+    values = json_object([(name, f'f."{name}"') for name in columns])
     near = 0 if of.geometry == "polygon" else NEAR
     here = f"coalesce(ST_DWithin(f.geom, {POINT}, {near}), false)"
     if asked < resolution:
@@ -101,7 +102,7 @@ def _layer_sql(table: str, theme_name: str, columns: tuple[str, ...], resolution
         whole = f"ST_Covers(f.geom, {OUTLINE})"
     return (
         f"SELECT '{table}'::text AS table_name, count(*) OVER () AS total, f.id, {whole} AS whole, {here} AS here, "
-        f"jsonb_build_object({values})::text AS properties "
+        f"({values})::text AS properties "
         f"FROM (SELECT fid, bool_and(whole) AS whole FROM {DATA_SCHEMA}.{table}_cells WHERE {which} GROUP BY fid) AS c "
         f"JOIN {DATA_SCHEMA}.{table} AS f USING (fid) {exact} "
         f"ORDER BY here DESC, f.importance DESC, f.fid LIMIT {FEATURES_A_LAYER}"
