@@ -121,7 +121,7 @@ def _by_ward(session: Session, wards: Version) -> dict[str, int]:
 
 
 def _pairs(session: Session, statement: str) -> dict[str, int]:
-    return {name: count for name, count in session.execute(sa.text(statement))}
+    return dict(session.execute(sa.text(statement)).all())
 
 
 def changes(session: Session, before: Version, after: Version) -> Iterator[Change]:
