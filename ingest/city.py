@@ -14,7 +14,8 @@ import sqlalchemy as sa
 
 from ingest.mapping import apply, columns_of_layer, prepare
 from ingest.pipeline import PIPELINE, Batch, Progress, Published, publish
-from ingest.readers.source import inside, open_source
+from ingest.readers.opening import open_source
+from ingest.readers.source import inside
 from ingest.spec import CitySpec, LayerSpec, ViewSpec, read_spec
 from layers.registry import theme
 from layers.theme import FieldType, Theme
@@ -147,7 +148,7 @@ def _described_layer(spec: LayerSpec, folder: Path) -> LayerLoad:
                     fresh = ~raw[source.unique].duplicated() & ~raw[source.unique].isin(seen)
                     seen.update(raw[source.unique])
                     raw = raw[fresh].reset_index(drop=True)
-                yield Batch(apply(mapping, raw, of, columns), reader.crs)
+                yield Batch(apply(mapping, raw, of, columns), reader.crs or 4326)
 
     return LayerLoad(
         entry=LayerEntry(

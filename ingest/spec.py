@@ -88,7 +88,8 @@ class Source(_Part):
     """One file, and how to read it.
 
     `id` is a column, or a template of columns ("{route}-{variant}"); without it a feature's id is made from its
-    geometry. `where` keeps rows with certain values, `unique` the first row of each value.
+    geometry. `layer` names one of the file's layers; `longitude` and `latitude`, or `wkt`, are columns of a table.
+    `where` keeps rows with certain values, `unique` the first row of each value.
     """
 
     file: Path
@@ -97,6 +98,8 @@ class Source(_Part):
     encoding: str | None = None
     longitude: str | None = None
     latitude: str | None = None
+    wkt: str | None = None
+    layer: str | None = None
     osm: OsmFilter | None = None
     join: Join | None = None
     where: Mapping[str, tuple[str, ...]] = {}

@@ -9,28 +9,32 @@ from typing import Any
 import geopandas as gpd
 import osmium
 import osmium.filter
+import pandas as pd
 import shapely
 
-from ingest.readers.source import cannot_read
-from ingest.spec import OsmFilter, Source
-from layers.theme import FieldType
+from ingest.readers.source import CRS_OF_FORMAT, FileReader, ReadOptions, cannot_read, make_batch
+from ingest.spec import OsmFilter
 from twin.errors import BadInput
 from twin.text import Text
 
 ANY = "*"
 
 
-class OsmReader:
+class OsmReader(FileReader):
     """Objects of an extract that carry certain tags, as points, lines or polygons.
 
     The column `osm` is the object's id ("way/123"), `way` a way's bare number; the tags named in `keep` and in the
     filter are the other columns.
     """
 
-    crs = 4326
+    format = "OpenStreetMap PBF"
+    driver = "osmium"
+    crs_reason = CRS_OF_FORMAT
 
-    def __init__(self, path: Path, source: Source) -> None:
-        if source.osm is None:
+    def __init__(self, path: Path, options: ReadOptions) -> None:
+        super().__init__(path, options)
+        self.crs = 4326
+        if options.osm is None:
             raise BadInput(
                 Text(
                     en="{file} is an OpenStreetMap extract: say which objects to take "
@@ -39,10 +43,11 @@ class OsmReader:
                     "(osm = {{ geometry = …, tags = … }}).",
                 ).format(file=path.name)
             )
-        self.path = path
-        self._filter = source.osm
-        self._kept = tuple(dict.fromkeys((*source.osm.tags, *source.osm.require, *source.osm.keep)))
-        self.columns: Mapping[str, FieldType] = dict.fromkeys(("osm", "way", *self._kept), "text")
+        wanted = self._filter = options.osm
+        self._kept = tuple(dict.fromkeys((*wanted.tags, *wanted.require, *wanted.keep)))
+        self.layer = wanted.geometry
+        self.layers = ("point", "line", "polygon")
+        self.columns = dict.fromkeys(("osm", "way", *self._kept), "text")
 
     def batches(self, rows: int) -> Iterator[gpd.GeoDataFrame]:
         """Read matching objects; one whose geometry cannot be assembled comes without geometry."""
@@ -81,7 +86,8 @@ class OsmReader:
 
     def _frame(self, items: list[dict[str, Any]]) -> gpd.GeoDataFrame:
         geometry = shapely.from_wkb([item.pop("geometry") for item in items])
-        return gpd.GeoDataFrame(items, columns=list(self.columns), geometry=geometry)
+        columns = {name: [item[name] for item in items] for name in self.columns}
+        return make_batch({n: pd.Series(v, dtype=object) for n, v in columns.items()}, geometry)
 
 
 def _is_kind(item: Any, geometry: str) -> bool:

@@ -1,47 +1,225 @@
-"""What every reader gives, and which reader a file gets."""
+"""What every reader gives: the protocol, the options, and the errors that all readers share."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+import shutil
+import tempfile
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Protocol
+from types import TracebackType
+from typing import Any, Protocol, Self, runtime_checkable
+from weakref import finalize
 
 import geopandas as gpd
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
 
-from ingest.spec import Source
+from ingest.limits import Limits, exceeded
+from ingest.spec import OsmFilter
 from layers.theme import FieldType
+from twin.crs import parse_crs
 from twin.errors import BadInput
 from twin.text import Text
 
+# Columns of a batch that are not the file's own.
+PROBLEM = "__problem__"
+RAW = "__raw__"
+GEOMETRY = "geometry"
+RESERVED_COLUMNS = frozenset({PROBLEM, RAW, GEOMETRY})
 
-class Reader(Protocol):
-    """An opened file: its columns with their types, its CRS, and its features in batches.
 
-    A batch is a GeoDataFrame with those columns and the geometry in `crs`; rows come in the file's order.
+@dataclass(frozen=True, slots=True)
+class ReadOptions:
+    """What a person says about a file; whatever is None is found out from the file.
+
+    `layer` names one of the file's layers, `crs` and `encoding` overrule what the file says of itself; `longitude`
+    and `latitude`, or `wkt`, name a table's columns; `osm` chooses objects of an OpenStreetMap extract. `workspace`
+    is where archives are unpacked (else the system's temporary folder).
     """
 
+    layer: str | None = None
+    crs: Any = None
+    encoding: str | None = None
+    longitude: str | None = None
+    latitude: str | None = None
+    wkt: str | None = None
+    osm: OsmFilter | None = None
+    limits: Limits = field(default_factory=Limits)
+    workspace: Path | None = None
+
+
+@runtime_checkable
+class Reader(Protocol):
+    """An opened file: what it says of itself, and its features in batches.
+
+    * `format` is the name people use ("Shapefile"), `driver` the program part that reads it ("ESRI Shapefile").
+    * `layer` is the layer that is read, or None where all of `layers` come together, told apart by a column.
+    * `columns` maps the names of the file's columns to their types. A time of day without a zone is "text".
+    * `crs` is None where the file does not say; `crs_reason` tells where it comes from. Coordinates are always in the
+      order x, y (longitude, latitude), whatever the authority of the CRS says.
+    * `encoding` is None where text is Unicode by format; `encoding_reason` tells how it is known. With `raw_text`
+      the encoding is not known for sure: every character of a text column stands for one byte of the file
+      (`value.encode("latin-1")` gives the bytes), to be decoded column by column.
+    * `count` is the number of features, or None where it is not known before reading.
+    * `solids` names the columns that hold a 3D shape as hexadecimal WKB (MultiPolygon Z) in `crs`, heights in metres;
+      `ingest.readers.solids.solids_to_wgs84` brings them to EPSG:4326.
+
+    A batch is a GeoDataFrame, rows in the file's order, with `columns`, the column "geometry" and two more. In
+    `__problem__` stands None, or why this feature cannot be used, as "reason" or "reason: detail"; its geometry is
+    then None or as far as it could be read. `__raw__` holds such a geometry as the file writes it (WKT, GeoJSON or
+    hexadecimal WKB), so that quarantine can keep it.
+    """
+
+    path: Path
+    format: str
+    driver: str
+    layer: str | None
+    layers: tuple[str, ...]
     columns: Mapping[str, FieldType]
     crs: Any
+    crs_reason: Text
+    encoding: str | None
+    encoding_reason: Text
+    raw_text: bool
+    count: int | None
+    solids: tuple[str, ...]
 
     def batches(self, rows: int) -> Iterator[gpd.GeoDataFrame]:
-        """Read the features, at most `rows` at a time."""
+        """Read the features from the beginning, at most `rows` at a time."""
+
+    def close(self) -> None:
+        """Remove what was unpacked to read the file."""
 
 
-def open_source(source: Source, folder: Path) -> Reader:
-    """Open a source's file with the reader for it. Paths are relative to `folder` and stay below it."""
-    path = inside(folder, source.file)
-    suffix = path.suffix.lower()
-    if path.name.lower().endswith(".osm.pbf"):
-        from ingest.readers.osm import OsmReader
+UNICODE = Text(en="text of this format is always Unicode", vi="định dạng này luôn dùng Unicode")
+CRS_GIVEN = Text(en="as you said", vi="theo chỉ định của bạn")
+CRS_IN_FILE = Text(en="the file says so", vi="tệp ghi như vậy")
+CRS_SILENT = Text(en="the file does not say in which coordinate system it is", vi="tệp không ghi hệ tọa độ")
+CRS_OF_FORMAT = Text(
+    en="this format is always in longitude and latitude (WGS 84)",
+    vi="định dạng này luôn dùng kinh độ, vĩ độ (WGS 84)",
+)
+ENCODING_GIVEN = Text(en="as you said", vi="theo chỉ định của bạn")
 
-        return OsmReader(path, source)
-    if suffix == ".csv":
-        from ingest.readers.table import CsvReader
 
-        return CsvReader(path, source)
-    from ingest.readers.vector import VectorReader
+class FileReader:
+    """What the readers have in common: the file, and a folder of their own that goes when they are closed."""
 
-    return VectorReader(path, source)
+    format: str = ""
+    driver: str = ""
+    layer: str | None = None
+    layers: tuple[str, ...] = ()
+    columns: Mapping[str, FieldType]
+    encoding: str | None = None
+    encoding_reason: Text = UNICODE
+    raw_text: bool = False
+    count: int | None = None
+    solids: tuple[str, ...] = ()
+    crs: Any = None
+    crs_reason: Text = CRS_SILENT
+
+    def __init__(self, path: Path, options: ReadOptions) -> None:
+        self.path = path
+        self.options = options
+        self.limits = options.limits
+        self._folders: list[finalize] = []
+
+    def say_crs(self, found: Any, reason: Text) -> None:
+        """Take the CRS that a person gave, else the one that was found."""
+        if self.options.crs is not None:
+            self.crs, self.crs_reason = parse_crs(self.options.crs), CRS_GIVEN
+        else:
+            self.crs, self.crs_reason = found, reason
+
+    def own(self, folder: Path) -> None:
+        """Remove `folder` when this reader is closed or forgotten."""
+        self._folders.append(finalize(self, shutil.rmtree, folder, ignore_errors=True))
+
+    def close(self) -> None:
+        """Remove what was unpacked to read the file."""
+        for remove in self._folders:
+            remove()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, _kind: type[BaseException] | None, _error: BaseException | None, _trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+
+def workspace(options: ReadOptions) -> Path:
+    """Make a new folder that only this user may enter."""
+    return Path(tempfile.mkdtemp(prefix="twin-read-", dir=options.workspace))
+
+
+class ChooseLayer(BadInput):
+    """The file has several layers and nobody said which; `layers` names them."""
+
+    def __init__(self, file: str, layers: Sequence[str], asked: str | None = None) -> None:
+        self.layers = tuple(layers)
+        named = ", ".join(layers[:30]) + (" …" if len(layers) > 30 else "")
+        if asked is None:
+            message = Text(
+                en="{file} has {n} layers: {layers}. Say which one to read.",
+                vi="{file} có {n} lớp: {layers}. Hãy cho biết đọc lớp nào.",
+            )
+        else:
+            message = Text(
+                en="{file} has no layer “{asked}”. It has: {layers}.",
+                vi="{file} không có lớp “{asked}”. Các lớp hiện có: {layers}.",
+            )
+        super().__init__(message.format(file=file, n=len(layers), layers=named or "–", asked=asked))
+
+
+def choose_layer(file: str, layers: Sequence[str], asked: str | None) -> str:
+    """Give the layer that was asked for, or the only one."""
+    if asked is not None and asked in layers:
+        return asked
+    if asked is None and len(layers) == 1:
+        return layers[0]
+    raise ChooseLayer(file, layers, asked)
+
+
+def unique_names(names: Sequence[str]) -> list[str]:
+    """Names of columns, each once and none reserved: a later double, or a reserved name, gets a number."""
+    taken: set[str] = {name.casefold() for name in RESERVED_COLUMNS}
+    unique = []
+    for position, name in enumerate(names, start=1):
+        base = name.strip() or f"column_{position}"
+        new, number = base, 1
+        while new.casefold() in taken:
+            number += 1
+            new = f"{base}_{number}"
+        taken.add(new.casefold())
+        unique.append(new)
+    return unique
+
+
+def make_batch(
+    columns: Mapping[str, Any], geometry: npt.NDArray[np.object_],
+    problems: npt.NDArray[np.object_] | None = None, raw: npt.NDArray[np.object_] | None = None,
+) -> gpd.GeoDataFrame:  # fmt: skip
+    """Put a batch together; without `problems` no row has one."""
+    nothing = np.full(len(geometry), None, dtype=object)
+    frame = pd.DataFrame(dict(columns), index=pd.RangeIndex(len(geometry)))
+    frame[PROBLEM] = pd.Series(nothing if problems is None else problems, dtype=object)
+    frame[RAW] = pd.Series(nothing if raw is None else raw, dtype=object)
+    return gpd.GeoDataFrame(frame, geometry=geometry)
+
+
+def note(problems: npt.NDArray[np.object_], where: npt.NDArray[np.bool_], reason: str) -> None:
+    """Write a problem beside the rows that have none yet."""
+    problems[where & np.array([p is None for p in problems], dtype=bool)] = reason
+
+
+def check_columns(file: str, names: Sequence[str], limits: Limits) -> None:
+    """Refuse a table that is too wide."""
+    if len(names) > limits.columns:
+        raise exceeded(file, limits, "columns")
 
 
 def inside(folder: Path, file: Path) -> Path:
@@ -66,9 +244,10 @@ def inside(folder: Path, file: Path) -> Path:
 
 def cannot_read(path: Path, reason: object) -> BadInput:
     """The error for a file that is not what its name says."""
+    said = reason if isinstance(reason, Text) else str(reason).strip().split("\n")[0][:300]
     return BadInput(
         Text(en="{file} cannot be read: {reason}", vi="Không đọc được {file}: {reason}").format(
-            file=path.name, reason=str(reason).strip().split("\n")[0][:300]
+            file=path.name, reason=said
         )
     )
 

@@ -1,67 +1,265 @@
-"""Tables with coordinates: CSV."""
+"""Tables whose rows have coordinates or WKT: which columns hold them, and CSV files."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+import csv
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
+from typing import TextIO
 
 import geopandas as gpd
 import numpy as np
+import numpy.typing as npt
 import pandas as pd
 import shapely
 
-from ingest.readers.source import cannot_read, missing_columns
-from ingest.spec import Source
+from ingest.limits import exceeded
+from ingest.mapping import column_name
+from ingest.readers.source import (
+    CRS_SILENT,
+    ENCODING_GIVEN,
+    FileReader,
+    ReadOptions,
+    cannot_read,
+    check_columns,
+    make_batch,
+    missing_columns,
+    unique_names,
+)
+from ingest.readers.text import known_encoding
+from ingest.readers.wkb import from_wkt
 from layers.theme import FieldType
 from twin.errors import BadInput
 from twin.text import Text
 
+Rows = list[list[str | None]]
 
-class CsvReader:
-    """A CSV file whose rows are points; every column is text until a field gives it a type."""
+LONGITUDES = ("longitude", "lon", "lng", "long", "kinh_do", "kinhdo", "kd", "stop_lon")
+LATITUDES = ("latitude", "lat", "vi_do", "vido", "vd", "stop_lat")
+EASTINGS = ("x", "easting", "east", "toa_do_x", "x_coord", "point_x", "coord_x", "xcoord")
+NORTHINGS = ("y", "northing", "north", "toa_do_y", "y_coord", "point_y", "coord_y", "ycoord")
+WKTS = ("wkt", "geom", "geometry", "the_geom", "geom_wkt", "wkt_geom", "shape", "hinh_hoc")
+_WKT = re.compile(
+    r"\s*(SRID=\d+;)?\s*(POINT|LINESTRING|POLYGON|MULTIPOINT|MULTILINESTRING|MULTIPOLYGON|GEOMETRYCOLLECTION)\b", re.I
+)
+TOO_MANY_VALUES = "row.columns"
 
-    def __init__(self, path: Path, source: Source) -> None:
-        if source.longitude is None or source.latitude is None:
-            raise BadInput(
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Which columns of a table say where a row lies: WKT, or x and y (which may be longitude and latitude)."""
+
+    wkt: str | None = None
+    x: str | None = None
+    y: str | None = None
+    degrees: bool = False
+
+
+def find_place(path: Path, columns: Sequence[str], options: ReadOptions, sample: Mapping[str, str | None]) -> Place:
+    """Choose the columns of the coordinates: as a person says, else by their names; none at all is refused."""
+    present: dict[str, FieldType] = dict.fromkeys(columns, "text")
+    if options.wkt is not None:
+        missing_columns(path, {options.wkt}, present)
+        return Place(wkt=options.wkt)
+    if options.longitude is not None and options.latitude is not None:
+        missing_columns(path, {options.longitude, options.latitude}, present)
+        return Place(x=options.longitude, y=options.latitude)
+    plain = {column_name(name): name for name in reversed(columns)}
+    for xs, ys, degrees in ((LONGITUDES, LATITUDES, True), (EASTINGS, NORTHINGS, False)):
+        x, y = (next((plain[n] for n in names if n in plain), None) for names in (xs, ys))
+        if x is not None and y is not None:
+            return Place(x=x, y=y, degrees=degrees)
+    for name in (*(plain[n] for n in WKTS if n in plain), *columns):
+        if _WKT.match(sample.get(name) or ""):
+            return Place(wkt=name)
+    named = next((plain[n] for n in WKTS if n in plain), None)
+    if named is not None:
+        return Place(wkt=named)
+    raise BadInput(
+        Text(
+            en="{file} is a table: say which columns hold the coordinates (longitude and latitude, or wkt). Its "
+            "columns are: {columns}.",
+            vi="{file} là bảng: hãy cho biết cột tọa độ (longitude và latitude, hoặc wkt). Các cột hiện có: {columns}.",
+        ).format(file=path.name, columns=", ".join(columns[:60]))
+    )
+
+
+class TableReader(FileReader):
+    """A table of text; the coordinates stay among its columns, WKT does not."""
+
+    def _begin(self, header: Sequence[str], sample: Sequence[str | None]) -> None:
+        check_columns(self.path.name, header, self.limits)
+        # A column of WKT may well be called "geometry", which is no conflict: it becomes the geometry.
+        self._header = unique_names(header)
+        by_place = dict(zip(self._header, sample, strict=False))
+        asked = {old: new for old, new in zip(header, self._header, strict=True) if old != new}
+        options = self.options
+        self._place = find_place(
+            self.path, self._header,
+            ReadOptions(
+                longitude=asked.get(options.longitude or "", options.longitude),
+                latitude=asked.get(options.latitude or "", options.latitude),
+                wkt=asked.get(options.wkt or "", options.wkt), limits=options.limits,
+            ),
+            by_place,
+        )  # fmt: skip
+        self.columns = {n: "text" for n in self._header if n != self._place.wkt}
+        srid = re.match(r"\s*SRID=(\d+);", by_place.get(self._place.wkt or "") or "", re.IGNORECASE)
+        if srid:
+            self.say_crs(int(srid[1]), Text(en="the WKT says so (SRID)", vi="WKT ghi như vậy (SRID)"))
+        elif self._place.degrees:
+            self.say_crs(
+                4326,
                 Text(
-                    en="{file} is a table: say which columns hold the coordinates (longitude = …, latitude = …).",
-                    vi="{file} là bảng: hãy cho biết cột tọa độ (longitude = …, latitude = …).",
-                ).format(file=path.name)
+                    en="the columns are called {x} and {y}: taken for WGS 84",
+                    vi="các cột tên là {x} và {y}: coi là WGS 84",
+                ).format(x=self._place.x, y=self._place.y),
             )
-        self.path = path
-        self._encoding = source.encoding or "utf-8-sig"
-        self._x, self._y = source.longitude, source.latitude
-        self.crs = source.crs or 4326
-        header = self._read(nrows=0)
-        self.columns: Mapping[str, FieldType] = dict.fromkeys(header.columns, "text")
-        missing_columns(path, {self._x, self._y}, self.columns)
+        else:
+            self.say_crs(None, CRS_SILENT)
 
-    def _read(self, **options: object) -> pd.DataFrame:
-        try:
-            return pd.read_csv(
-                self.path,
-                dtype=str,
-                keep_default_na=False,
-                na_values=[""],
-                encoding=self._encoding,
-                **options,
-            )
-        except (ValueError, OSError) as error:
-            raise cannot_read(self.path, error) from error
+    def _rows(self, rows: int) -> Iterator[Rows]:
+        """Give the rows after the header, at most `rows` at a time."""
+        raise NotImplementedError
 
     def batches(self, rows: int) -> Iterator[gpd.GeoDataFrame]:
-        """Read at most `rows` rows at a time; a row without both coordinates has no geometry."""
-        chunks = iter(self._read(chunksize=rows))
-        while True:
-            try:
-                chunk = next(chunks)
-            except StopIteration:
-                return
-            except (ValueError, OSError) as error:
-                raise cannot_read(self.path, error) from error
-            x = pd.to_numeric(chunk[self._x], errors="coerce").to_numpy()
-            y = pd.to_numeric(chunk[self._y], errors="coerce").to_numpy()
-            known = np.isfinite(x) & np.isfinite(y)
-            geometry = np.full(len(chunk), None, dtype=object)
-            geometry[known] = shapely.points(x[known], y[known])
-            yield gpd.GeoDataFrame(chunk.reset_index(drop=True), geometry=geometry)
+        """Read at most `rows` rows at a time; a row without coordinates has no geometry."""
+        for chunk in self._rows(rows):
+            yield self._batch(chunk)
+
+    def _batch(self, rows: Rows) -> gpd.GeoDataFrame:
+        width = len(self._header)
+        problems = np.full(len(rows), None, dtype=object)
+        raw = np.full(len(rows), None, dtype=object)
+        for i, row in enumerate(rows):
+            if len(row) > width and any(row[width:]):
+                problems[i] = f"{TOO_MANY_VALUES}: {len(row)} values, {width} columns"
+                raw[i] = "\t".join(value or "" for value in row)[:20_000]
+            if len(row) != width:
+                row[width:] = []
+                row.extend([None] * (width - len(row)))
+        table = np.array(rows, dtype=object).reshape(len(rows), width)
+        values = {name: pd.Series(table[:, i], dtype=object) for i, name in enumerate(self._header)}
+        if self._place.wkt is not None:
+            shapes, said, written = from_wkt(values[self._place.wkt].to_numpy(), self.limits)
+            new = np.array([p is None for p in problems], dtype=bool)
+            problems[new], raw[new] = said[new], written[new]
+        else:
+            shapes = points(values[str(self._place.x)], values[str(self._place.y)])
+        return make_batch({name: values[name] for name in self.columns}, shapes, problems, raw)
+
+
+def points(x: pd.Series, y: pd.Series) -> npt.NDArray[np.object_]:
+    """Points from two columns; a decimal comma is read as a point, and without both numbers there is no point."""
+    east, north = (_numbers(values) for values in (x, y))
+    known = np.isfinite(east) & np.isfinite(north)
+    shapes = np.full(len(x), None, dtype=object)
+    shapes[known] = shapely.points(east[known], north[known])
+    return shapes
+
+
+def _numbers(values: pd.Series) -> npt.NDArray[np.float64]:
+    if pd.api.types.is_numeric_dtype(values):
+        return values.to_numpy(dtype=float, na_value=np.nan)
+    numbers = np.array(pd.to_numeric(values, errors="coerce").to_numpy(dtype=float, na_value=np.nan))
+    missing = np.isnan(numbers)
+    if missing.any():
+        text = values[missing].astype("string").str.strip()
+        again = pd.to_numeric(text.str.replace(",", "."), errors="coerce").to_numpy(dtype=float, na_value=np.nan)
+        # Three digits after the comma may be thousands of metres, but not of degrees.
+        thousands = text.str.fullmatch(r"[+-]?\d{1,3},\d{3}").fillna(False).to_numpy(dtype=bool)
+        numbers[missing] = np.where(thousands & (np.abs(again) > 180), np.nan, again)
+    return numbers
+
+
+class CsvReader(TableReader):
+    """A CSV file, with commas, semicolons, tabs or bars; every column is text until a field gives it a type."""
+
+    format = "CSV"
+    driver = "csv"
+
+    def __init__(self, path: Path, options: ReadOptions, file: Path | None = None) -> None:
+        super().__init__(path, options)
+        self._file = file or path
+        self.layer = path.stem
+        self.layers = (path.stem,)
+        self._find_encoding()
+        with self._open() as content:
+            self._delimiter = _delimiter(content.readline(self._longest))
+        lines = self._parsed()
+        header = next(lines, None)
+        if header is None:
+            raise cannot_read(path, Text(en="it is empty", vi="tệp rỗng"))
+        sample = next(lines, [])
+        self._begin([name or "" for name in header], sample)
+
+    @property
+    def _longest(self) -> int:
+        return self.limits.object_bytes // 4
+
+    def _find_encoding(self) -> None:
+        if self.options.encoding:
+            self.encoding, self.encoding_reason = known_encoding(self.options.encoding), ENCODING_GIVEN
+            self._codec = "utf-8-sig" if self.encoding == "utf-8" else self.encoding
+            return
+        with self._file.open("rb") as file:
+            mark = file.read(4)
+        if mark.startswith((b"\xff\xfe", b"\xfe\xff")):
+            self.encoding = self._codec = "utf-16"
+            self.encoding_reason = Text(en="it begins with the mark of UTF-16", vi="tệp bắt đầu bằng dấu UTF-16")
+            return
+        try:
+            with self._file.open(encoding="utf-8") as text:
+                while text.read(1 << 20):
+                    pass
+        except UnicodeDecodeError:
+            self.encoding, self._codec, self.raw_text = None, "latin-1", True
+            self.encoding_reason = Text(
+                en="it is not Unicode: it is decided for each column by what stands in it",
+                vi="không phải Unicode: sẽ xác định cho từng cột theo nội dung",
+            )
+        else:
+            self.encoding, self._codec = "utf-8", "utf-8-sig"
+            self.encoding_reason = Text(en="all of it is valid UTF-8", vi="toàn bộ tệp là UTF-8 hợp lệ")
+
+    def _open(self) -> TextIO:
+        return self._file.open(encoding=self._codec, errors="replace", newline="")
+
+    def _parsed(self) -> Iterator[list[str | None]]:
+        csv.field_size_limit(self.limits.string_length)
+        try:
+            with self._open() as file:
+                for row in csv.reader(self._lines(file), delimiter=self._delimiter):
+                    if row:
+                        yield [value or None for value in row]
+        except csv.Error as error:
+            if "field larger" in str(error):
+                raise exceeded(self.path.name, self.limits, "string_length") from None
+            raise cannot_read(self.path, error) from None
+        except (OSError, UnicodeError) as error:
+            raise cannot_read(self.path, error) from None
+
+    def _lines(self, file: TextIO) -> Iterator[str]:
+        while line := file.readline(self._longest):
+            if len(line) >= self._longest:
+                raise exceeded(self.path.name, self.limits, "object_bytes")
+            yield line
+
+    def _rows(self, rows: int) -> Iterator[Rows]:
+        parsed = self._parsed()
+        next(parsed, None)
+        waiting: Rows = []
+        for row in parsed:
+            waiting.append(row)
+            if len(waiting) == rows:
+                yield waiting
+                waiting = []
+        if waiting:
+            yield waiting
+
+
+def _delimiter(header: str) -> str:
+    bare = re.sub(r'"[^"]*"', "", header)
+    return max(",;\t|", key=bare.count)

@@ -1,70 +1,195 @@
-"""Vector files through GDAL: GeoJSON, GeoPackage, Shapefile, FlatGeobuf."""
+"""Vector files through GDAL, streamed as Arrow: GeoJSON, GeoPackage, Shapefile, FlatGeobuf, MapInfo, FileGDB, DXF."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+import warnings
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import geopandas as gpd
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+import pyarrow as pa
 import pyogrio
+import pyogrio.raw
+from pyogrio.errors import CRSError, DataLayerError, DataSourceError, FeatureError, FieldError, GeometryError
 
-from ingest.readers.source import cannot_read
-from ingest.spec import Source
-from layers.theme import FieldType
+from ingest.limits import exceeded
+from ingest.readers.arrow import column_type, to_series
+from ingest.readers.source import (
+    CRS_IN_FILE,
+    CRS_OF_FORMAT,
+    CRS_SILENT,
+    FileReader,
+    ReadOptions,
+    cannot_read,
+    check_columns,
+    choose_layer,
+    make_batch,
+    unique_names,
+)
+from ingest.readers.text import Declared, Decoder
+from ingest.readers.wkb import from_wkb
 from twin.errors import BadInput
 from twin.text import Text
 
-DRIVERS = frozenset({"GeoJSON", "GPKG", "ESRI Shapefile", "FlatGeobuf", "GeoJSONSeq"})
+ERRORS = (
+    DataSourceError, DataLayerError, FeatureError, FieldError, GeometryError, CRSError,
+    ValueError, OSError, RuntimeError, pa.ArrowException,
+)  # fmt: skip
+# Drivers that build a geometry's WKB with curves, which GEOS does not read; asked again by number they give lines.
+_FID = "OGC_FID"
 
 
-class VectorReader:
-    """A file that GDAL reads, if its driver is one of those allowed."""
+class VectorReader(FileReader):
+    """One layer of a file that GDAL reads; the driver must be the one of the format that was recognised."""
 
-    def __init__(self, path: Path, source: Source) -> None:
-        self.path = path
-        self._encoding = source.encoding
+    def __init__(
+        self, path: Path, options: ReadOptions, format: str, driver: str,
+        declared: Declared | None = None, read_from: Path | None = None,
+    ) -> None:  # fmt: skip
+        super().__init__(path, options)
+        self.format, self.driver = format, driver
+        self._source = read_from or path
+        self._options: dict[str, str] = {}
+        self._decoder: Decoder | None = None
+        if declared is not None:
+            self._read_encoding(declared)
+        self._check_driver()
+        self.layers = self._list_layers()
+        self.layer = choose_layer(path.name, self.layers, options.layer)
+        info = self._info(self.layer)
+        check_columns(path.name, info["fields"], self.limits)
+        self.count = int(info["features"]) if info["features"] >= 0 else None
+        self._read_crs(info["crs"])
+        self._schema()
+
+    def _read_encoding(self, declared: Declared) -> None:
+        shapefile = self.driver == "ESRI Shapefile"
+        decoder = Decoder(self.options.encoding, declared, as_latin_1=shapefile)
+        self.encoding, self.encoding_reason, self.raw_text = decoder.encoding, decoder.reason, decoder.raw
+        unicode = decoder.encoding == "utf-8"
+        if shapefile:
+            # GDAL's own conversion loses characters of some encodings; as ISO 8859-1 every byte comes through.
+            self._options = {"ENCODING": "UTF-8" if unicode else "ISO-8859-1"}
+        self._decoder = None if unicode else decoder
+
+    def _check_driver(self) -> None:
         try:
-            info = pyogrio.read_info(path, encoding=source.encoding)
-        except (pyogrio.errors.DataSourceError, pyogrio.errors.DataLayerError, ValueError) as error:
-            raise cannot_read(path, error) from error
-        if info["driver"] not in DRIVERS:
+            found = pyogrio.read_info(self._source, force_feature_count=False, **self._options)["driver"]
+        except DataLayerError:
+            return  # no layer at all; said below
+        except ERRORS as error:
+            raise self._unreadable(error) from error
+        if found != self.driver:
             raise BadInput(
                 Text(
-                    en="{file} is of the format {driver}, which is not accepted. Accepted: {known}.",
-                    vi="{file} có định dạng {driver}, không được chấp nhận. Chấp nhận: {known}.",
-                ).format(file=path.name, driver=info["driver"], known=", ".join(sorted(DRIVERS)))
+                    en="{file} looks like {format} but would be read as {driver}, which is not accepted.",
+                    vi="{file} có vẻ là {format} nhưng lại được đọc như {driver}, không được chấp nhận.",
+                ).format(file=self.path.name, format=self.format, driver=found)
             )
-        self.columns: Mapping[str, FieldType] = {
-            name: _type(dtype) for name, dtype in zip(info["fields"], info["dtypes"], strict=True)
-        }
-        self.crs = source.crs or info["crs"] or 4326
+
+    def _list_layers(self) -> tuple[str, ...]:
+        try:
+            listed = pyogrio.list_layers(self._source)
+        except ERRORS as error:
+            raise self._unreadable(error) from error
+        # Tables without geometry are no layers of a map, unless there is nothing else.
+        drawn = tuple(str(name) for name, geometry in listed if geometry is not None)
+        if not len(listed):
+            raise cannot_read(self.path, Text(en="it has no layer", vi="tệp không có lớp nào"))
+        return drawn or tuple(str(name) for name, _ in listed)
+
+    def _info(self, layer: str) -> dict[str, Any]:
+        try:
+            info: dict[str, Any] = pyogrio.read_info(self._source, layer=layer, **self._options)
+        except ERRORS as error:
+            raise self._unreadable(error) from error
+        return info
+
+    def _read_crs(self, found: str | None) -> None:
+        if self.driver in ("GeoJSON", "GeoJSONSeq"):
+            reason = CRS_OF_FORMAT if found in (None, "EPSG:4326", "OGC:CRS84") else CRS_IN_FILE
+            self.say_crs(found or 4326, reason)
+        else:
+            self.say_crs(found or None, CRS_IN_FILE if found else CRS_SILENT)
+
+    def _schema(self) -> None:
+        with self._open(1) as (meta, stream):
+            self._geometry = meta["geometry_name"] or "wkb_geometry"
+            self._fid = meta["fid_column"] or _FID
+            fields = [f for f in stream.schema if f.name not in (self._geometry, self._fid)]
+        self._fields = [f.name for f in fields]
+        names = [self._decoder.name(f.name) if self._decoder else f.name for f in fields]
+        self._names = unique_names(names)
+        self.columns = {name: column_type(field.type) for name, field in zip(self._names, fields, strict=True)}
+
+    def _open(self, rows: int) -> Any:
+        try:
+            return pyogrio.raw.open_arrow(
+                self._source, layer=self.layer, batch_size=rows, use_pyarrow=True, return_fids=True, **self._options
+            )
+        except ERRORS as error:
+            raise self._unreadable(error) from error
 
     def batches(self, rows: int) -> Iterator[gpd.GeoDataFrame]:
-        """Read at most `rows` features at a time, by Arrow where the driver can."""
-        start = 0
-        while True:
+        """Read the features in one pass; GDAL hands over Arrow batches of at most `rows`."""
+        with warnings.catch_warnings():
+            # What GDAL warns of here is found again, row by row, in the geometries.
+            warnings.simplefilter("ignore", RuntimeWarning)
             try:
-                batch = pyogrio.read_dataframe(
-                    self.path,
-                    skip_features=start,
-                    max_features=rows,
-                    encoding=self._encoding,
-                    use_arrow=False,
-                )
-            except (pyogrio.errors.DataSourceError, pyogrio.errors.FeatureError, ValueError) as error:
-                raise cannot_read(self.path, error) from error
-            if len(batch):
-                yield batch
-            if len(batch) < rows:
-                return
-            start += rows
+                with self._open(rows) as (_, stream):
+                    for batch in stream:
+                        for start in range(0, batch.num_rows, rows):
+                            yield self._batch(batch.slice(start, rows))
+            except BadInput:
+                raise
+            except ERRORS as error:
+                raise self._unreadable(error) from error
+
+    def _batch(self, batch: pa.RecordBatch) -> gpd.GeoDataFrame:
+        if self._geometry in batch.schema.names:
+            wkb = batch.column(self._geometry).to_numpy(zero_copy_only=False)
+        else:
+            wkb = np.full(batch.num_rows, None, dtype=object)
+        shapes, problems, raw = from_wkb(wkb, self.limits)
+        self._straighten(batch, shapes, problems, raw)
+        values: dict[str, pd.Series] = {}
+        for field, name in zip(self._fields, self._names, strict=True):
+            decode: Callable[[Any], npt.NDArray[np.object_]] | None = None
+            if self._decoder is not None:
+                decode = self._decoder.values
+            values[name] = to_series(batch.column(field), name, self.limits, problems, decode)
+        return make_batch(values, shapes, problems, raw)
+
+    def _straighten(
+        self, batch: pa.RecordBatch, shapes: npt.NDArray[np.object_], problems: npt.NDArray[np.object_],
+        raw: npt.NDArray[np.object_],
+    ) -> None:  # fmt: skip
+        """Read geometries with curves again, by number: that way GDAL gives them as lines."""
+        if self._fid not in batch.schema.names:
+            return
+        curved = [i for i, r in enumerate(raw) if r is not None and _is_curved(bytes.fromhex(r[:10]))]
+        if not curved:
+            return
+        fids = batch.column(self._fid).to_numpy()[curved]
+        _, found, wkb, _ = pyogrio.raw.read(
+            self._source, layer=self.layer, columns=[], fids=fids, return_fids=True, **self._options
+        )
+        lines = dict(zip(found.tolist(), wkb, strict=True))
+        again, still, _ = from_wkb([lines.get(int(fid)) for fid in fids], self.limits)
+        for position, shape, problem in zip(curved, again, still, strict=True):
+            if shape is not None:
+                shapes[position], problems[position], raw[position] = shape, problem, None
+
+    def _unreadable(self, error: BaseException) -> BadInput:
+        if "OGR_GEOJSON_MAX_OBJ_SIZE" in str(error):
+            return exceeded(self.path.name, self.limits, "object_bytes")
+        return cannot_read(self.path, str(error).replace(str(self._source), self.path.name))
 
 
-def _type(dtype: str) -> FieldType:
-    if dtype.startswith(("int", "uint")):
-        return "integer"
-    if dtype.startswith("float"):
-        return "number"
-    if dtype == "bool":
-        return "boolean"
-    return "text"
+def _is_curved(head: bytes) -> bool:
+    kind = int.from_bytes(head[1:5], "little" if head[:1] == b"\x01" else "big")
+    return (kind & 0xFFFF) % 1000 in range(8, 13)

@@ -1,0 +1,59 @@
+"""MapInfo TAB and MIF: only tables that hold their own data, with text left as bytes."""
+
+from __future__ import annotations
+
+import re
+import shutil
+from pathlib import Path
+
+from ingest.readers.source import Reader, ReadOptions, cannot_read, workspace
+from ingest.readers.text import CHARSET, declared_by_mapinfo
+from ingest.readers.vector import VectorReader
+from twin.text import Text
+
+HEADER = 1 << 16
+_NATIVE = re.compile(rb"^\s*Type\s+NATIVE\b", re.IGNORECASE | re.MULTILINE)
+_OTHER_FILES = re.compile(
+    rb"^\s*(Open\s+Table|Create\s+View|File\s+\")|IsSeamless\W+TRUE", re.IGNORECASE | re.MULTILINE
+)
+_PARTS = (".dat", ".map", ".id", ".ind", ".mid")
+
+
+def open_mapinfo(path: Path, format: str, options: ReadOptions) -> Reader:
+    """Open a table; a view, a linked or a seamless table names other files and is refused.
+
+    GDAL would convert text by the declared character set, which often is not the true one. So the table is read
+    through a copy of its header that declares none; the text then arrives as the bytes that were written.
+    """
+    with path.open("rb") as file:
+        head = file.read(HEADER)
+    if path.suffix.lower() == ".tab" and (not _NATIVE.search(head) or _OTHER_FILES.search(head)):
+        raise cannot_read(
+            path,
+            Text(
+                en="it is a view of other tables; save it as a table of its own (File, Save Copy As)",
+                vi="đây là bảng tham chiếu bảng khác; hãy lưu thành bảng độc lập (File, Save Copy As)",
+            ),
+        )
+    declared = declared_by_mapinfo(path)
+    folder = workspace(options)
+    try:
+        copy = _neutral_copy(path, folder)
+        reader = VectorReader(path, options, format, "MapInfo File", declared, read_from=copy)
+    except BaseException:
+        shutil.rmtree(folder, ignore_errors=True)
+        raise
+    reader.own(folder)
+    return reader
+
+
+def _neutral_copy(path: Path, folder: Path) -> Path:
+    """Copy a .tab or .mif file with its character set taken out, beside links to the files that belong to it."""
+    copy = folder / f"{path.stem}{path.suffix.lower()}"
+    with path.open("rb") as source, copy.open("xb") as target:
+        target.write(CHARSET.sub(rb'\1"Neutral"', source.read(HEADER)))
+        shutil.copyfileobj(source, target)
+    for part in path.parent.iterdir():
+        if part.stem.casefold() == path.stem.casefold() and part.suffix.lower() in _PARTS and part.is_file():
+            (folder / f"{path.stem}{part.suffix.lower()}").symlink_to(part.resolve())
+    return copy
