@@ -57,6 +57,12 @@ KINDS: dict[str, Kind] = {
         "Compare with the systems named in the detail; give the right one with --crs.",
         "So với các hệ nêu ở phần chi tiết; chỉ rõ hệ đúng bằng --crs.",
     ),
+    "crs.impossible": _kind(
+        "warning", "The coordinates cannot be in the coordinate system that the file names",
+        "Tọa độ không thể thuộc hệ tọa độ ghi trong tệp",
+        "It is read as the system named in the detail. Give --crs to confirm it, and correct the file at the source.",
+        "Tệp được đọc theo hệ nêu ở phần chi tiết. Dùng --crs để xác nhận và sửa tệp từ nguồn.",
+    ),
     "crs.swapped": _kind(
         "warning", "The axes are swapped: northing stands before easting", "Hai trục bị đảo: tung độ đứng trước hoành độ",
         "They are read the right way round here. Export the file with x (easting, longitude) first.",
@@ -82,6 +88,19 @@ KINDS: dict[str, Kind] = {
         "refused", "Coordinates that are not numbers", "Tọa độ không phải là số",
         "Draw the feature anew; a conversion has lost its coordinates.",
         "Vẽ lại đối tượng; một lần chuyển đổi đã làm mất tọa độ.",
+    ),
+    "geometry.unreadable": _kind(
+        "refused", "Geometry that cannot be read", "Hình học không đọc được",
+        "Draw the feature anew, or repair the file with the program that made it.",
+        "Vẽ lại đối tượng, hoặc sửa tệp bằng phần mềm đã tạo ra nó.",
+    ),
+    "geometry.unclosed": _kind(
+        "refused", "Outlines that are not closed", "Đường bao không khép kín",
+        "Let the last point of the outline be its first.", "Cho điểm cuối của đường bao trùng điểm đầu.",
+    ),
+    "geometry.too_large": _kind(
+        "refused", "A geometry with too many vertices", "Hình có quá nhiều đỉnh",
+        "Divide or simplify it; the limit is in the detail.", "Chia nhỏ hoặc đơn giản hóa; giới hạn ở phần chi tiết.",
     ),
     "geometry.outside_crs": _kind(
         "refused", "Coordinates that the coordinate system cannot hold", "Tọa độ nằm ngoài phạm vi của hệ tọa độ",
