@@ -135,6 +135,11 @@ KINDS: dict[str, Kind] = {
         "Keep one of them, if they are one thing; all are published.",
         "Chỉ giữ một nếu chúng là một; tất cả vẫn được công bố.",
     ),
+    "geometry.same_place": _kind(
+        "info", "Several points at one place", "Nhiều điểm cùng một chỗ",
+        "Nothing to do if they are different things, such as offices of one building.",
+        "Không cần làm gì nếu là các đối tượng khác nhau, như các văn phòng trong một tòa nhà.",
+    ),
     "geometry.outside_city": _kind(
         "refused", "Far outside the city", "Nằm xa ngoài thành phố",
         "Correct the coordinates; 0, 0 means that they were never filled in.",

@@ -50,7 +50,7 @@ def typed(values: pd.Series, column: Column, field: Field | None, faults: Faults
             faults.add(text.control, "text.control", _said(column.name, values), column.name)
             faults.add(text.markup, "text.markup", _said(column.name, values), column.name)
         else:
-            result, wrong = _distinct(values, _CONVERT[column.type])
+            result, wrong = as_type(values, column.type)
         wrong = wrong & ~absent
         if field is not None:
             faults.add(wrong, "field.type", _said(column.name, values), field.name)
@@ -62,6 +62,13 @@ def typed(values: pd.Series, column: Column, field: Field | None, faults: Faults
             absent = absent | pd.isna(result)
         faults.add(absent & ~_already(faults, field.name), "field.required", field.name, field.name)
     return result
+
+
+def as_type(values: pd.Series, kind: str) -> tuple[Any, Mask]:
+    """Bring values to a type, and tell which do not fit."""
+    if kind == "text":
+        return clean(values).values, np.zeros(len(values), dtype=bool)
+    return _distinct(values, _CONVERT[kind])
 
 
 def _already(faults: Faults, field: str) -> Mask:
