@@ -1,0 +1,110 @@
+"""The map of a report: the city, the layer thinned to what a picture can show, and a number at each problem's place."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import numpy as np
+import numpy.typing as npt
+import shapely
+from shapely.geometry.base import BaseGeometry
+
+from ingest.checks.problems import Place
+
+Shapes = npt.NDArray[np.object_]
+
+MOST_SHAPES = 2000
+WIDTH, HEIGHT = 960, 620
+MARGIN = 24
+
+
+@dataclass
+class Thinned:
+    """An even selection of the features that come by: each n-th, and n doubles when there are too many."""
+
+    most: int = MOST_SHAPES
+    step: int = 1
+    seen: int = 0
+    kept: list[BaseGeometry] = field(default_factory=list)
+
+    def add(self, shapes: Shapes) -> None:
+        """Take some of a batch."""
+        first = -self.seen % self.step
+        self.seen += len(shapes)
+        self.kept.extend(shapes[first :: self.step])
+        while len(self.kept) > self.most:
+            self.kept = self.kept[::2]
+            self.step *= 2
+
+    def shapes(self) -> tuple[BaseGeometry, ...]:
+        """What was kept."""
+        return tuple(self.kept)
+
+
+@dataclass(frozen=True, slots=True)
+class Frame:
+    """Longitude and latitude to the picture's pixels: scaled alike in both directions at the middle latitude."""
+
+    west: float
+    north: float
+    scale: float
+    squeeze: float
+    width: float
+    height: float
+
+    def pixels(self, coordinates: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+        """Pixels, from the upper left."""
+        x = (coordinates[:, 0] - self.west) * self.squeeze * self.scale + MARGIN
+        y = (self.north - coordinates[:, 1]) * self.scale + MARGIN
+        return np.column_stack([x, y])
+
+
+def frame_of(bounds: tuple[float, float, float, float], width: int = WIDTH, height: int = HEIGHT) -> Frame:
+    """The largest picture of an area within a width and a height."""
+    west, south, east, north = bounds
+    squeeze = float(np.cos(np.radians((south + north) / 2)))
+    across, down = max((east - west) * squeeze, 1e-6), max(north - south, 1e-6)
+    scale = min((width - 2 * MARGIN) / across, (height - 2 * MARGIN) / down)
+    return Frame(west, north, scale, squeeze, across * scale + 2 * MARGIN, down * scale + 2 * MARGIN)
+
+
+def area_shown(shapes: list[BaseGeometry], places: list[Place], outline: BaseGeometry) -> tuple[float, float, float, float]:
+    """What the picture shows: the features and the places of problems near the city, with some room around."""
+    boxes = [shapely.bounds(s) for s in shapes]
+    near = shapely.bounds(shapely.buffer(outline, 0.6, quad_segs=2))
+    boxes += [
+        np.array([x, y, x, y]) for x, y in places if near[0] <= x <= near[2] and near[1] <= y <= near[3]
+    ]  # fmt: skip
+    if not boxes:
+        boxes = [shapely.bounds(outline)]
+    every = np.array(boxes)
+    west, south = every[:, :2].min(axis=0)
+    east, north = every[:, 2:].max(axis=0)
+    room = max(0.06 * max(east - west, north - south), 0.0005)
+    return float(west - room), float(south - room), float(east + room), float(north + room)
+
+
+def path(shape: BaseGeometry, frame: Frame, tolerance: float = 0.35) -> str:
+    """A shape as SVG path data, simplified to what the picture can show; a point is a dot."""
+    simple = shapely.simplify(shape, tolerance / frame.scale, preserve_topology=False)
+    if simple.is_empty:
+        simple = shapely.point_on_surface(shape)
+    return "".join(_ring(part, frame) for part in shapely.get_parts(shapely.get_parts([simple])))
+
+
+def _ring(part: BaseGeometry, frame: Frame) -> str:
+    if part.geom_type == "Point":
+        x, y = frame.pixels(shapely.get_coordinates(part))[0]
+        return f"M{x:.1f} {y:.1f}h0"
+    if part.geom_type == "Polygon":
+        return "".join(_line(ring, frame) + "z" for ring in (part.exterior, *part.interiors))
+    if part.geom_type == "GeometryCollection":
+        return "".join(_ring(inner, frame) for inner in part.geoms)
+    return _line(part, frame)
+
+
+def _line(line: BaseGeometry, frame: Frame) -> str:
+    points = np.round(frame.pixels(shapely.get_coordinates(line)), 1)
+    different = np.ones(len(points), dtype=bool)
+    different[1:] = (points[1:] != points[:-1]).any(axis=1)
+    return "M" + "L".join(f"{x:g} {y:g}" for x, y in points[different])
