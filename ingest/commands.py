@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import click
 from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
-from ingest import history
+from ingest import agency, history
 from twin.cli import console, say
 from twin.config import load_settings
 from twin.db.database import open_database
@@ -24,7 +24,15 @@ def ingest() -> None:
     """Group of ingest commands."""
 
 
-for _command in (history.versions, history.show, history.diff, history.rollback, history.quarantine):
+for _command in (
+    agency.check,
+    agency.publish,
+    history.versions,
+    history.show,
+    history.diff,
+    history.rollback,
+    history.quarantine,
+):
     ingest.add_command(_command)
 
 
