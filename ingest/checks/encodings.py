@@ -72,6 +72,7 @@ for _byte in range(0x80, 0xA0):
         continue
 _TYPOGRAPHY = {ord(byte): chr(letter) for letter, byte in _WINDOWS.items()}
 
+_C1 = re.compile("[\u0080-\u009f]")
 _CAPITAL_INSIDE = re.compile(r"[A-Z\u0080-\u00ff][A-Z]")
 # Runs of letters and of whatever has no place in ASCII: the last byte of "à" in UTF-8 looks like a blank elsewhere.
 _WORDS = re.compile(r"[A-Za-z\u0080-\uffff]+")
@@ -129,6 +130,7 @@ class Decision:
     """How a column's text is written, why, and one value before and after.
 
     `mixed`: some values are real Unicode already, so each value that is good Vietnamese as it stands is left alone.
+    `windows`: dashes and quotes stand as the bytes that Windows has for them.
     """
 
     encoding: Encoding
@@ -136,6 +138,12 @@ class Decision:
     before: str = ""
     after: str = ""
     mixed: bool = False
+    windows: bool = False
+
+    @property
+    def decodes(self) -> bool:
+        """Whether values change, apart from joining loose tone marks, which all text goes through."""
+        return self.windows or self.encoding in _DECODERS
 
     @property
     def title(self) -> str:
@@ -188,7 +196,7 @@ def decide(values: Iterable[str]) -> Decision:
     evidence = Text(
         en="{n} values with special letters, good as they stand", vi="{n} giá trị có ký tự đặc biệt, đều đúng sẵn"
     ).format(n=len(telling))
-    return Decision("unicode", evidence)
+    return Decision("unicode", evidence, windows=any(_C1.search(value) for value in telling))
 
 
 def _tells(word: str) -> bool:

@@ -27,7 +27,11 @@ HINT = 0.3
 ID_WORDS = frozenset({"id", "ma", "code", "key", "khoa", "gid", "uuid", "ref", "mã"})
 # Numbers that a program gives anew at each export: an id should outlive that.
 FLEETING = frozenset({"objectid", "fid", "ogcfid", "rowid", "oid", "stt", "index"})
+# Columns that a program measures in the units of the map, whatever those are: SHAPE_Area, ST_Length.
+MEASURED = (("shape",), ("st",))
 MOST_TERMS = 60
+# An id that comes twice or is missing is a mistake to report; a column where that is common is no id.
+NEARLY_ALL = 0.8
 
 GIVEN = Text(en="as the mapping says", vi="theo tệp ánh xạ")
 
@@ -139,6 +143,7 @@ def propose(sample: pd.DataFrame, theme: Theme, titles: Mapping[str, str] | None
     candidates = [
         match
         for column in sample.columns
+        if words_of(column)[:1] not in MEASURED
         for field in theme.fields
         if (match := _match(sample[column], titles.get(column, column), field)) is not None
     ]
@@ -157,6 +162,7 @@ def propose(sample: pd.DataFrame, theme: Theme, titles: Mapping[str, str] | None
             columns |= set() if match.source.extract else {column}
         else:
             hints.setdefault(match.field, match)
+    _add_label(taken, theme)
     _add_year(taken, theme)
     key, reason = _id_column(sample, titles)
     fields = {f.name: place for place, f in enumerate(theme.fields)}
@@ -232,9 +238,11 @@ def _match_terms(present: pd.Series, column: str, field: Field, named: float, wh
         spellings = _first_words(counts, lookup)
         leading = _share(counts, lambda v: _starts_with(v, spellings))
         if leading >= 0.9:
-            extract = "^(" + "|".join(re.escape(s) for s in spellings) + ")"
+            extract = "^(" + "|".join(re.escape(s).replace("\\ ", " ") for s in spellings) + ")"
             why = Text(en="its first word is a term", vi="từ đầu là một giá trị của danh mục")
-            return Match(field.name, FieldSource.model_validate({"from": column, "extract": extract}), 0.75, why)
+            # "Residential - highrise" begins with a term too, and means another: not worth the risk where not needed.
+            sure = 0.75 if field.required and leading >= 0.98 else 0.5
+            return Match(field.name, FieldSource.model_validate({"from": column, "extract": extract}), sure, why)
     if share < 0.5 and named < HINT:
         return None
     confidence = min(1.0, 0.35 * named + 0.65 * share) if share >= 0.5 else 0.5 * named
@@ -273,6 +281,15 @@ def _starts_with(value: str, spellings: list[str]) -> bool:
     return any(value.startswith(s) for s in spellings)
 
 
+def _add_label(taken: dict[str, Match], theme: Theme) -> None:
+    """A column such as "Phường Bến Nghé" gives the kind by its first word, and is the name as well."""
+    for match in list(taken.values()):
+        column = match.source.column
+        if theme.label and theme.label not in taken and column and match.source.extract:
+            reason = Text(en="names each feature", vi="nêu tên từng đối tượng")
+            taken[theme.label] = Match(theme.label, FieldSource.model_validate({"from": column}), 0.65, reason)
+
+
 def _add_year(taken: dict[str, Match], theme: Theme) -> None:
     """A figure's year often stands in its column's name only."""
     years = {year for m in taken.values() if m.source.column and (year := year_of(m.source.column))}
@@ -289,11 +306,13 @@ def _id_column(sample: pd.DataFrame, titles: Mapping[str, str]) -> tuple[str | N
         values = sample[column]
         if not ID_WORDS & set(words) and "".join(words) not in FLEETING:
             continue
-        if len(values) == 0 or values.isna().any() or _distinctness(values) < 1:
+        different = _distinctness(values)
+        if len(values) == 0 or values.isna().mean() > 1 - NEARLY_ALL or different < NEARLY_ALL:
             continue
         if pd.api.types.is_float_dtype(values.dtype) and (values % 1 != 0).any():
             continue
         score = 0.5 if "".join(words) in FLEETING else 1.0 if len(words) == 1 else 0.9 - 0.05 * len(words)
+        score -= 1 - different if score > TAKEN else 0
         if best is None or score > best[0]:
             best = (score, column)
     if best is None:
@@ -306,6 +325,8 @@ def _id_column(sample: pd.DataFrame, titles: Mapping[str, str]) -> tuple[str | N
             en="“{column}” changes with each export; ids are made from the geometry",
             vi="“{column}” đổi mỗi lần xuất tệp; mã được tạo từ hình học",
         ).format(column=best[1])
+    if _distinctness(sample[best[1]]) < 1:
+        return best[1], Text(en="different in almost every row", vi="khác nhau ở hầu hết các dòng")
     return best[1], Text(en="different in every row that was looked at", vi="khác nhau ở mọi dòng đã xem")
 
 

@@ -212,7 +212,7 @@ def decode(frame: pd.DataFrame, encodings: Mapping[str, Decision]) -> pd.DataFra
     """Bring the columns that need it to Unicode."""
     changed = {}
     for column, decision in encodings.items():
-        if decision.encoding == "nfd" or column not in frame:
+        if not decision.decodes or column not in frame:
             continue
         codes, distinct = pd.factorize(frame[column])
         decoded = [decision.decode(v) if isinstance(v, str) else v for v in distinct]
@@ -238,12 +238,8 @@ def _about_fields(
         names = ", ".join(fields.own)
         problems.append(("field.unknown", names if len(names) < 200 else f"{names[:200]}…", None))
     for column, decision in encodings.items():
-        if decision.encoding == "unicode" or (decision.encoding != "nfd" and not decision.before):
+        if decision.encoding == "unicode" or (decision.decodes and not decision.before):
             continue
         code = "text.nfd" if decision.encoding == "nfd" else "text.legacy"
-        shown = f"{decision.before} → {decision.after}" if code == "text.legacy" else ""
-        detail = Text(
-            en=f"{decision.title}: {decision.evidence.en}. {shown}", vi=f"{decision.title}: {decision.evidence.vi}. {shown}"
-        )
-        problems.append((code, detail, column))
+        problems.append((code, decision.evidence, column))
     return problems

@@ -303,6 +303,7 @@ class Ledger:
 
     @property
     def problems(self) -> list[Problem]:
-        """The problems, the gravest and most frequent first."""
-        order = {severity: place for place, severity in enumerate(SEVERITIES)}
-        return sorted(self._problems.values(), key=lambda p: (order[p.severity], -p.count, p.code, p.field or ""))
+        """The problems, the gravest first, then in the order of the table."""
+        grave = {severity: place for place, severity in enumerate(SEVERITIES)}
+        table = {code: place for place, code in enumerate(KINDS)}
+        return sorted(self._problems.values(), key=lambda p: (grave[p.severity], table[p.code], -p.count, p.field or ""))

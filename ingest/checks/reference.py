@@ -218,12 +218,8 @@ def _sample(coordinates: Floats) -> Floats:
 
 
 def _known(city: City) -> list[Reading]:
-    known = [
-        Reading(parse_crs(c.code), Text(en=f"EPSG:{c.code} ({c.title.en})", vi=f"EPSG:{c.code} ({c.title.vi})"))
-        for c in city.crs
-    ]
-    web = Text(en=f"EPSG:{WEB_MERCATOR} (Web Mercator)", vi=f"EPSG:{WEB_MERCATOR} (Web Mercator)")
-    return [*known, Reading(parse_crs(WEB_MERCATOR), web)]
+    known = [Reading(parse_crs(c.code), c.title) for c in city.crs]
+    return [*known, Reading(parse_crs(WEB_MERCATOR), Text("Web Mercator", "Web Mercator"))]
 
 
 def _stated(stated: Any, city: City) -> Reading:
@@ -231,8 +227,7 @@ def _stated(stated: Any, city: City) -> Reading:
     for reading in _known(city):
         if crs.equals(reading.crs, ignore_axis_order=True):
             return reading
-    code = crs.to_epsg()
-    return Reading(crs, Text(en=f"EPSG:{code}", vi=f"EPSG:{code}") if code else Text(en=crs.name, vi=crs.name))
+    return Reading(crs, Text(en=crs.name, vi=crs.name))
 
 
 def _readings(own: Reading | None, city: City) -> Iterator[Reading]:

@@ -68,12 +68,13 @@ def examine(
     faults.add(empty, "geometry.missing")
     whole = finite(original)
     faults.add(~empty & ~whole, "geometry.not_finite")
-    arrived = to_wgs84(_only(~empty & whole, original), crs)
-    reached = finite(arrived)
+    sound = original if whole.all() and not empty.any() else _only(~empty & whole, original)
+    arrived = to_wgs84(sound, crs)
+    reached = whole if arrived is sound else finite(arrived)
     faults.add(~empty & whole & ~reached, "geometry.outside_crs")
     usable = ~empty & whole & reached
 
-    shapes, mended = _only(usable, arrived), 0
+    shapes, mended = arrived if usable.all() else _only(usable, arrived), 0
     if kind == "polygon":
         shapes, mended = _mend(shapes, usable, faults)
     arrived_type = shapely.get_type_id(arrived)
@@ -144,7 +145,9 @@ def _place(shapes: Shapes, there: Mask, near: BaseGeometry, home: Home | None, f
     inside = shapely.intersects(near, shapes)
     bounds = shapely.bounds(shapes)
     x, y = (bounds[:, 0] + bounds[:, 2]) / 2, (bounds[:, 1] + bounds[:, 3]) / 2
-    faults.add(there & ~inside, "geometry.outside_city", lambda row: f"{x[row]:.5f}, {y[row]:.5f}")
+    faults.add(there & ~inside, "geometry.outside_city", lambda row: Text(
+        en="{km:,.0f} km from the city", vi="cách thành phố {km:,.0f} km"
+    ).format(km=(shapely.distance(near, shapes[row]) + STRAY_DEGREES) * METRES_PER_DEGREE / 1000))  # fmt: skip
     if home is not None:
         away = np.hypot(x - home.x, y - home.y)
         faults.add(there & inside & (away > home.radius), "geometry.stray", lambda row: Text(
@@ -169,7 +172,8 @@ def _of_kind(shapes: Shapes, kind: GeometryKind) -> Shapes:
             shapes = shapes.copy()
             shapes[wider] = shapely.point_on_surface(shapes[wider])
             own = shapely.get_dimensions(shapes)
-    return _only((own == dimension) & ~shapely.is_empty(shapes), shapes)
+    fitting = (own == dimension) & ~shapely.is_empty(shapes)
+    return shapes if fitting.all() else _only(fitting, shapes)
 
 
 def _parts_of(collection: BaseGeometry, dimension: int) -> BaseGeometry | None:
