@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import click
 from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
+from layers.contracts import theme_of
 from layers.registry import theme as find_theme
 from layers.theme import Theme
 from twin.catalogue import LayerEntry, ensure_layer, read_catalogue, split_layer_id
@@ -44,7 +45,7 @@ def _about_the_file(command: Callable[..., Any]) -> Callable[..., Any]:
             "--mapping", type=click.Path(path_type=Path, exists=True, dir_okay=False),
             help=say("TOML file: how columns become fields.", "Tệp TOML: cột nào ứng với trường nào."),
         ),
-        click.option("--crs", help=say("Reference system, if the file is wrong: EPSG:9210.", "Hệ tọa độ nếu tệp ghi sai: EPSG:9210.")),
+        click.option("--crs", help=say("What the file fails to say: EPSG:9210.", "Khi tệp không ghi đúng: EPSG:9210.")),
         click.option("--encoding", help=say("Encoding of the file's text.", "Bảng mã chữ của tệp.")),
         click.option("--source-layer", help=say("Which layer of the file.", "Lớp nào trong tệp.")),
         click.option("--longitude", help=say("Column of a table.", "Cột kinh độ của bảng.")),
@@ -57,11 +58,13 @@ def _about_the_file(command: Callable[..., Any]) -> Callable[..., Any]:
 
 @click.command(
     help=say(
-        "Check a file against a theme and write nothing: what it is, how its columns fit, every problem and what to do.\n\n"
+        "Check a file against a theme and write nothing: what it is, how its columns fit, "
+        "every problem and what to do.\n\n"
         "Exit code: 0 clean, 1 with warnings, 2 refused.\n\n"
         "Examples:\n\n  twin ingest check nha.shp --theme buildings\n\n"
         "  twin ingest check nha.shp --layer construction.buildings --html report.html",
-        "Kiểm tra một tệp theo chuyên đề, không ghi gì: tệp là gì, cột ứng với trường nào, mọi vấn đề và cách xử lý.\n\n"
+        "Kiểm tra một tệp theo chuyên đề, không ghi gì: tệp là gì, cột ứng với trường nào, "
+        "mọi vấn đề và cách xử lý.\n\n"
         "Mã thoát: 0 sạch, 1 có cảnh báo, 2 bị từ chối.\n\n"
         "Ví dụ:\n\n  twin ingest check nha.shp --theme buildings\n\n"
         "  twin ingest check nha.shp --layer construction.buildings --html baocao.html",
@@ -156,7 +159,7 @@ def _theme_of(theme: str | None, layer: str | None, settings: Settings) -> Theme
     if layer:
         from ingest.publishing import layer_of
 
-        return find_theme(layer_of(open_database(settings), layer).theme)
+        return theme_of(layer_of(open_database(settings), layer))
     raise BadInput(
         Text(
             en="Say what the file is about: --theme buildings, or --layer construction.buildings. "
@@ -202,7 +205,7 @@ def _make_layer(
                 licence,
                 attribution=known[agency].title_vi,
                 sharing=sharing,
-            ),  # fmt: skip
+            ),
         )
 
 

@@ -21,7 +21,7 @@ from ingest.mapping import columns_of_layer
 from ingest.pipeline import PIPELINE, set_apart
 from ingest.readers.opening import open_file
 from ingest.readers.source import Reader, ReadOptions
-from layers.registry import theme as find_theme
+from layers.contracts import theme_of
 from layers.theme import FieldType, Theme
 from twin.catalogue import Column, Layer, read_catalogue
 from twin.config import Settings
@@ -134,7 +134,7 @@ def publish_file(
     failure refuses all. The same file published the same way again makes no version.
     """
     layer = layer_of(database, request.layer)
-    theme = find_theme(layer.theme)
+    theme = theme_of(layer)
     stage("read", 0, None)
     sha256 = sha256 or sha256_of(path)
     with planned(path, theme, request, settings) as (reader, plan):

@@ -10,7 +10,7 @@ from rich.table import Table
 
 from layers.registry import themes
 from twin.catalogue import Layer, ensure_agency, read_catalogue
-from twin.cli import console, print_json, say
+from twin.cli import Registered, console, print_json, say
 from twin.commands import as_json
 from twin.config import load_settings
 from twin.db.database import open_database
@@ -18,7 +18,10 @@ from twin.errors import NotFound
 from twin.text import Text
 
 
-@click.group(help=say("The layers that agencies have published.", "Các lớp dữ liệu mà các đơn vị đã công bố."))
+@click.group(
+    cls=Registered,
+    help=say("The layers that agencies have published.", "Các lớp dữ liệu mà các đơn vị đã công bố."),
+)
 def layer() -> None:
     """Group of layer commands."""
 

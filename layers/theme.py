@@ -102,7 +102,7 @@ class Detail:
     limit: int = 10_000
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class Theme:
     """What the features of one theme are, whichever agency publishes them.
 

@@ -12,7 +12,8 @@ import numpy as np
 import shapely
 from fastapi import APIRouter, Path, Query, Response
 
-from layers.registry import theme
+from layers.contracts import theme_of
+from layers.theme import Theme
 from tiles import display
 from tiles.reader import City, Lang, Reader
 from tiles.state import CityState
@@ -79,13 +80,12 @@ def parse_point(text: str) -> tuple[float, float]:
 
 
 @lru_cache(maxsize=512)
-def _layer_sql(table: str, theme_name: str, columns: tuple[str, ...], resolution: int, asked: int) -> str:
+def _layer_sql(table: str, of: Theme, columns: tuple[str, ...], resolution: int, asked: int) -> str:
     """One layer's part of the question.
 
     $1 are the cells that cover the asked one at its own and every coarser resolution, $2 and $3 the lowest and
     highest index of its descendants at each resolution 0..15, $4 the point (or NULL), $5 the asked cell's polygon.
     """
-    of = theme(theme_name)
     values = json_object([(name, f'f."{name}"') for name in columns])
     near = 0 if of.geometry == "polygon" else NEAR
     here = f"coalesce(ST_DWithin(f.geom, {POINT}, {near}), false)"
@@ -116,7 +116,7 @@ def cell_sql(layers: Sequence[Layer], asked: int) -> str:
         version = layer.current
         assert version is not None  # noqa: S101
         names = tuple(column.name for column in version.columns)
-        parts.append(f"({_layer_sql(version.table, layer.theme, names, version.resolution, asked)})")
+        parts.append(f"({_layer_sql(version.table, theme_of(layer), names, version.resolution, asked)})")
     # The last part finds nothing; it tells PostgreSQL the types of parameters that no other part may use.
     given = "($1::bigint[], $2::bigint[], $3::bigint[], $4::text, $5::text)"
     types = f"SELECT NULL, 0, NULL, NULL, NULL, NULL WHERE {given} IS NULL AND false"
@@ -179,7 +179,7 @@ def _by_agency(layers: Sequence[Layer], found: dict[str, list[Any]], language: L
 
 
 def _layer_answer(layer: Layer, records: Sequence[Any], language: Language) -> dict[str, Any]:
-    of, current = theme(layer.theme), layer.current
+    of, current = theme_of(layer), layer.current
     assert current is not None  # noqa: S101
     features = []
     for record in records:

@@ -123,7 +123,7 @@ def inspect(
     columns = dict(reader.columns)
     name = file or Path(getattr(reader, "path", "")).name or reader.layer or reader.format
     given = read_mapping(mapping, theme, columns) if mapping else None
-    sample, read = _sample(reader, limits)
+    sample, read = sample_of(reader, limits)
     places = _places(sample)
 
     confirmed = crs or (given.crs if given else None)
@@ -132,7 +132,7 @@ def inspect(
     reference = decide_reference(places, stated, reason, city, confirmed is not None)
 
     solids = tuple(getattr(reader, "solids", ()))
-    encodings = _encodings(sample, columns, solids, given)
+    encodings = encodings_of(sample, columns, solids, given)
     decoded = decode(sample[list(columns)], encodings)
     titles = _titles(columns)
     matches = given or propose(decoded.drop(columns=list(solids)), theme, titles)
@@ -152,7 +152,7 @@ def inspect(
     )  # fmt: skip
 
 
-def _sample(reader: Readable, limits: Limits) -> tuple[gpd.GeoDataFrame, int]:
+def sample_of(reader: Readable, limits: Limits) -> tuple[gpd.GeoDataFrame, int]:
     """Some rows spread over the beginning of the file, and how many rows that beginning has."""
     parts, read = [], 0
     batches = reader.batches(max(limits.sample, limits.reach // 5))
@@ -194,7 +194,7 @@ def _home(reference: Reference, places: npt.NDArray[np.float64]) -> Home | None:
     return Home(float(x), float(y), max(0.1, 10 * usual))
 
 
-def _encodings(
+def encodings_of(
     sample: pd.DataFrame, columns: Mapping[str, FieldType], solids: tuple[str, ...], given: Matches | None
 ) -> dict[str, Decision]:
     said = dict(given.encodings or {}) if given else {}
