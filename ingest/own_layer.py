@@ -147,7 +147,7 @@ def _toml(layer: str, kind: GeometryKind, reader: Reader, frame: pd.DataFrame) -
     label = next((f["name"] for f in fields if f["name"] in LABELS and f["type"] == "text"), None)
     title = layer.split(".")[1].replace("_", " ")
     lines = [
-        "# A proposal: say what each field is in both languages, correct types and units, strike out what is not needed.",
+        "# A proposal: title each field in both languages, correct types and units, strike out what is not needed.",
         f"layer = {_said(layer)}",
         f"title = {{ vi = {_said(title)}, en = {_said(title)} }}",
         'licence = "not stated"',

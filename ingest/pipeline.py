@@ -45,7 +45,7 @@ def publish(
     provenance: Provenance, outline: BaseGeometry, keep: int = 5, progress: Progress = lambda _: None,
 ) -> Published:  # fmt: skip
     """Publish batches as the next version of a layer, checked; what fails goes to the version's quarantine."""
-    shape = Shape(tuple(columns), theme.resolution, label_points=bool(theme.label) and theme.geometry == "polygon")
+    shape = Shape(tuple(columns), theme.resolution, label=theme.label if theme.geometry == "polygon" else None)
     findings, numbering = Findings(), Numbering()
     with Staging(database, layer_id, shape, provenance, keep) as staging:
         for batch in batches:

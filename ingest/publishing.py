@@ -154,7 +154,7 @@ def _publish(
     request: PublishRequest, provenance: Provenance, stage: Stage,
 ) -> PublishResult:  # fmt: skip
     theme = plan.theme
-    shape = Shape(columns, theme.resolution, label_points=bool(theme.label) and theme.geometry == "polygon")
+    shape = Shape(columns, theme.resolution, label=theme.label if theme.geometry == "polygon" else None)
     checker, numbering = Checker(plan), Numbering()
     names = [column.name for column in columns]
     done = 0

@@ -128,7 +128,7 @@ def test_what_was_set_aside_is_listed_and_exported_to_be_mended(layer: Database,
 
 def test_a_layer_of_more_than_fifty_columns_can_be_compared_and_asked(layer: Database) -> None:
     many = tuple(Column(f"c{i}", "integer", Text(en="c", vi="c")) for i in range(120))
-    with Staging(layer, LAYER, Shape((*columns(), *many), shape().resolution, False), WHO) as staging:
+    with Staging(layer, LAYER, Shape((*columns(), *many), shape().resolution), WHO) as staging:
         staging.append(lamps(2).assign(**{f"c{i}": i for i in range(120)}))
         staging.publish()
     publish(layer, lamps(2))

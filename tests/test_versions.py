@@ -39,7 +39,7 @@ def columns() -> tuple:
 
 
 def shape() -> Shape:
-    return Shape(columns(), theme("places").resolution, label_points=False)
+    return Shape(columns(), theme("places").resolution)
 
 
 def lamps(count: int, name: str = "lamp", first: int = 1) -> gpd.GeoDataFrame:
@@ -289,7 +289,7 @@ def test_an_upsert_into_an_empty_layer_is_its_first_version(layer: Database) -> 
 
 def test_a_column_that_an_older_version_lacks_is_empty_for_what_came_along(layer: Database) -> None:
     publish(layer, lamps(2))
-    wider = Shape((*columns(), Column("watts", "integer", Text(en="Watts", vi="Công suất"))), shape().resolution, False)
+    wider = Shape((*columns(), Column("watts", "integer", Text(en="Watts", vi="Công suất"))), shape().resolution)
     with Staging(layer, LAYER, wider, WHO, mode="upsert") as staging:
         staging.append(lamps(1, first=2).assign(watts=60))
         staging.publish()

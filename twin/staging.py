@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator, Sequence
+import struct
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future, ProcessPoolExecutor, ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass, field
+from multiprocessing import get_context
 from typing import Any, Literal, Self
 
 import geopandas as gpd
@@ -36,6 +40,10 @@ ARROW_TYPES = {
     "boolean": pa.bool_(), "date": pa.date32(), "time": pa.timestamp("us", tz="UTC"),
 }  # fmt: skip
 
+# Batches that may wait to be copied, and the size of one that is worth a process of its own to cover.
+AHEAD = 2
+WORTH_A_PROCESS = 20_000
+
 # Replace all features; replace those of the same id and add the others; only add.
 Mode = Literal["replace", "upsert", "append"]
 
@@ -53,11 +61,11 @@ class Provenance:
 
 @dataclass(frozen=True, slots=True)
 class Shape:
-    """What a version's tables look like; `label_points` gives polygons a point to write their name at."""
+    """What a version's tables look like; `label` is the column whose text is written inside polygons, if any."""
 
     columns: tuple[Column, ...]
     resolution: int
-    label_points: bool
+    label: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,9 +91,8 @@ class _Tally:
     digest: int = 0
     bounds: list[float] = field(default_factory=lambda: [np.inf, np.inf, -np.inf, -np.inf])
 
-    def add(self, features: gpd.GeoDataFrame, row_hashes: npt.NDArray[np.uint64], cells: int) -> None:
+    def add(self, features: gpd.GeoDataFrame, row_hashes: npt.NDArray[np.uint64]) -> None:
         self.features += len(features)
-        self.cells += cells
         # Stored as signed numbers; shifted to positive ones, their sum is the same here and in SQL.
         signed = row_hashes.view(np.int64)
         self.digest = (self.digest + int(signed.astype(object).sum()) + len(signed) * 2**63) % 2**64
@@ -97,6 +104,52 @@ class _Tally:
         columns = ",".join(f"{c.name}:{c.type}" for c in shape.columns)
         text = f"{self.features}/{self.digest:016x}/{self.quarantined}/{shape.resolution}/{columns}"
         return hashlib.sha256(text.encode()).hexdigest()
+
+
+class _Work:
+    """What goes on beside the caller: copying in a thread, and covering of large batches in another process.
+
+    H3's library holds Python's lock while it covers, so that a thread would not help it. At most `AHEAD` batches
+    wait to be copied: memory stays bounded.
+    """
+
+    def __init__(self) -> None:
+        self._copier = ThreadPoolExecutor(1, thread_name_prefix="copy")
+        self._coverer: ProcessPoolExecutor | None = None
+        self._waiting: deque[Future[None]] = deque()
+
+    def cover(self, geometries: npt.NDArray[np.object_], resolution: int) -> Future[Cover]:
+        """Cover geometries; small batches at once, since another process takes a second to start."""
+        if len(geometries) < WORTH_A_PROCESS and self._coverer is None:
+            done: Future[Cover] = Future()
+            done.set_result(cover(geometries, resolution))
+            return done
+        if self._coverer is None:
+            self._coverer = ProcessPoolExecutor(1, mp_context=get_context("spawn"))
+        return self._coverer.submit(_cover_wkb, shapely.to_wkb(geometries), resolution)
+
+    def copy(self, task: Callable[[], None]) -> None:
+        """Do a task after those before it; an error of an earlier one is raised here."""
+        self._waiting.append(self._copier.submit(task))
+        while len(self._waiting) > AHEAD:
+            self._waiting.popleft().result()
+
+    def finish(self) -> None:
+        """Wait until all is copied."""
+        while self._waiting:
+            self._waiting.popleft().result()
+
+    def close(self) -> None:
+        """Give up what still waits, and end the helpers."""
+        for task in self._waiting:
+            task.cancel()
+        self._copier.shutdown(wait=True, cancel_futures=True)
+        if self._coverer is not None:
+            self._coverer.shutdown(wait=False, cancel_futures=True)
+
+
+def _cover_wkb(wkb: npt.NDArray[np.object_], resolution: int) -> Cover:
+    return cover(shapely.from_wkb(wkb), resolution)
 
 
 class Staging:
@@ -121,6 +174,7 @@ class Staging:
         self.keep = keep
         self.mode = mode
         self._tally = _Tally()
+        self._work = _Work()
         self._version_key = 0
         self.number = 0
         self.table = ""
@@ -137,6 +191,7 @@ class Staging:
 
     def __exit__(self, *_: object) -> None:
         try:
+            self._work.close()
             with suppress(AdbcError):
                 self._cursor.close()
             with suppress(AdbcError):
@@ -178,11 +233,18 @@ class Staging:
         if features.empty:
             return
         geometries = np.asarray(features.geometry.values, dtype=object)
+        cells = self._work.cover(geometries, self.shape.resolution)
         table, row_hashes = _as_arrow(features, geometries, self.shape)
-        cells = cover(geometries, self.shape.resolution)
-        self._copy(self.table, table)
-        self._copy(f"{self.table}_cells", _cells_as_arrow(features["fid"].to_numpy(), cells))
-        self._tally.add(features, row_hashes, len(cells))
+        fids = features["fid"].to_numpy()
+        self._tally.add(features, row_hashes)
+
+        def copy() -> None:
+            self._copy(self.table, table)
+            covered = cells.result()
+            self._tally.cells += len(covered)
+            self._copy(f"{self.table}_cells", _cells_as_arrow(fids, covered))
+
+        self._work.copy(copy)
 
     def quarantine(self, entries: Sequence[dict[str, Any]]) -> None:
         """Keep what the version leaves out: `feature_id`, `reason`, `detail`, `properties`, `geometry` (WKB)."""
@@ -194,6 +256,7 @@ class Staging:
 
     def publish(self) -> Outcome:
         """Index the version and make it the current one; where nothing changed, leave the current one in place."""
+        self._work.finish()
         for statement in _key_ddl(self.table):
             self._execute(statement)
         if self.mode != "replace":
@@ -241,7 +304,7 @@ class Staging:
             )
         known = {column["name"] for column in current.columns}
         shared = [f'"{c.name}"' for c in self.shape.columns if c.name in known]
-        label = ["label_point"] if self.shape.label_points else []
+        label = ["label_point"] if self.shape.label else []
         columns = ", ".join(["fid", "id", *shared, "importance", "digest", "geom", *label])
         old, new = qualified(current.table_name), qualified(self.table)
         stays = f"NOT EXISTS (SELECT 1 FROM {new} AS n WHERE n.id = o.id)"
@@ -329,7 +392,7 @@ def _explain(error: AdbcError) -> Exception:
 
 def _table_ddl(table: str, shape: Shape) -> Iterator[str]:
     columns = "".join(f', "{c.name}" {SQL_TYPES[c.type]}' for c in shape.columns)
-    label = ", label_point geometry(Point, 4326)" if shape.label_points else ""
+    label = ", label_point geometry(Point, 4326)" if shape.label else ""
     # A number may be given again after a failed attempt whose tables somebody made by hand: ours are always new.
     yield f"DROP TABLE IF EXISTS {qualified(table)}, {qualified(table + '_cells')}"
     yield (
@@ -351,7 +414,7 @@ def _key_ddl(table: str) -> Iterator[str]:
 def _index_ddl(table: str, shape: Shape) -> Iterator[str]:
     features, cells = qualified(table), qualified(table + "_cells")
     yield f"CREATE INDEX ON {features} USING gist (geom)"
-    if shape.label_points:
+    if shape.label:
         yield f"CREATE INDEX ON {features} USING gist (label_point)"
     # Everything a question about a cell needs is in the index: the table itself is not read.
     yield f"CREATE INDEX ON {cells} (cell) INCLUDE (fid, whole)"
@@ -368,7 +431,8 @@ def _as_arrow(
         "id": pa.array(features["id"].to_numpy(dtype=object), pa.string()),
     }
     hashed = _mix(pd.util.hash_array(features["id"].to_numpy(dtype=object)), 0)
-    hashed += _mix(pd.util.hash_array(shapely.to_wkb(geometries)), 1)
+    wkb = shapely.to_wkb(geometries)
+    hashed += _mix(pd.util.hash_array(wkb, categorize=False), 1)
     for column in shape.columns:
         array = pa.array(features[column.name], ARROW_TYPES[column.type], from_pandas=True)
         arrays[column.name] = array
@@ -380,14 +444,27 @@ def _as_arrow(
     hashed = _mix(hashed, 2)
     arrays["importance"] = pa.array(np.asarray(features["importance"], dtype=np.float64))
     arrays["digest"] = pa.array(hashed.view(np.int64))
-    arrays["geom"] = _ewkb(geometries)
-    if shape.label_points:
-        arrays["label_point"] = _ewkb(shapely.point_on_surface(geometries))
+    arrays["geom"] = _ewkb(wkb)
+    if shape.label:
+        arrays["label_point"] = _label_points(geometries, arrays[shape.label])
     return pa.table(arrays), hashed
 
 
-def _ewkb(geometries: npt.NDArray[np.object_]) -> pa.Array:
-    return pa.array(shapely.to_wkb(shapely.set_srid(geometries, 4326), include_srid=True), pa.binary())
+def _ewkb(wkb: npt.NDArray[np.object_]) -> pa.Array:
+    """WKB with the SRID that PostGIS asks for, put in behind the byte order and the type (little-endian)."""
+    return pa.array([_EWKB_HEAD[w[1]] + w[5:] if w is not None else None for w in wkb], pa.binary())
+
+
+# By the type's code, 1 point to 7 collection, in two dimensions.
+_EWKB_HEAD = {code: b"\x01" + struct.pack("<II", code | 0x20000000, 4326) for code in range(1, 8)}
+
+
+def _label_points(geometries: npt.NDArray[np.object_], names: pa.Array) -> pa.Array:
+    """A point inside each polygon that has a name to be written there."""
+    points = np.full(len(geometries), None, dtype=object)
+    named = np.asarray(names.is_valid())
+    points[named] = shapely.to_wkb(shapely.point_on_surface(geometries[named]))
+    return _ewkb(points)
 
 
 def _plain(array: pa.Array) -> npt.NDArray[np.object_]:
