@@ -89,7 +89,7 @@ def test_a_vn2000_shapefile_without_prj_in_tcvn3_lands_where_it_belongs_and_read
 
     result = publish(city, path)
     assert result.outcome is not None and result.outcome.features == 60
-    assert result.report.to_dict()["crs"]["code"] == 9210
+    assert result.report.to_dict()["crs"]["code"] == "EPSG:9210"
     found = rows(city)
     assert found["N0007"][2] == "8 Nguyễn Huệ, phường Bến Nghé"
     assert found["N0007"][:2] == (3, 9.0)
