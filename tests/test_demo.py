@@ -70,7 +70,7 @@ def test_a_demo_goes_from_nothing_to_a_map_and_ctrl_c_stops_all_of_it(home: Path
         assert "construction.buildings" in text
         assert status(f"http://127.0.0.1:{port}/") == status(f"http://127.0.0.1:{port}/deck.json") == 200
         process.send_signal(signal.SIGINT)
-        assert process.wait(30) == 0
+        assert process.wait(90) == 0
     assert PrivateCluster(home).status() == "stopped"
     with pytest.raises(OSError):
         status(f"http://127.0.0.1:{port}/health")
@@ -81,7 +81,7 @@ def test_a_demo_goes_from_nothing_to_a_map_and_ctrl_c_stops_all_of_it(home: Path
         assert "0 layers published, 16 unchanged" in text
         assert time.monotonic() - started < 60
         process.send_signal(signal.SIGTERM)
-        assert process.wait(30) == 0
+        assert process.wait(90) == 0
     assert PrivateCluster(home).status() == "stopped"
 
 
@@ -89,8 +89,8 @@ def test_two_cities_stand_side_by_side_in_one_home(home: Path) -> None:
     home.mkdir()
     with demo(home, free_port()) as (process, _):
         process.send_signal(signal.SIGINT)
-        process.wait(30)
+        process.wait(90)
     with demo(home, free_port(), "--buildings", "350") as (process, said):
         assert "16 layers published" in "".join(said)
         process.send_signal(signal.SIGINT)
-        process.wait(30)
+        process.wait(90)
