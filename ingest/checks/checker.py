@@ -97,9 +97,7 @@ class Checker:
             bounds=bounds, problems=tuple(self._ledger.problems), shapes=self._thinned.shapes(),
         )  # fmt: skip
 
-    def _identify(
-        self, features: gpd.GeoDataFrame, examined: Examined, values: dict[str, Any], faults: Faults
-    ) -> None:
+    def _identify(self, features: gpd.GeoDataFrame, examined: Examined, values: dict[str, Any], faults: Faults) -> None:
         """Give every feature an id, and find ids and geometries that came before."""
         ids: Objects = features["id"].to_numpy(dtype=object).copy()
         unnamed = pd.isna(ids)

@@ -1,4 +1,4 @@
-"""Checks of features that are already in a layer's columns: types, vocabulary, range, geometry. What fails is set aside."""
+"""Checks of features that are in a layer's columns: types, vocabulary, range, geometry. What fails is set aside."""
 
 from __future__ import annotations
 

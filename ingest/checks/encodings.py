@@ -1,7 +1,7 @@
-"""Legacy encodings of Vietnamese text, decided for each column by evidence: TCVN3 (ABC), VNI, CP1258, misread UTF-8, NFD.
+"""Legacy encodings of Vietnamese text, decided by column: TCVN3 (ABC), VNI, CP1258, misread UTF-8, NFD.
 
-A byte has a meaning in every one of these, so trying to decode proves nothing. What tells them apart is whether the words
-that come out are spelled like Vietnamese syllables. Correct Unicode always wins a draw: "Gia công" stays what it is,
+A byte has a meaning in every one of these, so trying to decode proves nothing. What tells them apart is whether the
+words that come out are spelled like Vietnamese syllables. Correct Unicode always wins a draw: "Gia công" stays what it is,
 although its bytes could be read otherwise.
 """
 
@@ -52,7 +52,7 @@ def _vni() -> dict[str, str]:
         small |= {base + mark: base + _CIRCUMFLEX + tone for mark, tone in _VNI_CIRCUMFLEX.items()}
     small |= {"a" + mark: "a" + _BREVE + tone for mark, tone in _VNI_BREVE.items()}
     del small["yï"]
-    table = {}
+    table: dict[str, str] = {}
     for code, letter in small.items():
         letter = unicodedata.normalize("NFC", letter)
         # A capital may have its mark in either size.
@@ -162,7 +162,8 @@ class Decision:
         return unicodedata.normalize("NFC", value if decoded is None else decoded)
 
 
-# Words that must come out as syllables, of those with a letter that English lacks; and by how much better than as they are.
+# The share of words that must come out as syllables, of those with a letter that English lacks; and by how much that
+# must be better than the words as they are.
 ENOUGH = 0.7
 BETTER = 0.3
 

@@ -1,4 +1,4 @@
-"""Looking at a file before it is read: its coordinate system, the encoding of each column, which column is which field."""
+"""Looking at a file before it is read: its coordinate system, the encoding of its columns, which is which field."""
 
 from __future__ import annotations
 
@@ -30,6 +30,8 @@ from twin.text import Text
 # Columns of a batch that a reader adds to the file's own.
 PROBLEM, RAW = "__problem__", "__raw__"
 DISTINCT = 2000
+# A problem of the whole file: its code, what was found, the field that it is about.
+Noted = tuple[str, str | Text, str | None]
 
 
 class Readable(Protocol):
@@ -91,7 +93,7 @@ class Plan:
     columns: tuple[Column, ...]
     home: Home | None
     limits: Limits
-    problems: tuple[tuple[str, str | Text, str | None], ...]
+    problems: tuple[Noted, ...]
     solids: tuple[str, ...] = field(default=())
 
     @property
@@ -137,7 +139,7 @@ def inspect(
     titles = _titles(columns)
     matches = given or propose(decoded.drop(columns=list(solids)), theme, titles)
     fields, own = prepare(matches.source(name), columns, theme, Path(), Path(name))
-    problems = [(code, detail, None) for code, detail in reference.problems]
+    problems: list[Noted] = [(code, detail, None) for code, detail in reference.problems]
     problems += _about_fields(matches, fields, encodings)
     if read == 0:
         problems.append(("file.empty", "", None))
@@ -154,7 +156,8 @@ def inspect(
 
 def _sample(reader: Readable, limits: Limits) -> tuple[gpd.GeoDataFrame, int]:
     """Some rows spread over the beginning of the file, and how many rows that beginning has."""
-    parts, read = [], 0
+    parts: list[gpd.GeoDataFrame] = []
+    read = 0
     batches = reader.batches(max(limits.sample, limits.reach // 5))
     each = max(2, limits.sample // 5)
     for batch in batches:
@@ -227,10 +230,8 @@ def _titles(columns: Mapping[str, FieldType]) -> dict[str, str]:
     return {column: decision.decode(column) for column in columns}
 
 
-def _about_fields(
-    matches: Matches, fields: FieldMapping, encodings: Mapping[str, Decision]
-) -> list[tuple[str, str | Text, str | None]]:
-    problems: list[tuple[str, str | Text, str | None]] = []
+def _about_fields(matches: Matches, fields: FieldMapping, encodings: Mapping[str, Decision]) -> list[Noted]:
+    problems: list[Noted] = []
     for field_ in matches.without_source():
         if field_.required:
             problems.append(("field.unmapped", field_.title, field_.name))

@@ -1,4 +1,4 @@
-"""Geometry: brought to EPSG:4326 and to the theme's kind, mended where it crosses itself; what cannot be used is found."""
+"""Geometry: brought to EPSG:4326 and to the theme's kind, mended where it crosses itself."""
 
 from __future__ import annotations
 
@@ -20,7 +20,8 @@ Floats = npt.NDArray[np.float64]
 
 DIMENSION: dict[GeometryKind, int] = {"point": 0, "line": 1, "polygon": 2}
 KIND_NAMES: dict[str, Text] = {
-    "point": Text(en="points", vi="điểm"), "line": Text(en="lines", vi="đường"), "polygon": Text(en="polygons", vi="vùng"),
+    "point": Text(en="points", vi="điểm"), "line": Text(en="lines", vi="đường"),
+    "polygon": Text(en="polygons", vi="vùng"),
 }  # fmt: skip
 # By shapely's numbers of types.
 TYPE_NAMES = (

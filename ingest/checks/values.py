@@ -135,14 +135,14 @@ def _strings(values: pd.Series) -> pa.Array:
     except (pa.ArrowException, UnicodeEncodeError, TypeError):
         # Numbers among texts, or half a surrogate pair.
         absent = pd.isna(objects)
-        said = [None if gone else str(v).encode("utf-8", "replace").decode() for v, gone in zip(objects, absent, strict=True)]
+        said = [None if n else str(v).encode("utf-8", "replace").decode() for v, n in zip(objects, absent, strict=True)]
         return pa.array(said, type=pa.string())
 
 
 def _spread(of_texts: pa.Array, rows: pa.Array) -> Mask:
     if not pc.any(of_texts).as_py():
         return np.zeros(len(rows), dtype=bool)
-    return pc.fill_null(pc.take(of_texts, rows), False).to_numpy(zero_copy_only=False)  # type: ignore[no-any-return]
+    return pc.fill_null(pc.take(of_texts, rows), False).to_numpy(zero_copy_only=False)
 
 
 # Terms and other types -----------------------------------------------------------------------------------------------

@@ -9,7 +9,13 @@ from tests.checks.legacy_text import as_tcvn3
 from tests.checks.readers import Memory, memory
 from twin.crs import transform
 
-NAMES = ["Trường mầm non Hoạ Mi", "Chung cư Phú Mỹ Thuận", "Nhà văn hoá phường", "Trạm y tế xã Nhơn Đức", "Chợ Bến Thành"]
+NAMES = [
+    "Trường mầm non Hoạ Mi",
+    "Chung cư Phú Mỹ Thuận",
+    "Nhà văn hoá phường",
+    "Trạm y tế xã Nhơn Đức",
+    "Chợ Bến Thành",
+]
 
 
 def messy(count: int = 60) -> Memory:
@@ -31,7 +37,7 @@ def messy(count: int = 60) -> Memory:
     uses[25] = "lâu đài"
     names = [f"{NAMES[i % 5]} {i + 1}" for i in range(count)]
     names[30] = "<script>alert(1)</script>"
-    names[31] = "=HYPERLINK(\"http://x\")"
+    names[31] = '=HYPERLINK("http://x")'
     names[32] = "Nhà\x1b[31m\x07 đỏ"
     ids = [f"CT-{i + 1:03}" for i in range(count)]
     ids[41] = ids[40]
