@@ -227,7 +227,9 @@ def _map(report: Report) -> str:
     frame = frame_of(bounds)
     view = shapely.box(*frame.bounds)
     kind = report.plan.theme.geometry
-    shapes = "".join(f'<path class="shape {kind}" d="{path(shape, frame)}"/>' for shape in report.shapes)
+    shapes = "".join(
+        f'<path class="shape {kind}" d="{path(shape, frame)}"/>' for shape in report.shapes if view.intersects(shape)
+    )
     drawn, hidden = _marks(report, frame)
     city = shapely.intersection(outline, shapely.buffer(view, view.length / 40))
     label = say("Map of the features and the places of problems", "Bản đồ các đối tượng và vị trí vấn đề")

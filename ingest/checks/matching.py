@@ -154,7 +154,7 @@ def propose(sample: pd.DataFrame, theme: Theme, titles: Mapping[str, str] | None
     hints: dict[str, Match] = {}
     for match in sorted(candidates, key=lambda c: order[id(c)]):
         column = str(match.source.column)
-        if match.field in taken or column in columns:
+        if match.field in taken or (column in columns and not match.source.extract):
             continue
         if match.taken:
             taken[match.field] = match

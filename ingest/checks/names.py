@@ -81,7 +81,7 @@ def _like(column: str, known: str) -> Likeness:
         and any(abbreviates(word, theirs[:2]) and len(word) > 1 for word in plain[:1])
     ):
         return Likeness(0.4, SHORT.format(known=known))
-    if len(one) > 5 and SequenceMatcher(None, one, other).ratio() > 0.86:
+    if len(one) > 4 and SequenceMatcher(None, one, other).ratio() > 0.86:
         return Likeness(0.7, ALIKE.format(known=known))
     return UNLIKE
 

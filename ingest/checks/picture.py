@@ -16,6 +16,8 @@ Shapes = npt.NDArray[np.object_]
 MOST_SHAPES = 2000
 WIDTH, HEIGHT = 960, 620
 MARGIN = 24
+# How much around the problems is shown, as a part of the layer's extent.
+SURROUNDINGS = 0.05
 
 
 @dataclass
@@ -72,15 +74,16 @@ def frame_of(bounds: tuple[float, float, float, float], width: float = WIDTH, he
 def area_shown(
     shapes: list[BaseGeometry], places: list[Place], outline: BaseGeometry
 ) -> tuple[float, float, float, float]:
-    """What the picture shows: the features and the places of problems that lie near the city."""
+    """What the picture shows: the places of problems with the features around, else all features."""
     near = shapely.bounds(shapely.buffer(outline, 0.6, quad_segs=2))
-    boxes = [shapely.bounds(s) for s in shapes]
-    boxes += [np.array([x, y, x, y]) for x, y in places if near[0] <= x <= near[2] and near[1] <= y <= near[3]]
-    every = np.array(boxes if boxes else [shapely.bounds(outline)])
-    west, south = every[:, :2].min(axis=0)
-    east, north = every[:, 2:].max(axis=0)
-    room = 0.0005
-    return float(west - room), float(south - room), float(east + room), float(north + room)
+    boxes = np.array([shapely.bounds(s) for s in shapes] or [shapely.bounds(outline)])
+    west, south = boxes[:, :2].min(axis=0)
+    east, north = boxes[:, 2:].max(axis=0)
+    room = max(0.0005, SURROUNDINGS * max(east - west, north - south))
+    there = np.array([(x, y) for x, y in places if near[0] <= x <= near[2] and near[1] <= y <= near[3]])
+    if len(there):
+        (west, south), (east, north) = there.min(axis=0) - room, there.max(axis=0) + room
+    return float(west), float(south), float(east), float(north)
 
 
 def spread(points: list[tuple[float, float]], apart: float) -> list[tuple[float, float]]:

@@ -20,7 +20,7 @@ from ingest.checks.problems import EXAMPLES
 from ingest.checks.reference import Reference
 from ingest.checks.reference import decide as decide_reference
 from ingest.checks.shapes import Home
-from ingest.checks.values import LONGEST_TEXT
+from ingest.checks.values import LONGEST_TEXT, factorized
 from ingest.mapping import FieldMapping, columns_of_layer, prepare
 from layers.theme import FieldType, Theme
 from twin.catalogue import Column
@@ -206,8 +206,8 @@ def _encodings(
         if column in said:
             found[column] = Decision(said[column], GIVEN)  # type: ignore[arg-type]
         elif kind == "text" and column not in solids:
-            values = sample[column].dropna()
-            found[column] = decide_encoding([v for v in values.unique()[:DISTINCT] if isinstance(v, str)])
+            values = dict.fromkeys(v for v in sample[column] if isinstance(v, str))
+            found[column] = decide_encoding(list(values)[:DISTINCT])
     return found
 
 
@@ -217,7 +217,7 @@ def decode(frame: pd.DataFrame, encodings: Mapping[str, Decision]) -> pd.DataFra
     for column, decision in encodings.items():
         if not decision.decodes or column not in frame:
             continue
-        codes, distinct = pd.factorize(frame[column])
+        codes, distinct = factorized(frame[column])
         decoded = [decision.decode(v) if isinstance(v, str) else v for v in distinct]
         if any(a is not b for a, b in zip(decoded, distinct, strict=True)):
             changed[column] = np.array([*decoded, None], dtype=object)[codes]

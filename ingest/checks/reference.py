@@ -119,6 +119,7 @@ class Reference:
     problems: tuple[tuple[str, Text], ...] = ()
 
 
+@np.errstate(all="ignore")
 def decide(coordinates: Floats, stated: Any, reason: Text, city: City, confirmed: bool = False) -> Reference:
     """Decide from some of the file's places (n, 2) and the system that it states, if it does.
 

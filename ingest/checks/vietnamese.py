@@ -13,7 +13,7 @@ from functools import lru_cache
 GRAVE, HOOK, TILDE, ACUTE, DOT = "\u0300", "\u0309", "\u0303", "\u0301", "\u0323"
 TONES = frozenset((GRAVE, HOOK, TILDE, ACUTE, DOT))
 # Syllables that a stop closes have two tones only.
-STOPPED_TONES = frozenset(("", ACUTE, DOT))
+STOPPED_TONES = frozenset((ACUTE, DOT))
 STOPS = ("c", "ch", "p", "t")
 
 ONSETS = frozenset(
