@@ -79,6 +79,7 @@ code { font: 13px/1.5 ui-monospace, "DejaVu Sans Mono", Consolas, monospace; }
 .refused-text { color: var(--refused); }
 footer { margin-top: 30px; font-size: 13px; color: var(--soft); }
 @media (max-width: 640px) { .facts { grid-template-columns: 1fr; gap: 2px; } .facts dd { margin-bottom: 10px; }
+  .mark circle { r: 17px; } .mark text { font-size: 20px; } .scale-text { font-size: 22px; }
   th, td, .problem { padding-left: 12px; padding-right: 12px; } }
 @media print { body { background: #fff; } main { padding: 0; } .card { break-inside: avoid; }
   * { print-color-adjust: exact; } }
@@ -227,9 +228,8 @@ def _map(report: Report) -> str:
     frame = frame_of(bounds)
     view = shapely.box(*frame.bounds)
     kind = report.plan.theme.geometry
-    shapes = "".join(
-        f'<path class="shape {kind}" d="{path(shape, frame)}"/>' for shape in report.shapes if view.intersects(shape)
-    )
+    seen = [shape for shape in report.shapes if view.intersects(shape)]
+    shapes = "".join(f'<path class="shape {kind}" d="{path(shape, frame)}"/>' for shape in seen)
     drawn, hidden = _marks(report, frame)
     city = shapely.intersection(outline, shapely.buffer(view, view.length / 40))
     label = say("Map of the features and the places of problems", "Bản đồ các đối tượng và vị trí vấn đề")
@@ -239,7 +239,7 @@ def _map(report: Report) -> str:
         f"{_scale(frame)}{_inset(frame, view, outline)}</svg>"
     )
     said = say("{n:,} of {all:,} features are drawn.", "Vẽ {n:,}/{all:,} đối tượng.").format(
-        n=len(report.shapes), all=report.good
+        n=len(seen), all=report.good
     )
     if hidden:
         said += " " + say("Places beyond this map: {n}.", "Số vị trí nằm ngoài bản đồ: {n}.").format(n=hidden)
