@@ -55,11 +55,16 @@ def check(
 
 
 def contract(
-    features: pd.DataFrame, theme: Theme, columns: Sequence[Column], faults: Faults, longest: int = LONGEST_TEXT
-) -> dict[str, Any]:
-    """Bring every column of a batch to its type."""
+    features: pd.DataFrame, theme: Theme, columns: Sequence[Column], faults: Faults, longest: int = LONGEST_TEXT,
+    as_they_are: frozenset[str] = frozenset(),
+) -> dict[str, Any]:  # fmt: skip
+    """Bring every column of a batch to its type; columns that hold shapes as text stay as they are."""
     values: dict[str, Any] = {"id": features["id"].to_numpy(dtype=object)}
     for column in columns:
+        if column.name in as_they_are:
+            shapes = features[column.name].astype(object)
+            values[column.name] = shapes.where(shapes.notna(), None).to_numpy()
+            continue
         values[column.name] = typed(features[column.name], column, theme.by_name.get(column.name), faults, longest)
     return values
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -64,8 +64,8 @@ class Limits:
 
     sample: int = 5_000
     reach: int = 100_000
-    coverage: int = 100_000
-    vertices: int = 5_000_000
+    coverage: int = 200_000
+    vertices: int = 10_000_000
     text: int = LONGEST_TEXT
     examples: int = EXAMPLES
 
@@ -94,13 +94,18 @@ class Plan:
     home: Home | None
     limits: Limits
     problems: tuple[Noted, ...]
-    solids: tuple[str, ...] = field(default=())
+    solids: tuple[str, ...] = ()
 
     @property
     def blockers(self) -> tuple[str, ...]:
         """The codes of what keeps the whole file from being published, whatever its features are like."""
         stop = ("crs.unknown", "crs.wrong", "field.unmapped", "file.empty")
         return tuple(dict.fromkeys(code for code, _, _ in self.problems if code in stop))
+
+    @property
+    def solid_columns(self) -> frozenset[str]:
+        """The layer's columns that hold 3D shapes, in the file's coordinate system."""
+        return frozenset(self.mapping.own[c] for c in self.solids if c in self.mapping.own)
 
     @property
     def legacy(self) -> dict[str, str]:

@@ -179,6 +179,14 @@ def test_plain_text_is_not_taken_for_markup(text: str) -> None:
     assert report.problems == ()
 
 
+def test_a_3d_shape_that_a_reader_brings_along_is_not_taken_for_a_long_text() -> None:
+    reader = memory({"id": ["a", "b"], "solid": ["01ee03" * 9000, None]}, boxes(2))
+    reader.solids = ("solid",)
+    good, _, report, plan = run(reader, "buildings")
+    assert good["solid"].tolist() == ["01ee03" * 9000, None] and report.exit_code == 0
+    assert plan.solid_columns == {"solid"}
+
+
 def test_an_empty_file_is_refused_and_says_so() -> None:
     for frame in (memory({"height": []}, []), memory({}, [])):
         checker = Checker(inspect(frame, theme("buildings"), CITY))
