@@ -62,8 +62,7 @@ def contract(
     values: dict[str, Any] = {"id": features["id"].to_numpy(dtype=object)}
     for column in columns:
         if column.name in as_they_are:
-            shapes = features[column.name].astype(object)
-            values[column.name] = shapes.where(shapes.notna(), None).to_numpy()
+            values[column.name] = features[column.name].to_numpy(dtype=object)
             continue
         values[column.name] = typed(features[column.name], column, theme.by_name.get(column.name), faults, longest)
     return values

@@ -183,7 +183,7 @@ def test_a_3d_shape_that_a_reader_brings_along_is_not_taken_for_a_long_text() ->
     reader = memory({"id": ["a", "b"], "solid": ["01ee03" * 9000, None]}, boxes(2))
     reader.solids = ("solid",)
     good, _, report, plan = run(reader, "buildings")
-    assert good["solid"].tolist() == ["01ee03" * 9000, None] and report.exit_code == 0
+    assert good["solid"].iloc[0] == "01ee03" * 9000 and pd.isna(good["solid"].iloc[1]) and report.exit_code == 0
     assert plan.solid_columns == {"solid"}
 
 
