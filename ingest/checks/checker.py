@@ -75,7 +75,7 @@ class Checker:
         faults = Faults(len(features))
         _add_notes(problems, faults)
         examined = examine(straight, plan.theme.geometry, plan.reference.reading.crs, self._near, faults, plan.home)
-        values = contract(features, plan.theme, plan.columns, faults, plan.limits.text)
+        values = contract(features, plan.theme, plan.columns, faults, plan.limits.text, plan.solid_columns)
         self._identify(features, examined, values, faults)
         self._note(features, examined, faults)
         checked = divide(features, examined, values, faults)
@@ -97,9 +97,7 @@ class Checker:
             bounds=bounds, problems=tuple(self._ledger.problems), shapes=self._thinned.shapes(),
         )  # fmt: skip
 
-    def _identify(
-        self, features: gpd.GeoDataFrame, examined: Examined, values: dict[str, Any], faults: Faults
-    ) -> None:
+    def _identify(self, features: gpd.GeoDataFrame, examined: Examined, values: dict[str, Any], faults: Faults) -> None:
         """Give every feature an id, and find ids and geometries that came before."""
         ids: Objects = features["id"].to_numpy(dtype=object).copy()
         unnamed = pd.isna(ids)

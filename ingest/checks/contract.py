@@ -1,4 +1,4 @@
-"""Checks of features that are already in a layer's columns: types, vocabulary, range, geometry. What fails is set aside."""
+"""Checks of features that are in a layer's columns: types, vocabulary, range, geometry. What fails is set aside."""
 
 from __future__ import annotations
 
@@ -55,11 +55,15 @@ def check(
 
 
 def contract(
-    features: pd.DataFrame, theme: Theme, columns: Sequence[Column], faults: Faults, longest: int = LONGEST_TEXT
-) -> dict[str, Any]:
-    """Bring every column of a batch to its type."""
+    features: pd.DataFrame, theme: Theme, columns: Sequence[Column], faults: Faults, longest: int = LONGEST_TEXT,
+    as_they_are: frozenset[str] = frozenset(),
+) -> dict[str, Any]:  # fmt: skip
+    """Bring every column of a batch to its type; columns that hold shapes as text stay as they are."""
     values: dict[str, Any] = {"id": features["id"].to_numpy(dtype=object)}
     for column in columns:
+        if column.name in as_they_are:
+            values[column.name] = features[column.name].to_numpy(dtype=object)
+            continue
         values[column.name] = typed(features[column.name], column, theme.by_name.get(column.name), faults, longest)
     return values
 

@@ -107,7 +107,7 @@ def gaps(shapes: Shapes, tolerance: float = GAP_TOLERANCE) -> list[Gap]:
     width = 2 * area / (shapely.length(holes) * METRES_PER_DEGREE)
     order = [int(i) for i in np.argsort(-area) if area[i] > tolerance]
     tree = shapely.STRtree(shapes)
-    found = []
+    found: list[Gap] = []
     for i in order:
         place = shapely.point_on_surface(holes[i])
         touching = tree.query(holes[i], predicate="intersects") if len(found) < 100 else np.empty(0, dtype=int)

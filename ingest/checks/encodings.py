@@ -1,8 +1,8 @@
-"""Legacy encodings of Vietnamese text, decided for each column by evidence: TCVN3 (ABC), VNI, CP1258, misread UTF-8, NFD.
+"""Legacy encodings of Vietnamese text, decided by column: TCVN3 (ABC), VNI, CP1258, misread UTF-8, NFD.
 
-A byte has a meaning in every one of these, so trying to decode proves nothing. What tells them apart is whether the words
-that come out are spelled like Vietnamese syllables. Correct Unicode always wins a draw: "Gia công" stays what it is,
-although its bytes could be read otherwise.
+A byte has a meaning in every one of these, so trying to decode proves nothing. What tells them apart is whether the
+words that come out are spelled like Vietnamese syllables. Correct Unicode always wins a draw: "Gia công" stays what it
+is, although its bytes could be read otherwise.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from __future__ import annotations
 import re
 import unicodedata
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 from ingest.checks.vietnamese import ACUTE, DOT, GRAVE, HOOK, TILDE, is_syllable
@@ -52,7 +52,7 @@ def _vni() -> dict[str, str]:
         small |= {base + mark: base + _CIRCUMFLEX + tone for mark, tone in _VNI_CIRCUMFLEX.items()}
     small |= {"a" + mark: "a" + _BREVE + tone for mark, tone in _VNI_BREVE.items()}
     del small["yï"]
-    table = {}
+    table: dict[str, str] = {}
     for code, letter in small.items():
         letter = unicodedata.normalize("NFC", letter)
         # A capital may have its mark in either size.
@@ -85,18 +85,21 @@ def as_bytes(text: str) -> str | None:
     return text if not text or max(text) <= "\u00ff" else None
 
 
-def decode_tcvn3(text: str) -> str:
+def decode_tcvn3(text: str, capitals: bool = False) -> str:
     """Read bytes (as characters below 256) as TCVN3.
 
     Its fonts draw capitals with the codes of small letters, so a text all in capitals comes with small toned letters.
+    Such a text is known by itself unless it is short ("Hå" is "Hồ" or "HỒ"); `capitals` says it for all.
     """
     if text.isascii():
         return text
     marked = _LONE_TONE.sub(lambda m: m[1] + TCVN3_TONES[ord(m[2])], text.translate(TCVN3))
     decoded = unicodedata.normalize("NFC", marked).translate(_TYPOGRAPHY)
-    if _CAPITAL_INSIDE.search(text) and not any("a" <= letter <= "z" for letter in text):
-        return decoded.upper()
-    return decoded
+    return decoded.upper() if capitals or _in_capitals(text) else decoded
+
+
+def _in_capitals(text: str) -> bool:
+    return _CAPITAL_INSIDE.search(text) is not None and not any("a" <= letter <= "z" for letter in text)
 
 
 def decode_vni(text: str) -> str:
@@ -130,7 +133,7 @@ class Decision:
     """How a column's text is written, why, and one value before and after.
 
     `mixed`: some values are real Unicode already, so each value that is good Vietnamese as it stands is left alone.
-    `windows`: dashes and quotes stand as the bytes that Windows has for them.
+    `windows`: dashes and quotes stand as the bytes that Windows has for them. `capitals`: there are no small letters.
     """
 
     encoding: Encoding
@@ -139,6 +142,7 @@ class Decision:
     after: str = ""
     mixed: bool = False
     windows: bool = False
+    capitals: bool = False
 
     @property
     def decodes(self) -> bool:
@@ -158,11 +162,12 @@ class Decision:
         raw = as_bytes(value) if decoder else None
         if decoder is None or raw is None or (self.mixed and _is_fine(value)):
             return unicodedata.normalize("NFC", value.translate(_TYPOGRAPHY))
-        decoded = decoder(raw)
+        decoded = decode_tcvn3(raw, self.capitals) if self.encoding == "tcvn3" else decoder(raw)
         return unicodedata.normalize("NFC", value if decoded is None else decoded)
 
 
-# Words that must come out as syllables, of those with a letter that English lacks; and by how much better than as they are.
+# The share of words that must come out as syllables, of those with a letter that English lacks; and by how much that
+# must be better than the words as they are.
 ENOUGH = 0.7
 BETTER = 0.3
 
@@ -185,7 +190,8 @@ def decide(values: Iterable[str]) -> Decision:
             "{as_it_is} as they stand",
             vi="{found}/{words} từ có ký tự đặc biệt là tiếng Việt khi đọc theo {encoding}, để nguyên thì {as_it_is}",
         ).format(found=found, words=len(words), as_it_is=as_it_is, encoding=TITLES[best])
-        return _shown(Decision(best, evidence, mixed=real > 0), telling)
+        capitals = _in_capitals("".join(value for value in raw.values() if value))
+        return _shown(Decision(best, evidence, mixed=real > 0, capitals=capitals), telling)
     composed = sum(not unicodedata.is_normalized("NFC", value) for value in telling)
     if composed:
         evidence = Text(
@@ -222,5 +228,5 @@ def _shown(decision: Decision, values: list[str]) -> Decision:
     for value in values:
         after = decision.decode(value)
         if after != value:
-            return Decision(decision.encoding, decision.evidence, value[:60], after[:60], decision.mixed)
+            return replace(decision, before=value[:60], after=after[:60])
     return decision

@@ -8,7 +8,7 @@ from html import escape
 import numpy as np
 import shapely
 
-from ingest.checks.picture import HEIGHT, WIDTH, Frame, area_shown, frame_of, path
+from ingest.checks.picture import Frame, area_shown, frame_of, path, spread
 from ingest.checks.problems import Example, Problem
 from ingest.checks.report import Report
 from ingest.checks.wording import (
@@ -56,6 +56,7 @@ code { font: 13px/1.5 ui-monospace, "DejaVu Sans Mono", Consolas, monospace; }
 .shape.line { fill: none; stroke-width: 1.2; } .shape.point { stroke-width: 4; stroke-linecap: round; }
 .mark circle { stroke: #fff; stroke-width: 1.6; } .mark text { fill: #fff; font-size: 10.5px; font-weight: 700;
   text-anchor: middle; dominant-baseline: central; }
+.leader { stroke: var(--ink); stroke-width: .8; fill: none; }
 .mark:hover circle, .mark:focus circle { stroke: var(--ink); }
 .refused circle { fill: var(--refused); } .warning circle { fill: var(--warning); } .info circle { fill: var(--info); }
 .scale { stroke: var(--ink); stroke-width: 1.4; fill: none; } .scale-text { font-size: 11px; fill: var(--ink); }
@@ -78,6 +79,7 @@ code { font: 13px/1.5 ui-monospace, "DejaVu Sans Mono", Consolas, monospace; }
 .refused-text { color: var(--refused); }
 footer { margin-top: 30px; font-size: 13px; color: var(--soft); }
 @media (max-width: 640px) { .facts { grid-template-columns: 1fr; gap: 2px; } .facts dd { margin-bottom: 10px; }
+  .mark circle { r: 17px; } .mark text { font-size: 20px; } .scale-text { font-size: 22px; }
   th, td, .problem { padding-left: 12px; padding-right: 12px; } }
 @media print { body { background: #fff; } main { padding: 0; } .card { break-inside: avoid; }
   * { print-color-adjust: exact; } }
@@ -160,8 +162,15 @@ def _fields(report: Report) -> str:
             missing = say("no column", "không có cột")
             cells += [f'<span class="{"refused-text" if field.required else "soft"}">{missing}</span>', "", ""]
         name, source, sure, why = cells
-        rows.append(f'<tr><td>{name}</td><td>{source}</td><td class="number">{sure}</td><td class="soft">{why}</td></tr>')
-    head = (say("Field", "Trường"), say("Column of the file", "Cột trong tệp"), say("Sure", "Chắc chắn"), say("Why", "Vì sao"))
+        rows.append(
+            f'<tr><td>{name}</td><td>{source}</td><td class="number">{sure}</td><td class="soft">{why}</td></tr>'
+        )
+    head = (
+        say("Field", "Trường"),
+        say("Column of the file", "Cột trong tệp"),
+        say("Sure", "Chắc chắn"),
+        say("Why", "Vì sao"),
+    )
     return (
         "<table><thead><tr>" + "".join(f"<th>{h}</th>" for h in head) + "</tr></thead><tbody>" + "".join(rows)
         + "</tbody></table>"
@@ -216,44 +225,43 @@ def _map(report: Report) -> str:
     outline = report.plan.city.outline
     marks = report.marks()
     bounds = area_shown(list(report.shapes), [place for _, _, place in marks], outline)
-    frame = frame_of(bounds, WIDTH, HEIGHT)
-    view = shapely.box(*bounds)
+    frame = frame_of(bounds)
+    view = shapely.box(*frame.bounds)
     kind = report.plan.theme.geometry
-    shapes = "".join(f'<path class="shape {kind}" d="{path(shape, frame)}"/>' for shape in report.shapes)
+    seen = [shape for shape in report.shapes if view.intersects(shape)]
+    shapes = "".join(f'<path class="shape {kind}" d="{path(shape, frame)}"/>' for shape in seen)
     drawn, hidden = _marks(report, frame)
-    city = shapely.intersection(outline, shapely.buffer(view, max(view.length / 20, 0.001)))
+    city = shapely.intersection(outline, shapely.buffer(view, view.length / 40))
     label = say("Map of the features and the places of problems", "Bản đồ các đối tượng và vị trí vấn đề")
     svg = (
-        f'<svg class="map" viewBox="0 0 {frame.width:.0f} {frame.height:.0f}" role="img" aria-label="{label}">'
-        f'<path class="outline" d="{path(city, frame) if not city.is_empty else ""}"/>{shapes}{drawn}'
+        f'<svg class="map" viewBox="0 0 {frame.width:g} {frame.height:g}" role="img" aria-label="{label}">'
+        f'<path class="outline" d="{"" if city.is_empty else path(city, frame)}"/>{shapes}{drawn}'
         f"{_scale(frame)}{_inset(frame, view, outline)}</svg>"
     )
-    said = say("{n:,} of {all:,} features drawn.", "Vẽ {n:,}/{all:,} đối tượng.").format(
-        n=len(report.shapes), all=report.good
+    said = say("{n:,} of {all:,} features are drawn.", "Vẽ {n:,}/{all:,} đối tượng.").format(
+        n=len(seen), all=report.good
     )
     if hidden:
-        said += " " + say("{n} marks lie beyond this map.", "{n} vị trí nằm ngoài bản đồ này.").format(n=hidden)
+        said += " " + say("Places beyond this map: {n}.", "Số vị trí nằm ngoài bản đồ: {n}.").format(n=hidden)
     return f'{svg}<p class="caption soft">{_text(said)}</p>'
 
 
 def _marks(report: Report, frame: Frame) -> tuple[str, int]:
-    drawn, hidden, taken = [], 0, set()
-    # The gravest last, so that they lie on top.
-    for number, example, place in reversed(report.marks()):
-        ((x, y),) = frame.pixels(np.array([place]))
-        if not (0 <= x <= frame.width and 0 <= y <= frame.height):
-            hidden += 1
-            continue
-        while (spot := (round(x / 7), round(y / 7))) in taken:
-            x += 14 if x < frame.width - 40 else -14
-        taken.add(spot)
+    marks = [(number, example, *frame.pixels(np.array([place]))[0]) for number, example, place in report.marks()]
+    inside = [m for m in marks if 0 <= m[2] <= frame.width and 0 <= m[3] <= frame.height]
+    spots = spread([(float(x), float(y)) for _, _, x, y in inside], 2 * MARK_RADIUS + 2)
+    lines, drawn = [], []
+    for (number, example, x, y), (left, top) in zip(inside, spots, strict=True):
         problem = report.problems[number - 1]
         title = f"{problem.kind.title}: {problem.examples[example - 1].feature}"
+        if (left, top) != (x, y):
+            lines.append(f'<path class="leader" d="M{x:.1f} {y:.1f}L{left:.1f} {top:.1f}"/>')
         drawn.append(
             f'<a class="mark {problem.severity}" href="#p{number}e{example}"><title>{_text(title)}</title>'
-            f'<circle cx="{x:.1f}" cy="{y:.1f}" r="{MARK_RADIUS}"/><text x="{x:.1f}" y="{y:.1f}">{number}</text></a>'
+            f'<circle cx="{left:.1f}" cy="{top:.1f}" r="{MARK_RADIUS}"/>'
+            f'<text x="{left:.1f}" y="{top:.1f}">{number}</text></a>'
         )
-    return "".join(drawn), hidden
+    return "".join(lines + drawn), len(marks) - len(inside)
 
 
 def _scale(frame: Frame) -> str:
@@ -273,7 +281,7 @@ def _scale(frame: Frame) -> str:
 
 def _inset(frame: Frame, view: shapely.Geometry, outline: shapely.Geometry) -> str:
     """Where the picture is in the city, if it shows a small part of it."""
-    if view.area > 0.15 * shapely.box(*outline.bounds).area:
+    if view.area > 0.4 * shapely.box(*outline.bounds).area:
         return ""
     small = frame_of(outline.bounds, 150, 130)
     left, top = frame.width - small.width - 10, frame.height - small.height - 10

@@ -84,7 +84,7 @@ class Matches:
 
 
 class MappingFile(BaseModel):
-    """A mapping that a person wrote or edited: `fields` as in a city's description, and what else to know of the file."""
+    """A mapping that a person wrote or edited: `fields` as in a city's description, and more to know of the file."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -154,7 +154,7 @@ def propose(sample: pd.DataFrame, theme: Theme, titles: Mapping[str, str] | None
     hints: dict[str, Match] = {}
     for match in sorted(candidates, key=lambda c: order[id(c)]):
         column = str(match.source.column)
-        if match.field in taken or column in columns:
+        if match.field in taken or (column in columns and not match.source.extract):
             continue
         if match.taken:
             taken[match.field] = match
@@ -220,7 +220,7 @@ def _fitting(present: pd.Series, field: Field) -> float:
 
 
 def _match_terms(present: pd.Series, column: str, field: Field, named: float, why: Text) -> Match | None:
-    """Match a field with a vocabulary: by how many values are terms, as they stand, without tones, or at their start."""
+    """Match a field with a vocabulary: by how many values are terms, with or without tones, or begin with one."""
     if present.empty or pd.api.types.is_numeric_dtype(present.dtype):
         return None
     texts = present.astype(str)
@@ -333,11 +333,13 @@ def _id_column(sample: pd.DataFrame, titles: Mapping[str, str]) -> tuple[str | N
 # Writing -------------------------------------------------------------------------------------------------------------
 
 
-def to_toml(matches: Matches, file: str, columns: Mapping[str, FieldType], crs: str, encodings: Mapping[str, str]) -> str:
+def to_toml(
+    matches: Matches, file: str, columns: Mapping[str, FieldType], crs: str, encodings: Mapping[str, str]
+) -> str:
     """Write a mapping as a file to edit, with the reasons as comments."""
     theme = matches.theme
     lines = [
-        f"# {_say('The columns of', 'Các cột của')} {_comment(file)} → {theme.name} ({_say(theme.title.en, theme.title.vi)})",
+        f"# {_say('The columns of', 'Các cột của')} {_comment(file)} → {theme.name} ({theme.title})",
         "# " + _say("Edit it, check again with --mapping THIS_FILE.", "Sửa rồi kiểm tra lại với --mapping TỆP_NÀY."),
         "",
         f"# {_comment(str(matches.id_reason))}",
@@ -398,4 +400,3 @@ def _value(source: FieldSource) -> str:
 
 def _is_plain(source: FieldSource) -> bool:
     return source.column is not None and source == FieldSource.model_validate({"from": source.column})
-

@@ -75,9 +75,13 @@ def _like(column: str, known: str) -> Likeness:
     if len(theirs) == 1 and len(theirs[0]) > 4 and any(len(w) > 2 and theirs[0].startswith(w) for w in plain):
         return Likeness(0.6 - numbered, SHORT.format(known=known))
     # Half of a name, such as DT_XD for a "dien tich" of another kind: worth a hint, not worth taking.
-    if len(theirs) > 2 and len(plain) > 1 and any(abbreviates(word, theirs[:2]) and len(word) > 1 for word in plain[:1]):
+    if (
+        len(theirs) > 2
+        and len(plain) > 1
+        and any(abbreviates(word, theirs[:2]) and len(word) > 1 for word in plain[:1])
+    ):
         return Likeness(0.4, SHORT.format(known=known))
-    if len(one) > 5 and SequenceMatcher(None, one, other).ratio() > 0.86:
+    if len(one) > 4 and SequenceMatcher(None, one, other).ratio() > 0.86:
         return Likeness(0.7, ALIKE.format(known=known))
     return UNLIKE
 

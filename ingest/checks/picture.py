@@ -16,6 +16,8 @@ Shapes = npt.NDArray[np.object_]
 MOST_SHAPES = 2000
 WIDTH, HEIGHT = 960, 620
 MARGIN = 24
+# How much around the problems is shown, as a part of the layer's extent.
+SURROUNDINGS = 0.05
 
 
 @dataclass
@@ -45,8 +47,7 @@ class Thinned:
 class Frame:
     """Longitude and latitude to the picture's pixels: scaled alike in both directions at the middle latitude."""
 
-    west: float
-    north: float
+    bounds: tuple[float, float, float, float]
     scale: float
     squeeze: float
     width: float
@@ -54,34 +55,49 @@ class Frame:
 
     def pixels(self, coordinates: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
         """Pixels, from the upper left."""
-        x = (coordinates[:, 0] - self.west) * self.squeeze * self.scale + MARGIN
-        y = (self.north - coordinates[:, 1]) * self.scale + MARGIN
+        x = (coordinates[:, 0] - self.bounds[0]) * self.squeeze * self.scale
+        y = (self.bounds[3] - coordinates[:, 1]) * self.scale
         return np.column_stack([x, y])
 
 
-def frame_of(bounds: tuple[float, float, float, float], width: int = WIDTH, height: int = HEIGHT) -> Frame:
-    """The largest picture of an area within a width and a height."""
+def frame_of(bounds: tuple[float, float, float, float], width: float = WIDTH, height: float = HEIGHT) -> Frame:
+    """A picture of a width and height with an area in its middle, as large as it can be."""
     west, south, east, north = bounds
     squeeze = float(np.cos(np.radians((south + north) / 2)))
     across, down = max((east - west) * squeeze, 1e-6), max(north - south, 1e-6)
     scale = min((width - 2 * MARGIN) / across, (height - 2 * MARGIN) / down)
-    return Frame(west, north, scale, squeeze, across * scale + 2 * MARGIN, down * scale + 2 * MARGIN)
+    x, y = (west + east) / 2, (south + north) / 2
+    half_x, half_y = width / scale / squeeze / 2, height / scale / 2
+    return Frame((x - half_x, y - half_y, x + half_x, y + half_y), scale, squeeze, width, height)
 
 
-def area_shown(shapes: list[BaseGeometry], places: list[Place], outline: BaseGeometry) -> tuple[float, float, float, float]:
-    """What the picture shows: the features and the places of problems near the city, with some room around."""
-    boxes = [shapely.bounds(s) for s in shapes]
+def area_shown(
+    shapes: list[BaseGeometry], places: list[Place], outline: BaseGeometry
+) -> tuple[float, float, float, float]:
+    """What the picture shows: the places of problems with the features around, else all features."""
     near = shapely.bounds(shapely.buffer(outline, 0.6, quad_segs=2))
-    boxes += [
-        np.array([x, y, x, y]) for x, y in places if near[0] <= x <= near[2] and near[1] <= y <= near[3]
-    ]  # fmt: skip
-    if not boxes:
-        boxes = [shapely.bounds(outline)]
-    every = np.array(boxes)
-    west, south = every[:, :2].min(axis=0)
-    east, north = every[:, 2:].max(axis=0)
-    room = max(0.06 * max(east - west, north - south), 0.0005)
-    return float(west - room), float(south - room), float(east + room), float(north + room)
+    boxes = np.array([shapely.bounds(s) for s in shapes] or [shapely.bounds(outline)])
+    west, south = boxes[:, :2].min(axis=0)
+    east, north = boxes[:, 2:].max(axis=0)
+    room = max(0.0005, SURROUNDINGS * max(east - west, north - south))
+    there = np.array([(x, y) for x, y in places if near[0] <= x <= near[2] and near[1] <= y <= near[3]])
+    if len(there):
+        (west, south), (east, north) = there.min(axis=0) - room, there.max(axis=0) + room
+    return float(west), float(south), float(east), float(north)
+
+
+def spread(points: list[tuple[float, float]], apart: float) -> list[tuple[float, float]]:
+    """Move marks that would cover each other to the nearest free spot, looked for in growing rings."""
+    placed: list[tuple[float, float]] = []
+    for x, y in points:
+        spot = (x, y)
+        for step in range(1, 600):
+            if all(np.hypot(spot[0] - a, spot[1] - b) >= apart for a, b in placed):
+                break
+            ring, turn = 1 + step // 12, step % 12 * np.pi / 6
+            spot = (x + ring * apart / 2 * float(np.cos(turn)), y + ring * apart / 2 * float(np.sin(turn)))
+        placed.append(spot)
+    return placed
 
 
 def path(shape: BaseGeometry, frame: Frame, tolerance: float = 0.35) -> str:

@@ -1,9 +1,9 @@
-"""Looking at a file before it is read: its coordinate system, the encoding of each column, which column is which field."""
+"""Looking at a file before it is read: its coordinate system, the encoding of its columns, which is which field."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -20,7 +20,7 @@ from ingest.checks.problems import EXAMPLES
 from ingest.checks.reference import Reference
 from ingest.checks.reference import decide as decide_reference
 from ingest.checks.shapes import Home
-from ingest.checks.values import LONGEST_TEXT
+from ingest.checks.values import LONGEST_TEXT, factorized
 from ingest.mapping import FieldMapping, columns_of_layer, prepare
 from layers.theme import FieldType, Theme
 from twin.catalogue import Column
@@ -30,6 +30,8 @@ from twin.text import Text
 # Columns of a batch that a reader adds to the file's own.
 PROBLEM, RAW = "__problem__", "__raw__"
 DISTINCT = 2000
+# A problem of the whole file: its code, what was found, the field that it is about.
+Noted = tuple[str, str | Text, str | None]
 
 
 class Readable(Protocol):
@@ -62,8 +64,8 @@ class Limits:
 
     sample: int = 5_000
     reach: int = 100_000
-    coverage: int = 100_000
-    vertices: int = 5_000_000
+    coverage: int = 200_000
+    vertices: int = 10_000_000
     text: int = LONGEST_TEXT
     examples: int = EXAMPLES
 
@@ -91,14 +93,19 @@ class Plan:
     columns: tuple[Column, ...]
     home: Home | None
     limits: Limits
-    problems: tuple[tuple[str, str | Text, str | None], ...]
-    solids: tuple[str, ...] = field(default=())
+    problems: tuple[Noted, ...]
+    solids: tuple[str, ...] = ()
 
     @property
     def blockers(self) -> tuple[str, ...]:
         """The codes of what keeps the whole file from being published, whatever its features are like."""
         stop = ("crs.unknown", "crs.wrong", "field.unmapped", "file.empty")
         return tuple(dict.fromkeys(code for code, _, _ in self.problems if code in stop))
+
+    @property
+    def solid_columns(self) -> frozenset[str]:
+        """The layer's columns that hold 3D shapes, in the file's coordinate system."""
+        return frozenset(self.mapping.own[c] for c in self.solids if c in self.mapping.own)
 
     @property
     def legacy(self) -> dict[str, str]:
@@ -137,7 +144,7 @@ def inspect(
     titles = _titles(columns)
     matches = given or propose(decoded.drop(columns=list(solids)), theme, titles)
     fields, own = prepare(matches.source(name), columns, theme, Path(), Path(name))
-    problems = [(code, detail, None) for code, detail in reference.problems]
+    problems: list[Noted] = [(code, detail, None) for code, detail in reference.problems]
     problems += _about_fields(matches, fields, encodings)
     if read == 0:
         problems.append(("file.empty", "", None))
@@ -154,7 +161,8 @@ def inspect(
 
 def sample_of(reader: Readable, limits: Limits) -> tuple[gpd.GeoDataFrame, int]:
     """Some rows spread over the beginning of the file, and how many rows that beginning has."""
-    parts, read = [], 0
+    parts: list[gpd.GeoDataFrame] = []
+    read = 0
     batches = reader.batches(max(limits.sample, limits.reach // 5))
     each = max(2, limits.sample // 5)
     for batch in batches:
@@ -203,8 +211,8 @@ def encodings_of(
         if column in said:
             found[column] = Decision(said[column], GIVEN)  # type: ignore[arg-type]
         elif kind == "text" and column not in solids:
-            values = sample[column].dropna()
-            found[column] = decide_encoding([v for v in values.unique()[:DISTINCT] if isinstance(v, str)])
+            values = dict.fromkeys(v for v in sample[column] if isinstance(v, str))
+            found[column] = decide_encoding(list(values)[:DISTINCT])
     return found
 
 
@@ -214,7 +222,7 @@ def decode(frame: pd.DataFrame, encodings: Mapping[str, Decision]) -> pd.DataFra
     for column, decision in encodings.items():
         if not decision.decodes or column not in frame:
             continue
-        codes, distinct = pd.factorize(frame[column])
+        codes, distinct = factorized(frame[column])
         decoded = [decision.decode(v) if isinstance(v, str) else v for v in distinct]
         if any(a is not b for a, b in zip(decoded, distinct, strict=True)):
             changed[column] = np.array([*decoded, None], dtype=object)[codes]
@@ -227,10 +235,8 @@ def _titles(columns: Mapping[str, FieldType]) -> dict[str, str]:
     return {column: decision.decode(column) for column in columns}
 
 
-def _about_fields(
-    matches: Matches, fields: FieldMapping, encodings: Mapping[str, Decision]
-) -> list[tuple[str, str | Text, str | None]]:
-    problems: list[tuple[str, str | Text, str | None]] = []
+def _about_fields(matches: Matches, fields: FieldMapping, encodings: Mapping[str, Decision]) -> list[Noted]:
+    problems: list[Noted] = []
     for field_ in matches.without_source():
         if field_.required:
             problems.append(("field.unmapped", field_.title, field_.name))

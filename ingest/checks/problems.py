@@ -64,7 +64,8 @@ KINDS: dict[str, Kind] = {
         "Tệp được đọc theo hệ nêu ở phần chi tiết. Dùng --crs để xác nhận và sửa tệp từ nguồn.",
     ),
     "crs.swapped": _kind(
-        "warning", "The axes are swapped: northing stands before easting", "Hai trục bị đảo: tung độ đứng trước hoành độ",
+        "warning", "The axes are swapped: northing stands before easting",
+        "Hai trục bị đảo: tung độ đứng trước hoành độ",
         "They are read the right way round here. Export the file with x (easting, longitude) first.",
         "Ở đây đã đọc lại đúng chiều. Hãy xuất tệp với x (hoành độ, kinh độ) đứng trước.",
     ),
@@ -126,7 +127,8 @@ KINDS: dict[str, Kind] = {
         "Thường còn sót sau khi chồng lớp; hãy gộp vào hình bên cạnh.",
     ),
     "geometry.duplicate": _kind(
-        "refused", "The same geometry again, without an id to tell them apart", "Hình học trùng nhau, không có mã để phân biệt",
+        "refused", "The same geometry again, without an id to tell them apart",
+        "Hình học trùng nhau, không có mã để phân biệt",
         "Delete the copy, or name a column with id = …; the first one is kept.",
         "Xóa bản sao, hoặc chỉ rõ cột mã bằng id = …; đối tượng đầu tiên được giữ.",
     ),
@@ -226,7 +228,8 @@ KINDS: dict[str, Kind] = {
         "Không cần làm gì, trừ khi chữ bị cắt; thường do sao chép từ phần mềm khác.",
     ),
     "text.markup": _kind(
-        "info", "Text that looks like markup or a formula; shown as text", "Chữ giống mã lệnh hoặc công thức; hiển thị như chữ",
+        "info", "Text that looks like markup or a formula; shown as text",
+        "Chữ giống mã lệnh hoặc công thức; hiển thị như chữ",
         "Nothing to do: it is never run. Remove it at the source if it is not meant.",
         "Không cần làm gì: không bao giờ được thực thi. Xóa ở nguồn nếu không cố ý.",
     ),
@@ -306,4 +309,6 @@ class Ledger:
         """The problems, the gravest first, then in the order of the table."""
         grave = {severity: place for place, severity in enumerate(SEVERITIES)}
         table = {code: place for place, code in enumerate(KINDS)}
-        return sorted(self._problems.values(), key=lambda p: (grave[p.severity], table[p.code], -p.count, p.field or ""))
+        return sorted(
+            self._problems.values(), key=lambda p: (grave[p.severity], table[p.code], -p.count, p.field or "")
+        )

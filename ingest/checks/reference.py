@@ -1,7 +1,7 @@
 """Which coordinate system a file is in: what it says, held against where the city lies.
 
-A number pair has a place in every system. The one that puts the features inside the city's outline is most likely meant;
-so a missing system is found, and a wrong one, swapped axes, a wrong zone or a wrong unit are noticed.
+A number pair has a place in every system. The one that puts the features inside the city's outline is most likely
+meant; so a missing system is found, and a wrong one, swapped axes, a wrong zone or a wrong unit are noticed.
 Systems that differ by the datum alone (some 200 m) cannot be told apart in this way, and the answer says so.
 """
 
@@ -119,6 +119,7 @@ class Reference:
     problems: tuple[tuple[str, Text], ...] = ()
 
 
+@np.errstate(all="ignore")
 def decide(coordinates: Floats, stated: Any, reason: Text, city: City, confirmed: bool = False) -> Reference:
     """Decide from some of the file's places (n, 2) and the system that it states, if it does.
 

@@ -51,17 +51,17 @@ class Report:
     def to_dict(self) -> dict[str, Any]:
         """Give the report as JSON: text for people has the form {"en": …, "vi": …}, places are [longitude, latitude].
 
-            exit_code     0, 1 or 2
-            publishable   whether `publish` would publish the good features
-            file          name, format, driver, layer, layers, features
-            crs           code, name, treatment (what is done to the numbers first), reason,
-                          fits: [{crs, inside (share of features in the city), shift_m}]
-            encoding      file, reason, columns: {column: {encoding, evidence, before, after}}, those not plain only
-            fields        theme, id, id_reason, given (by a file), matched: [{field, title, from, confidence, reason}],
-                          hints (the same, not taken), without (fields that no column gives), carried: {column: name}
-            features      read, good, bad, mended
-            bounds        [west, south, east, north] of the good features, or null
-            problems      [{code, severity, field, count, title, advice, examples: [{feature, detail, place}]}]
+        exit_code     0, 1 or 2
+        publishable   whether `publish` would publish the good features
+        file          name, format, driver, layer, layers, features
+        crs           code, name, treatment (what is done to the numbers first), reason,
+                      fits: [{crs, inside (share of features in the city), shift_m}]
+        encoding      file, reason, columns: {column: {encoding, evidence, before, after}}, those not plain only
+        fields        theme, id, id_reason, given (by a file), matched: [{field, title, from, confidence, reason}],
+                      hints (the same, not taken), without (fields that no column gives), carried: {column: name}
+        features      read, good, bad, mended
+        bounds        [west, south, east, north] of the good features, or null
+        problems      [{code, severity, field, count, title, advice, examples: [{feature, detail, place}]}]
         """
         plan, matches = self.plan, self.plan.matches
         return {

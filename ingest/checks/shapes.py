@@ -1,4 +1,4 @@
-"""Geometry: brought to EPSG:4326 and to the theme's kind, mended where it crosses itself; what cannot be used is found."""
+"""Geometry: brought to EPSG:4326 and to the theme's kind, mended where it crosses itself."""
 
 from __future__ import annotations
 
@@ -20,7 +20,8 @@ Floats = npt.NDArray[np.float64]
 
 DIMENSION: dict[GeometryKind, int] = {"point": 0, "line": 1, "polygon": 2}
 KIND_NAMES: dict[str, Text] = {
-    "point": Text(en="points", vi="điểm"), "line": Text(en="lines", vi="đường"), "polygon": Text(en="polygons", vi="vùng"),
+    "point": Text(en="points", vi="điểm"), "line": Text(en="lines", vi="đường"),
+    "polygon": Text(en="polygons", vi="vùng"),
 }  # fmt: skip
 # By shapely's numbers of types.
 TYPE_NAMES = (
@@ -60,6 +61,8 @@ def area_of(outline: BaseGeometry) -> BaseGeometry:
     return near
 
 
+# Coordinates of hostile files overflow on the way; what comes out infinite is found and set aside.
+@np.errstate(all="ignore")
 def examine(
     original: Shapes, kind: GeometryKind, crs: Any, near: BaseGeometry, faults: Faults, home: Home | None = None
 ) -> Examined:
@@ -134,8 +137,7 @@ def _extent(shapes: Shapes, there: Mask, kind: GeometryKind, faults: Faults) -> 
         return
     area = square_metres(shapes)
     faults.add(there & (area == 0), "geometry.no_area")
-    with np.errstate(invalid="ignore", divide="ignore"):
-        width = 2 * area / length
+    width = 2 * area / length
     faults.add(there & (area > 0) & (width < SLIVER_METRES), "geometry.sliver", lambda row: Text(
         en="{area:,.2f} m², {width:.2f} m wide", vi="{area:,.2f} m², rộng {width:.2f} m"
     ).format(area=area[row], width=width[row]))  # fmt: skip

@@ -11,10 +11,22 @@ from rich.text import Text as Styled
 
 from ingest.checks.problems import Example, Problem, Severity
 from ingest.checks.report import Report
-from ingest.checks.wording import SEVERITY_TITLES, file_encoding, legacy_columns, outcome, printable, say, source_of, summary
+from ingest.checks.wording import (
+    SEVERITY_TITLES,
+    file_encoding,
+    legacy_columns,
+    outcome,
+    printable,
+    say,
+    source_of,
+    summary,
+)
 
-STYLES: dict[Severity, tuple[str, str]] = {"refused": ("✗", "bold red"), "warning": ("!", "bold yellow"), "info": ("·", "cyan")}
+STYLES: dict[Severity, tuple[str, str]] = {
+    "refused": ("✗", "bold red"), "warning": ("!", "bold yellow"), "info": ("·", "cyan"),
+}  # fmt: skip
 EXAMPLES_SHOWN = 3
+FOLD: dict[str, object] = {"overflow": "fold"}
 
 
 def print_report(report: Report, console: Console) -> None:
@@ -52,7 +64,7 @@ def _grid(*columns: dict[str, object]) -> Table:
 
 def _recognised(report: Report) -> Table:
     plan, reading = report.plan, report.plan.reference.reading
-    grid = _grid({"style": "dim", "no_wrap": True}, {"overflow": "fold"})
+    grid = _grid({"style": "dim", "no_wrap": True}, FOLD)
     grid.add_row(
         say("Coordinates", "Tọa độ"), Styled.assemble((str(reading.name), "bold"), f"  {printable(reading.title)}")
     )
@@ -72,7 +84,7 @@ def _recognised(report: Report) -> Table:
 
 def _fields(report: Report) -> Table:
     plan = report.plan
-    grid = _grid({"no_wrap": True}, {"overflow": "fold", "max_width": 30}, {"justify": "right"}, {"style": "dim", "overflow": "fold"})
+    grid = _grid({"no_wrap": True}, {**FOLD, "max_width": 30}, {"justify": "right"}, {**FOLD, "style": "dim"})
     matched = {m.field: m for m in plan.matches.taken}
     hints = {m.field: m for m in plan.matches.hints}
     for field in plan.theme.fields:
@@ -90,7 +102,7 @@ def _fields(report: Report) -> Table:
 
 def _problem(problem: Problem) -> Table:
     sign, style = STYLES[problem.severity]
-    grid = _grid({"style": style, "no_wrap": True}, {"justify": "right", "no_wrap": True, "min_width": 7}, {"overflow": "fold"})
+    grid = _grid({"style": style, "no_wrap": True}, {"justify": "right", "no_wrap": True, "min_width": 7}, FOLD)
     title = Styled(str(problem.kind.title), "bold" if problem.severity != "info" else "")
     if problem.field:
         title.append(f"  {printable(problem.field)}", "cyan")

@@ -135,14 +135,14 @@ def _strings(values: pd.Series) -> pa.Array:
     except (pa.ArrowException, UnicodeEncodeError, TypeError):
         # Numbers among texts, or half a surrogate pair.
         absent = pd.isna(objects)
-        said = [None if gone else str(v).encode("utf-8", "replace").decode() for v, gone in zip(objects, absent, strict=True)]
+        said = [None if n else str(v).encode("utf-8", "replace").decode() for v, n in zip(objects, absent, strict=True)]
         return pa.array(said, type=pa.string())
 
 
 def _spread(of_texts: pa.Array, rows: pa.Array) -> Mask:
     if not pc.any(of_texts).as_py():
         return np.zeros(len(rows), dtype=bool)
-    return pc.fill_null(pc.take(of_texts, rows), False).to_numpy(zero_copy_only=False)  # type: ignore[no-any-return]
+    return pc.fill_null(pc.take(of_texts, rows), False).to_numpy(zero_copy_only=False)
 
 
 # Terms and other types -----------------------------------------------------------------------------------------------
@@ -150,12 +150,12 @@ def _spread(of_texts: pa.Array, rows: pa.Array) -> Mask:
 
 def _terms(values: pd.Series, field: Field) -> npt.NDArray[np.object_]:
     lookup = field.lookup
-    codes, distinct = _factorized(values)
+    codes, distinct = factorized(values)
     known = np.array([*(lookup.get(fold(str(v))) for v in distinct), None], dtype=object)
     return known[codes]
 
 
-def _factorized(values: pd.Series) -> tuple[npt.NDArray[np.intp], Any]:
+def factorized(values: pd.Series) -> tuple[npt.NDArray[np.intp], Any]:
     """The different values, and which of them each row has, -1 for none."""
     try:
         codes, distinct = pd.factorize(values)
@@ -172,7 +172,7 @@ def _distinct(values: pd.Series, convert: Callable[[pd.Series], Converted]) -> C
     """Convert each different value once, where values are objects and conversion is slow."""
     if values.dtype != object and not pd.api.types.is_string_dtype(values.dtype):
         return convert(values)
-    codes, distinct = _factorized(values)
+    codes, distinct = factorized(values)
     if len(distinct) * 2 > len(values):
         return convert(values)
     # The last row stands for absent values, whose code is -1.

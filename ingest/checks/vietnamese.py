@@ -13,7 +13,7 @@ from functools import lru_cache
 GRAVE, HOOK, TILDE, ACUTE, DOT = "\u0300", "\u0309", "\u0303", "\u0301", "\u0323"
 TONES = frozenset((GRAVE, HOOK, TILDE, ACUTE, DOT))
 # Syllables that a stop closes have two tones only.
-STOPPED_TONES = frozenset(("", ACUTE, DOT))
+STOPPED_TONES = frozenset((ACUTE, DOT))
 STOPS = ("c", "ch", "p", "t")
 
 ONSETS = frozenset(
@@ -28,7 +28,8 @@ FRONT = frozenset("eêiy")
 _RHYMES = {
     "a": "- c ch i m n ng nh o p t u y", "ă": "c m n ng p t", "â": "c m n ng p t u y",
     "e": "- c m n ng o p t", "ê": "- c ch m n ng nh p t u", "i": "- a c ch m n ng nh p t u",
-    "iê": "c m n ng p t u", "yê": "m n ng t u", "o": "- c i m n ng p t", "oo": "c ng", "oa": "- c ch i m n ng nh o p t y",
+    "iê": "c m n ng p t u", "yê": "m n ng t u", "o": "- c i m n ng p t", "oo": "c ng",
+    "oa": "- c ch i m n ng nh o p t y",
     "oă": "c m n ng t", "oe": "- m n o t", "ô": "- c i m n ng p t", "ơ": "- i m n p t",
     "u": "- a c i m n ng p t", "uô": "c i m n ng p t", "uâ": "n ng t y", "uê": "- ch n nh", "uơ": "-",
     "uy": "- a ch n nh p t u", "uyê": "n t", "ư": "- a c i m n ng t u", "ươ": "c i m n ng p t u",
@@ -44,12 +45,10 @@ def is_syllable(word: str) -> bool:
     """Tell whether a word, in any case, is spelled like a Vietnamese syllable."""
     if len(word) > 12:
         return False
-    letters, tones = [], []
-    for letter in unicodedata.normalize("NFD", word.casefold()):
-        (tones if letter in TONES else letters).append(letter)
-    if len(tones) > 1:
-        return False
-    return _is_toneless_syllable(unicodedata.normalize("NFC", "".join(letters)), "".join(tones))
+    decomposed = unicodedata.normalize("NFD", word.casefold())
+    tones = "".join(mark for mark in decomposed if mark in TONES)
+    letters = "".join(letter for letter in decomposed if letter not in TONES)
+    return len(tones) <= 1 and _is_toneless_syllable(unicodedata.normalize("NFC", letters), tones)
 
 
 def _is_toneless_syllable(letters: str, tone: str) -> bool:

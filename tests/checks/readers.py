@@ -33,6 +33,7 @@ class Memory:
     encoding: str | None = None
     encoding_reason: Text = SAYS
     path: Path = Path("layer.gpkg")
+    solids: tuple[str, ...] = ()
     columns: Mapping[str, FieldType] = field(init=False)
 
     def __post_init__(self) -> None:
