@@ -80,7 +80,7 @@ def _texts(
         return pd.Series(decode(values), dtype=object)
     try:
         return pd.Series(values.cast(pa.large_string()).to_numpy(zero_copy_only=False), dtype=object)
-    except (UnicodeDecodeError, pa.ArrowInvalid):
+    except (UnicodeDecodeError, pa.ArrowException):
         return _damaged(values, name, problems)
 
 

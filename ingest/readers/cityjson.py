@@ -144,6 +144,8 @@ def _faces(geometry: dict[str, Any], depth: int, lod: float, vertices: npt.NDArr
     semantics = geometry.get("semantics") or {}
     surfaces = semantics.get("surfaces") or []
     plan = int(lod) == 0
+    if not isinstance(geometry["boundaries"], list):
+        raise TypeError("boundaries are no list")
     values = semantics.get("values") if surfaces else None
     for rings, value in _flat(geometry["boundaries"], values, depth):
         surface = surfaces[value]["type"] if isinstance(value, int) else (FOOTPRINT if plan else None)

@@ -14,14 +14,20 @@ _NAME = re.compile(rb'"((?:[^"\\]|\\.){0,%d})"\s*:' % LONGEST_NAME)
 _SLACK = 10
 
 
-def check_names(path: Path, limits: Limits) -> None:
-    """Refuse a file with far too many names of properties, before a column is made of each."""
+def check_geojson(path: Path, limits: Limits) -> None:
+    """Refuse a file with far too many names of properties, before a column is made of each, and one huge value."""
     seen: set[bytes] = set()
+    quiet = 0
     with path.open("rb") as file:
         rest = b""
         while chunk := file.read(CHUNK):
             text = rest + chunk
             seen.update(_NAME.findall(text))
+            # A text or a ring of coordinates has no quotation mark within: such a stretch is one object at most.
+            quote = chunk.rfind(b'"')
+            quiet = quiet + len(chunk) if quote < 0 else len(chunk) - quote
+            if quiet > limits.object_bytes:
+                raise exceeded(path.name, limits, "object_bytes")
             rest = text[-LONGEST_NAME - 10 :]
             if len(seen) > _SLACK * limits.columns:
                 raise exceeded(path.name, limits, "columns")

@@ -75,7 +75,7 @@ class KmlReader(FileReader):
     def _placemarks(self) -> Iterator[tuple[str, Element]]:
         walk = Walk(self.path, self.limits)
         for event, element in walk:
-            if event == "start" or not all(local(e) in CONTAINERS for e in walk.above):
+            if event == "start" or (walk.above and local(walk.above[-1]) not in CONTAINERS):
                 continue
             name = local(element)
             if name == "Placemark":

@@ -6,7 +6,7 @@ import re
 import shutil
 from pathlib import Path
 
-from ingest.readers.source import Reader, ReadOptions, cannot_read, workspace
+from ingest.readers.source import Reader, ReadOptions, cannot_read, link_plainly, workspace
 from ingest.readers.text import CHARSET, declared_by_mapinfo
 from ingest.readers.vector import VectorReader
 from twin.text import Text
@@ -16,7 +16,7 @@ _NATIVE = re.compile(rb"^\s*Type\s+NATIVE\b", re.IGNORECASE | re.MULTILINE)
 _OTHER_FILES = re.compile(
     rb"^\s*(Open\s+Table|Create\s+View|File\s+\")|IsSeamless\W+TRUE", re.IGNORECASE | re.MULTILINE
 )
-_PARTS = (".dat", ".map", ".id", ".ind", ".mid")
+_PARTS = frozenset({".dat", ".map", ".id", ".ind", ".mid"})
 
 
 def open_mapinfo(path: Path, format: str, options: ReadOptions) -> Reader:
@@ -49,11 +49,8 @@ def open_mapinfo(path: Path, format: str, options: ReadOptions) -> Reader:
 
 def _neutral_copy(path: Path, folder: Path) -> Path:
     """Copy a .tab or .mif file with its character set taken out, beside links to the files that belong to it."""
-    copy = folder / f"{path.stem}{path.suffix.lower()}"
+    copy = link_plainly(path, folder, _PARTS)
     with path.open("rb") as source, copy.open("xb") as target:
         target.write(CHARSET.sub(rb'\1"Neutral"', source.read(HEADER)))
         shutil.copyfileobj(source, target)
-    for part in path.parent.iterdir():
-        if part.stem.casefold() == path.stem.casefold() and part.suffix.lower() in _PARTS and part.is_file():
-            (folder / f"{path.stem}{part.suffix.lower()}").symlink_to(part.resolve())
     return copy

@@ -198,10 +198,10 @@ def _open(path: Path, format: Format, options: ReadOptions) -> Reader:
 
 
 def _geojson(path: Path, format: Format, options: ReadOptions) -> Reader:
-    from ingest.readers.geojson import check_names
+    from ingest.readers.geojson import check_geojson
     from ingest.readers.vector import VectorReader
 
-    check_names(path, options.limits)
+    check_geojson(path, options.limits)
     return VectorReader(path, options, format.name, "GeoJSONSeq" if format is formats.GEOJSON_LINES else "GeoJSON")
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
@@ -149,6 +150,27 @@ class FileReader:
         self, _kind: type[BaseException] | None, _error: BaseException | None, _trace: TracebackType | None
     ) -> None:
         self.close()
+
+
+# Names that no library takes for anything but a path: pyogrio reads "a.zip!b" as a file within an archive.
+_PLAIN_NAME = re.compile(r"[\w./ +@%,=()-]+")
+
+
+def plainly_named(path: Path) -> bool:
+    """Whether a library that has its own ideas of paths will take this one for what it is."""
+    return _PLAIN_NAME.fullmatch(str(path)) is not None
+
+
+def link_plainly(path: Path, folder: Path, suffixes: frozenset[str] | None = None) -> Path:
+    """Make links with plain names in `folder` to a file and to those beside it with the same name; give the file's."""
+    stem = re.sub(r"[^\w-]", "_", path.stem)
+    for part in path.parent.iterdir():
+        suffix = part.suffix.lower()
+        if part.stem.casefold() == path.stem.casefold() and (suffixes is None or suffix in suffixes):
+            target = folder / f"{stem}{suffix}"
+            if not target.exists():
+                target.symlink_to(part.resolve())
+    return folder / f"{stem}{path.suffix.lower()}"
 
 
 def workspace(options: ReadOptions) -> Path:

@@ -27,8 +27,11 @@ from ingest.readers.source import (
     cannot_read,
     check_columns,
     choose_layer,
+    link_plainly,
     make_batch,
+    plainly_named,
     unique_names,
+    workspace,
 )
 from ingest.readers.text import Declared, Decoder
 from ingest.readers.wkb import from_wkb
@@ -53,6 +56,10 @@ class VectorReader(FileReader):
         super().__init__(path, options)
         self.format, self.driver = format, driver
         self._source = read_from or path
+        if not plainly_named(self._source):
+            folder = workspace(options)
+            self.own(folder)
+            self._source = link_plainly(self._source, folder)
         self._options: dict[str, str] = {}
         self._decoder: Decoder | None = None
         if declared is not None:
@@ -78,7 +85,7 @@ class VectorReader(FileReader):
 
     def _check_driver(self) -> None:
         try:
-            found = pyogrio.read_info(self._source, force_feature_count=False, **self._options)["driver"]
+            found = pyogrio.read_info(self._source, layer=0, force_feature_count=False, **self._options)["driver"]
         except DataLayerError:
             return  # no layer at all; said below
         except ERRORS as error:
@@ -136,16 +143,19 @@ class VectorReader(FileReader):
 
     def batches(self, rows: int) -> Iterator[gpd.GeoDataFrame]:
         """Read the features in one pass; GDAL hands over Arrow batches of at most `rows`."""
+        with self._open(rows) as (_, stream):
+            while (batch := self._next(stream)) is not None:
+                for start in range(0, batch.num_rows, rows):
+                    yield self._batch(batch.slice(start, rows))
+
+    def _next(self, stream: pa.RecordBatchReader) -> pa.RecordBatch | None:
         with warnings.catch_warnings():
             # What GDAL warns of here is found again, row by row, in the geometries.
             warnings.simplefilter("ignore", RuntimeWarning)
             try:
-                with self._open(rows) as (_, stream):
-                    for batch in stream:
-                        for start in range(0, batch.num_rows, rows):
-                            yield self._batch(batch.slice(start, rows))
-            except BadInput:
-                raise
+                return stream.read_next_batch()
+            except StopIteration:
+                return None
             except ERRORS as error:
                 raise self._unreadable(error) from error
 

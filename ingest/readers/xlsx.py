@@ -20,7 +20,7 @@ from ingest.readers.xml import refuse_doctype
 from twin.text import Text
 
 # What Excel itself can hold.
-MAX_ROWS, MAX_COLUMNS = 1_048_576, 16_384
+MAX_ROWS = 1_048_576
 SHARED_STRINGS = "xl/sharedStrings.xml"
 # A title or two may stand above the names of the columns.
 HEADER_WITHIN = 20
@@ -72,9 +72,8 @@ class XlsxReader(TableReader):
     def _values(self, sheet: Any) -> Iterator[list[str | None]]:
         """The rows of a sheet that are not empty."""
         sheet.reset_dimensions()
-        widest = min(MAX_COLUMNS, self.limits.columns + 1)
         try:
-            for row in sheet.iter_rows(max_row=MAX_ROWS, max_col=widest, values_only=True):
+            for row in sheet.iter_rows(max_row=MAX_ROWS, values_only=True):
                 values = [_text(value) for value in row]
                 while values and values[-1] is None:
                     values.pop()
