@@ -20,6 +20,7 @@ from ingest.limits import Limits
 from ingest.mapping import columns_of_layer
 from ingest.pipeline import PIPELINE, set_apart
 from ingest.readers.opening import open_file
+from ingest.readers.solids import solids_to_wgs84
 from ingest.readers.source import Reader, ReadOptions
 from layers.contracts import theme_of
 from layers.theme import FieldType, Theme
@@ -165,6 +166,8 @@ def _publish(
         for batch in reader.batches(settings.batch_rows):
             checked = checker.feed(batch)
             good = checked.good
+            for name in plan.solid_columns:
+                good[name] = solids_to_wgs84(good[name].tolist(), plan.reference.reading.crs)
             for name in names:
                 if name not in good.columns:
                     good[name] = None

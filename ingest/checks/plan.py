@@ -205,6 +205,7 @@ def _home(reference: Reference, places: npt.NDArray[np.float64]) -> Home | None:
 def encodings_of(
     sample: pd.DataFrame, columns: Mapping[str, FieldType], solids: tuple[str, ...], given: Matches | None
 ) -> dict[str, Decision]:
+    """Decide how each text column is encoded, by its values; what a person said stands."""
     said = dict(given.encodings or {}) if given else {}
     found = {}
     for column, kind in columns.items():

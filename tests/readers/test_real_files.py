@@ -199,7 +199,7 @@ def test_the_extract_of_2018(city_data: Path) -> None:
 
 def test_every_vector_file_of_the_city_opens_or_says_what_it_lacks(city_data: Path) -> None:
     for path in sorted((city_data / "hcmc").rglob("*.geojson")):
-        with open(path, encoding="utf-8") as file:
+        with path.open(encoding="utf-8") as file:
             expected = len(json.load(file)["features"])
         reader = open_file(path, ReadOptions())
         assert sum(len(batch) for batch in reader.batches(1000)) == expected
