@@ -24,7 +24,7 @@ READY = "The city is at"
 @pytest.fixture
 def home() -> Iterator[Path]:
     """A home in a path with a blank and tone marks, beside the test cluster's."""
-    folder = HOME.parent / "bản đồ thử" / ".twin"
+    folder = HOME.parent / f"bản đồ thử {os.getpid()}" / ".twin"
     shutil.rmtree(folder, ignore_errors=True)
     folder.parent.mkdir(parents=True, exist_ok=True)
     yield folder

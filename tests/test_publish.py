@@ -12,6 +12,7 @@ import time
 from pathlib import Path
 
 import geopandas as gpd
+import mercantile
 import numpy as np
 import pytest
 import shapely
@@ -240,7 +241,8 @@ def test_a_layer_of_the_agency_s_own_is_proposed_made_published_and_served(city:
         assert described["featureCount"] == 12 and {e["label"] for e in described["legend"]} == {"khoan", "đào"}
         answer = client.get("/cells/at", params={"lng": 106.7, "lat": 10.77}).json()
         assert "G0" in json.dumps(answer)
-        assert client.get("/tiles/construction.wells/15/26096/15409.mvt").content
+        tile = mercantile.tile(106.705, 10.77, 13)
+        assert client.get(f"/tiles/construction.wells/{tile.z}/{tile.x}/{tile.y}.mvt").content
 
 
 KILLED = """

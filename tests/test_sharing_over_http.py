@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import secrets
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -136,7 +137,7 @@ def test_a_server_answers_503_while_its_database_is_away_and_recovers_by_itself(
     cluster = PrivateCluster(HOME.parent / "away")
     cluster.start()
     try:
-        database = Database(cluster.url("away"), private=True)
+        database = Database(cluster.url(f"away_{os.getpid()}_{secrets.token_hex(3)}"), private=True)
         migrate(database)
         with database.session() as session:
             ensure_agency(session, "transport", Text(en="Transport", vi="Giao thông"))

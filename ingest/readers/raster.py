@@ -15,6 +15,7 @@ import rasterio
 import rasterio.shutil
 import shapely
 from pyproj import CRS
+from rasterio._err import CPLE_BaseError
 from rasterio.enums import ColorInterp
 from rasterio.errors import RasterioError
 from rasterio.windows import Window
@@ -30,9 +31,15 @@ How = Literal["mean", "mode"]
 
 SIDE = 1024
 CACHE_MEGABYTES = 128
-ERRORS = (RasterioError, OSError, ValueError)
-# Files that GDAL would look for beside the raster are left alone.
-SETTINGS = {"GDAL_PAM_ENABLED": "NO", "GDAL_CACHEMAX": CACHE_MEGABYTES, "GDAL_NUM_THREADS": "1"}
+ERRORS = (RasterioError, CPLE_BaseError, OSError, ValueError)
+# Files that GDAL would look for beside the raster are left alone. The drivers that are taken out are named anew: this
+# library's GDAL is not the one of vector files, and warns of names that it does not know.
+SETTINGS = {
+    "GDAL_PAM_ENABLED": "NO",
+    "GDAL_CACHEMAX": CACHE_MEGABYTES,
+    "GDAL_NUM_THREADS": "1",
+    "GDAL_SKIP": "VRT,WMS,WMTS,WCS,HTTP,EEDAI,PLMosaic,DAAS,STACIT,STACTA,DERIVED",
+}
 MOST_SAMPLES = 16
 PENDING = 4_000_000
 
@@ -117,7 +124,8 @@ class RasterReader(FileReader):
         if self.crs is None:
             return None
         data = self._data
-        corners = [data.transform * p for p in ((0, 0), (data.width, 0), (data.width, data.height), (0, data.height))]
+        columns, rows = np.array([0, data.width, data.width, 0]), np.array([0, 0, data.height, data.height])
+        corners = self._place(columns, rows)
         # The edges bend on their way to degrees: they are given points in between.
         edge = shapely.segmentize(shapely.Polygon(corners), max(shapely.Polygon(corners).length / 400, 1e-9))
         west, south, east, north = to_wgs84(np.array([edge], dtype=object), self.crs)[0].bounds
@@ -182,7 +190,7 @@ class RasterReader(FileReader):
         """How many points a side a pixel needs so that no cell within it is missed."""
         data = self._data
         row, column = data.height / 2, data.width / 2
-        corner = np.array([data.transform * p for p in ((column, row), (column + 1, row), (column, row + 1))])
+        corner = self._place(np.array([column, column + 1, column]), np.array([row, row, row + 1]))
         degrees = transform(corner, self.crs)
         if not np.isfinite(degrees).all():
             return 1
@@ -194,6 +202,11 @@ class RasterReader(FileReader):
         return max(
             1, min(MOST_SAMPLES, math.ceil(metres / (h3.average_hexagon_edge_length(resolution, unit="m") * 0.8)))
         )
+
+    def _place(self, columns: npt.NDArray[Any], rows: npt.NDArray[Any]) -> npt.NDArray[np.float64]:
+        """Where columns and rows lie, counted from the upper left corner, in the raster's own CRS."""
+        to = self._data.transform
+        return np.column_stack([to.a * columns + to.b * rows + to.c, to.d * columns + to.e * rows + to.f])
 
     def _windows(self, fine: int) -> Iterator[Window]:
         """Windows on the raster's own blocks, of about a million samples each."""
@@ -217,8 +230,7 @@ class RasterReader(FileReader):
         down, right = (a.ravel() for a in np.meshgrid(steps, steps, indexing="ij"))
         rows = (row[:, None] + window.row_off + down).ravel()
         columns = (column[:, None] + window.col_off + right).ravel()
-        x, y = self._data.transform * (columns, rows)
-        place = transform(np.column_stack([x, y]), self.crs)
+        place = transform(self._place(columns, rows), self.crs)
         on_earth = np.isfinite(place).all(axis=1)
         cells = point_cells(place[on_earth, 0], place[on_earth, 1], resolution)
         return cells, np.repeat(value, fine * fine)[on_earth]

@@ -57,8 +57,8 @@ def test_a_raster_is_described(tmp_path: Path) -> None:
     )
     assert CRS.from_user_input(said.crs).to_epsg() == 32648
     assert said.bounds == (680_000, 1_190_500, 682_400, 1_192_000)
-    corner = transform(np.array([[680_000, 1_190_500.0]]), 32648)[0]
-    assert said.outline[:2] == pytest.approx(corner, abs=1e-4)
+    corners = transform(np.array([[x, y] for x in (680_000.0, 682_400.0) for y in (1_190_500.0, 1_192_000.0)]), 32648)
+    assert said.outline == pytest.approx((*corners.min(axis=0), *corners.max(axis=0)), abs=1e-6)
 
 
 @pytest.mark.parametrize("resolution", [8, 9])
