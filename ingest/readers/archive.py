@@ -134,7 +134,7 @@ _LIES = Text(en="its size is not the one that the archive states", vi="kích th�
 def _unsafe(entry: zipfile.ZipInfo) -> Text | None:
     name = entry.filename
     kind = stat.S_IFMT(entry.external_attr >> 16)
-    if "\\" in name or "\0" in name or any(ord(c) < 32 for c in name):
+    if not name or "\\" in name or "\0" in name or any(ord(c) < 32 for c in name):
         return Text(en="the name has signs that a file name cannot have", vi="tên có ký tự không hợp lệ")
     parts = PurePosixPath(name).parts
     if name.startswith("/") or ".." in parts or (len(name) > 1 and name[1] == ":"):

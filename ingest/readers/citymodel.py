@@ -38,6 +38,8 @@ OWN: dict[str, FieldType] = {
 MEASURED = ("measuredHeight", "height", "relativeHeight")
 STOREYS = ("storeysAboveGround", "storeys_above_ground")
 ROOF = ("roofType",)
+# Faces take much more memory than rows of a table: a batch ends with this many vertices, however few its rows.
+VERTICES_AT_ONCE = 200_000
 _EPSG = re.compile(r"EPSG(?:[:/]+[\d.]*)?[:/#]+(\d{4,6})|epsg\.xml#(\d{4,6})", re.IGNORECASE)
 _ADV_UTM = re.compile(r"urn:adv:crs:ETRS89_UTM(\d\d)", re.IGNORECASE)
 
@@ -89,12 +91,14 @@ class CityModelReader(FileReader):
     def batches(self, rows: int) -> Iterator[gpd.GeoDataFrame]:
         """Read at most `rows` objects at a time."""
         waiting: list[CityObject] = []
+        vertices = 0
         for thing in self._objects(shapes=True):
             if self.layer in (None, thing.type):
                 waiting.append(thing)
-                if len(waiting) == rows:
+                vertices += _vertices(thing)
+                if len(waiting) == rows or vertices > VERTICES_AT_ONCE:
                     yield self._batch(waiting)
-                    waiting = []
+                    waiting, vertices = [], 0
         if waiting:
             yield self._batch(waiting)
 
@@ -105,7 +109,7 @@ class CityModelReader(FileReader):
         degrees = bool(self.crs is not None and CRS.from_user_input(self.crs).is_geographic)
         for i, thing in enumerate(things):
             problems[i] = thing.problem
-            if sum(len(ring) for face in thing.faces for ring in face.rings) > self.limits.vertices:
+            if _vertices(thing) > self.limits.vertices:
                 problems[i] = f"{TOO_LARGE}: more than {self.limits.vertices:,} vertices"
                 thing.faces = []
             shapes[i] = footprint(thing, degrees)
@@ -184,6 +188,10 @@ def horizontal_crs(reference: str | None) -> CRS | None:
     # By its number if it has one: that is what people read.
     number = crs.to_epsg()
     return CRS.from_epsg(number) if number else crs
+
+
+def _vertices(thing: CityObject) -> int:
+    return sum(len(ring) for face in thing.faces for ring in face.rings)
 
 
 def _type(value: Any) -> FieldType | None:

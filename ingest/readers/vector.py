@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -42,8 +43,10 @@ ERRORS = (
     DataSourceError, DataLayerError, FeatureError, FieldError, GeometryError, CRSError,
     ValueError, OSError, RuntimeError, pa.ArrowException,
 )  # fmt: skip
-# Drivers that build a geometry's WKB with curves, which GEOS does not read; asked again by number they give lines.
 _FID = "OGC_FID"
+TEXT = frozenset({"GeoJSON", "GeoJSONSeq"})
+ONE_LAYER = TEXT | {"FlatGeobuf", "ESRI Shapefile"}
+UNASKED_ROWS = 10_000
 
 
 class VectorReader(FileReader):
@@ -62,12 +65,15 @@ class VectorReader(FileReader):
             self._source = link_plainly(self._source, folder)
         self._options: dict[str, str] = {}
         self._decoder: Decoder | None = None
+        self._opened = ExitStack()
+        self._ready: pa.RecordBatchReader | None = None
         if declared is not None:
             self._read_encoding(declared)
-        self._check_driver()
-        self.layers = self._list_layers()
+        first = self._info(0, force_feature_count=False)
+        self._check_driver(str(first["driver"]))
+        self.layers = (str(first["layer_name"]),) if driver in ONE_LAYER else self._list_layers()
         self.layer = choose_layer(path.name, self.layers, options.layer)
-        info = self._info(self.layer)
+        info = first if driver in ONE_LAYER else self._info(self.layer)
         check_columns(path.name, info["fields"], self.limits)
         self.count = int(info["features"]) if info["features"] >= 0 else None
         self._read_crs(info["crs"])
@@ -83,13 +89,7 @@ class VectorReader(FileReader):
             self._options = {"ENCODING": "UTF-8" if unicode else "ISO-8859-1"}
         self._decoder = None if unicode else decoder
 
-    def _check_driver(self) -> None:
-        try:
-            found = pyogrio.read_info(self._source, layer=0, force_feature_count=False, **self._options)["driver"]
-        except DataLayerError:
-            return  # no layer at all; said below
-        except ERRORS as error:
-            raise self._unreadable(error) from error
+    def _check_driver(self, found: str) -> None:
         if found != self.driver:
             raise BadInput(
                 Text(
@@ -105,29 +105,33 @@ class VectorReader(FileReader):
             raise self._unreadable(error) from error
         # Tables without geometry are no layers of a map, unless there is nothing else.
         drawn = tuple(str(name) for name, geometry in listed if geometry is not None)
-        if not len(listed):
-            raise cannot_read(self.path, Text(en="it has no layer", vi="tệp không có lớp nào"))
         return drawn or tuple(str(name) for name, _ in listed)
 
-    def _info(self, layer: str) -> dict[str, Any]:
+    def _info(self, layer: str | int, **how: Any) -> dict[str, Any]:
         try:
-            info: dict[str, Any] = pyogrio.read_info(self._source, layer=layer, **self._options)
+            info: dict[str, Any] = pyogrio.read_info(self._source, layer=layer, **how, **self._options)
+        except DataLayerError:
+            raise cannot_read(self.path, Text(en="it has no layer", vi="tệp không có lớp nào")) from None
         except ERRORS as error:
             raise self._unreadable(error) from error
         return info
 
     def _read_crs(self, found: str | None) -> None:
-        if self.driver in ("GeoJSON", "GeoJSONSeq"):
+        if self.driver in TEXT:
             reason = CRS_OF_FORMAT if found in (None, "EPSG:4326", "OGC:CRS84") else CRS_IN_FILE
             self.say_crs(found or 4326, reason)
         else:
             self.say_crs(found or None, CRS_IN_FILE if found else CRS_SILENT)
 
     def _schema(self) -> None:
-        with self._open(1) as (meta, stream):
+        with ExitStack() as opened:
+            meta, stream = opened.enter_context(self._open(UNASKED_ROWS))
             self._geometry = meta["geometry_name"] or "wkb_geometry"
             self._fid = meta["fid_column"] or _FID
             fields = [f for f in stream.schema if f.name not in (self._geometry, self._fid)]
+            if self.driver in TEXT:
+                # Opening a text means reading all of it: what was opened for its columns serves for the features too.
+                self._opened, self._ready = opened.pop_all(), stream
         self._fields = [f.name for f in fields]
         names = [self._decoder.name(f.name) if self._decoder else f.name for f in fields]
         self._names = unique_names(names)
@@ -143,10 +147,21 @@ class VectorReader(FileReader):
 
     def batches(self, rows: int) -> Iterator[gpd.GeoDataFrame]:
         """Read the features in one pass; GDAL hands over Arrow batches of at most `rows`."""
-        with self._open(rows) as (_, stream):
+        with ExitStack() as opened:
+            if self._ready is not None:
+                opened.push(self._opened.pop_all())
+                stream, self._ready = self._ready, None
+            else:
+                _, stream = opened.enter_context(self._open(rows))
             while (batch := self._next(stream)) is not None:
                 for start in range(0, batch.num_rows, rows):
                     yield self._batch(batch.slice(start, rows))
+
+    def close(self) -> None:
+        """Close the file and remove what was unpacked."""
+        self._ready = None
+        self._opened.close()
+        super().close()
 
     def _next(self, stream: pa.RecordBatchReader) -> pa.RecordBatch | None:
         with warnings.catch_warnings():
