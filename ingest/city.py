@@ -24,8 +24,8 @@ from twin.config import Settings
 from twin.db.database import Database
 from twin.db.tables import Info, Sharing
 from twin.errors import Conflict
+from twin.staging import Provenance
 from twin.text import Text
-from twin.versions import Provenance
 
 if TYPE_CHECKING:
     from ingest.sample import SampleCity, SampleLayer
@@ -190,7 +190,7 @@ def sample_city(buildings: int, seed: int = 2025) -> CityLoad:
     city = generate(buildings, seed)
     agencies = {a.name: a.title.text for a in spec.agency}
     layers = (_sample_layer(city, layer) for layer in city.layers)
-    return CityLoad(f"{SAMPLE}_{city.fingerprint[:8]}", spec.title.text, agencies, spec.view, layers)
+    return CityLoad(f"{SAMPLE}_{buildings}_{seed}", spec.title.text, agencies, spec.view, layers)
 
 
 def _sample_layer(city: SampleCity, layer: SampleLayer) -> LayerLoad:

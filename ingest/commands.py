@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import click
 from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
+from ingest import agency, history
 from twin.cli import console, say
 from twin.config import load_settings
 from twin.db.database import open_database
@@ -21,6 +22,18 @@ if TYPE_CHECKING:
 @click.group(help=say("Publish data to the shared map.", "Công bố dữ liệu lên bản đồ chung."))
 def ingest() -> None:
     """Group of ingest commands."""
+
+
+for _command in (
+    agency.check,
+    agency.publish,
+    history.versions,
+    history.show,
+    history.diff,
+    history.rollback,
+    history.quarantine,
+):
+    ingest.add_command(_command)
 
 
 class _Terminal:

@@ -149,8 +149,10 @@ def _ids(source: Source, raw: gpd.GeoDataFrame) -> pd.Series:
 
 def _as_text(values: pd.Series) -> pd.Series:
     """Numbers that are whole are written without a decimal point, as people write an id or a code."""
-    if pd.api.types.is_float_dtype(values.dtype) and (values.dropna() % 1 == 0).all():
-        values = values.astype("Int64")
+    if pd.api.types.is_float_dtype(values.dtype):
+        present = values.dropna()
+        if ((present % 1 == 0) & (present.abs() < 2**53)).all():
+            values = values.astype("Int64")
     return values.astype("string")
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,7 +16,7 @@ from ingest.identity import Numbering, ids_from_geometry
 from layers.theme import Theme
 from twin.catalogue import Column
 from twin.db.database import Database
-from twin.versions import Outcome, Provenance, Shape, Staging
+from twin.staging import Outcome, Provenance, Shape, Staging
 
 # Part of every fingerprint: raise it when the same file would now give other rows.
 PIPELINE = 1
@@ -45,7 +45,7 @@ def publish(
     provenance: Provenance, outline: BaseGeometry, keep: int = 5, progress: Progress = lambda _: None,
 ) -> Published:  # fmt: skip
     """Publish batches as the next version of a layer, checked; what fails goes to the version's quarantine."""
-    shape = Shape(tuple(columns), theme.resolution, label_points=bool(theme.label) and theme.geometry == "polygon")
+    shape = Shape(tuple(columns), theme.resolution, label=theme.label if theme.geometry == "polygon" else None)
     findings, numbering = Findings(), Numbering()
     with Staging(database, layer_id, shape, provenance, keep) as staging:
         for batch in batches:
@@ -69,20 +69,26 @@ def _number(
         ids[unnamed] = ids_from_geometry(np.asarray(features.geometry.values, dtype=object)[unnamed])
     numbers, repeated = numbering.number(ids)
     features = features.assign(id=ids, fid=numbers)
-    doubles = list(_doubles(features[repeated], unnamed[repeated]))
+    doubles = set_apart(features[repeated & ~unnamed], "id.duplicate")
+    doubles += set_apart(features[repeated & unnamed], "geometry.duplicate")
     findings.set_aside.update(entry["reason"] for entry in doubles)
     return features[~repeated].reset_index(drop=True), doubles
 
 
-def _doubles(features: gpd.GeoDataFrame, unnamed: np.ndarray) -> Iterator[dict[str, Any]]:
+def set_apart(features: gpd.GeoDataFrame, reason: str) -> list[dict[str, Any]]:
+    """Entries for quarantine of checked features that cannot be published after all."""
     attributes = features.drop(columns=["geometry", "fid"])
     rows = attributes.astype(object).where(attributes.notna(), None).to_dict("records")
-    for row, geometry, made in zip(rows, features.geometry, unnamed, strict=True):
+    entries = []
+    for row, geometry in zip(rows, features.geometry, strict=True):
         properties = {k: v if isinstance(v, str | int | float | bool | None) else str(v) for k, v in row.items()}
-        yield {
-            "feature_id": properties.pop("id"),
-            "reason": "geometry.duplicate" if made else "id.duplicate",
-            "detail": "",
-            "properties": properties,
-            "geometry": shapely.to_wkb(geometry),
-        }
+        entries.append(
+            {
+                "feature_id": properties.pop("id"),
+                "reason": reason,
+                "detail": "",
+                "properties": properties,
+                "geometry": shapely.to_wkb(geometry),
+            }
+        )
+    return entries

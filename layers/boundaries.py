@@ -42,6 +42,6 @@ BOUNDARIES = Theme(
     style={
         "order": 60,
         "line": {"color": "#8d6a9f", "width": 0, "min_pixels": 1.2},
-        "label": {"field": "name", "size": 13, "color": "#5b3f6b", "halo": "#ffffff", "minzoom": 11, "priority": 90},
+        "label": {"field": "name", "size": 13, "color": "#5b3f6b", "halo": "#ffffff", "minzoom": 10, "priority": 90},
     },
 )  # fmt: skip

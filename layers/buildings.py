@@ -14,7 +14,7 @@ USE = Field(
     "use", "text", Text(en="Use", vi="Công năng"), rollup=Rollup.MODE,
     vocabulary={
         "house": term("House", "Nhà ở riêng lẻ", "#e8d9c0", "residential", "detached", "terrace", "villa"),
-        "apartments": term("Apartments", "Chung cư", "#dcb98f", "apartment", "dormitory", "chung cư"),
+        "apartments": term("Apartments", "Chung cư", "#e2c6a0", "apartment", "dormitory", "chung cư"),
         "mixed": term("Mixed use", "Hỗn hợp", "#d3a6a1", "shophouse"),
         "office": term("Office", "Văn phòng", "#a9bcd6"),
         "commercial": term("Commerce", "Thương mại", "#e3a992", "retail", "hotel", "supermarket"),

@@ -9,8 +9,8 @@ from rich.console import Console
 from rich.table import Table
 
 from layers.registry import themes
-from twin.catalogue import Layer, read_catalogue
-from twin.cli import print_json, say
+from twin.catalogue import Layer, ensure_agency, read_catalogue
+from twin.cli import Registered, console, print_json, say
 from twin.commands import as_json
 from twin.config import load_settings
 from twin.db.database import open_database
@@ -18,7 +18,10 @@ from twin.errors import NotFound
 from twin.text import Text
 
 
-@click.group(help=say("The layers that agencies have published.", "Các lớp dữ liệu mà các đơn vị đã công bố."))
+@click.group(
+    cls=Registered,
+    help=say("The layers that agencies have published.", "Các lớp dữ liệu mà các đơn vị đã công bố."),
+)
 def layer() -> None:
     """Group of layer commands."""
 
@@ -116,6 +119,24 @@ def show(layer_id: str, as_json: bool) -> None:
         table.add_row(column["name"], column["type"], column["unit"] or "", str(Text(**column["title"])))
     click.echo()
     Console().print(table)
+
+
+@layer.command(
+    help=say(
+        "Make an agency, or change its title.\n\n"
+        'Example: twin layer agency health --vi "Sở Y tế" --en "Department of Health"',
+        "Tạo một đơn vị, hoặc đổi tên của nó.\n\n"
+        'Ví dụ: twin layer agency health --vi "Sở Y tế" --en "Department of Health"',
+    )
+)
+@click.argument("name")
+@click.option("--vi", required=True, help=say("Title in Vietnamese.", "Tên tiếng Việt."))
+@click.option("--en", required=True, help=say("Title in English.", "Tên tiếng Anh."))
+def agency(name: str, vi: str, en: str) -> None:
+    """Make an agency."""
+    with open_database(load_settings()).session() as session:
+        ensure_agency(session, name, Text(en=en, vi=vi))
+    console().print(say(f"The agency {name} is there.", f"Đã có đơn vị {name}."))
 
 
 @layer.command(

@@ -24,7 +24,7 @@ METRES_PER_DEGREE = 111_195.0
 
 IDENTIFIER = re.compile(r"[a-z][a-z0-9_]{0,40}")
 # Columns that every layer's table has; a field of a theme or an agency cannot take these names.
-RESERVED = frozenset({"fid", "id", "geom", "label_point", "importance", "whole", "cell"})
+RESERVED = frozenset({"fid", "id", "geom", "label_point", "importance", "digest", "whole", "cell"})
 
 
 class Rollup(StrEnum):
@@ -102,7 +102,7 @@ class Detail:
     limit: int = 10_000
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class Theme:
     """What the features of one theme are, whichever agency publishes them.
 

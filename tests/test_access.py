@@ -30,20 +30,9 @@ TRANSPORT = Principal("an engineer", "transport")
 
 def layer(sharing: Sharing) -> Layer:
     return Layer(
-        "health.beds",
-        1,
-        Agency("health", NAMES),
-        "places",
-        NAMES,
-        NAMES,
-        "",
-        "",
-        sharing,
-        False,
-        None,
-        None,
-        {},
-    )
+        "health.beds", 1, Agency("health", NAMES), "places", NAMES, NAMES, "", "", sharing, False, None, None,
+        "irregular", None, {},
+    )  # fmt: skip
 
 
 @pytest.mark.parametrize(

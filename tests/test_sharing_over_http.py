@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import secrets
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -19,8 +20,9 @@ from twin.db.cluster import PrivateCluster
 from twin.db.database import Database
 from twin.db.migrate import migrate
 from twin.db.tables import PrincipalRole, Sharing
+from twin.staging import Provenance, Staging
 from twin.text import Text
-from twin.versions import Provenance, Staging, rollback
+from twin.versions import rollback
 
 TILE = "15/26096/15409"
 OPEN = "transport.open_lamps"
@@ -135,7 +137,7 @@ def test_a_server_answers_503_while_its_database_is_away_and_recovers_by_itself(
     cluster = PrivateCluster(HOME.parent / "away")
     cluster.start()
     try:
-        database = Database(cluster.url("away"), private=True)
+        database = Database(cluster.url(f"away_{os.getpid()}_{secrets.token_hex(3)}"), private=True)
         migrate(database)
         with database.session() as session:
             ensure_agency(session, "transport", Text(en="Transport", vi="Giao thông"))

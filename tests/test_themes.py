@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import sys
+from pathlib import Path
+
 import geopandas as gpd
 import numpy as np
 import pytest
 import shapely
 
+import layers
 from layers.registry import theme, themes
 from layers.theme import Detail, Field, Rollup, Theme, equal, fields_of_style
 from tiles.display import UNITS, legend
@@ -23,6 +27,31 @@ NAME = Text(en="x", vi="x")
 
 def test_the_city_s_themes_are_there() -> None:
     assert set(themes()) >= EXPECTED
+
+
+NEW_THEME = """
+from layers.theme import Detail, Field, Theme, equal
+from twin.text import Text
+
+TREES = Theme(
+    name="trees", title=Text(en="Trees", vi="Cây xanh"), description=Text(en="Street trees.", vi="Cây đường phố."),
+    geometry="point", resolution=11, fields=(Field("species", "text", Text(en="Species", vi="Loài")),),
+    importance=equal, details=(Detail(15),), style={"order": 70, "circle": {"color": "#4c8a3f", "radius": 3}},
+)
+"""
+
+
+def test_adding_a_theme_is_adding_one_module(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "street_trees.py").write_text(NEW_THEME)
+    monkeypatch.setattr(layers, "__path__", [*layers.__path__, str(tmp_path)])
+    themes.cache_clear()
+    try:
+        assert theme("trees").title.vi == "Cây xanh"
+        assert set(themes()) >= EXPECTED
+    finally:
+        sys.modules.pop("layers.street_trees", None)
+        monkeypatch.undo()
+        themes.cache_clear()
 
 
 def test_an_unknown_theme_is_refused_with_the_known_ones() -> None:

@@ -12,13 +12,15 @@ import numpy as np
 import shapely
 from fastapi import APIRouter, Path, Query, Response
 
-from layers.registry import theme
+from layers.contracts import theme_of
+from layers.theme import Theme
 from tiles import display
 from tiles.reader import City, Lang, Reader
 from tiles.state import CityState
 from twin.access import readable
 from twin.catalogue import Layer
 from twin.cells import MAX_RESOLUTION, cover, format_cell, parse_cell, resolution_of, span
+from twin.db.sql import json_object
 from twin.db.tables import DATA_SCHEMA
 from twin.errors import BadInput
 from twin.text import Language, Text
@@ -78,14 +80,13 @@ def parse_point(text: str) -> tuple[float, float]:
 
 
 @lru_cache(maxsize=512)
-def _layer_sql(table: str, theme_name: str, columns: tuple[str, ...], resolution: int, asked: int) -> str:
+def _layer_sql(table: str, of: Theme, columns: tuple[str, ...], resolution: int, asked: int) -> str:
     """One layer's part of the question.
 
     $1 are the cells that cover the asked one at its own and every coarser resolution, $2 and $3 the lowest and
     highest index of its descendants at each resolution 0..15, $4 the point (or NULL), $5 the asked cell's polygon.
     """
-    of = theme(theme_name)
-    values = ", ".join(f"'{name}', f.\"{name}\"" for name in columns)
+    values = json_object([(name, f'f."{name}"') for name in columns])
     near = 0 if of.geometry == "polygon" else NEAR
     here = f"coalesce(ST_DWithin(f.geom, {POINT}, {near}), false)"
     if asked < resolution:
@@ -101,7 +102,7 @@ def _layer_sql(table: str, theme_name: str, columns: tuple[str, ...], resolution
         whole = f"ST_Covers(f.geom, {OUTLINE})"
     return (
         f"SELECT '{table}'::text AS table_name, count(*) OVER () AS total, f.id, {whole} AS whole, {here} AS here, "
-        f"jsonb_build_object({values})::text AS properties "
+        f"({values})::text AS properties "
         f"FROM (SELECT fid, bool_and(whole) AS whole FROM {DATA_SCHEMA}.{table}_cells WHERE {which} GROUP BY fid) AS c "
         f"JOIN {DATA_SCHEMA}.{table} AS f USING (fid) {exact} "
         f"ORDER BY here DESC, f.importance DESC, f.fid LIMIT {FEATURES_A_LAYER}"
@@ -115,7 +116,7 @@ def cell_sql(layers: Sequence[Layer], asked: int) -> str:
         version = layer.current
         assert version is not None  # noqa: S101
         names = tuple(column.name for column in version.columns)
-        parts.append(f"({_layer_sql(version.table, layer.theme, names, version.resolution, asked)})")
+        parts.append(f"({_layer_sql(version.table, theme_of(layer), names, version.resolution, asked)})")
     # The last part finds nothing; it tells PostgreSQL the types of parameters that no other part may use.
     given = "($1::bigint[], $2::bigint[], $3::bigint[], $4::text, $5::text)"
     types = f"SELECT NULL, 0, NULL, NULL, NULL, NULL WHERE {given} IS NULL AND false"
@@ -178,7 +179,7 @@ def _by_agency(layers: Sequence[Layer], found: dict[str, list[Any]], language: L
 
 
 def _layer_answer(layer: Layer, records: Sequence[Any], language: Language) -> dict[str, Any]:
-    of, current = theme(layer.theme), layer.current
+    of, current = theme_of(layer), layer.current
     assert current is not None  # noqa: S101
     features = []
     for record in records:

@@ -6,7 +6,7 @@ from typing import Any
 
 from fastapi import APIRouter, Response
 
-from layers.registry import theme
+from layers.contracts import theme_of
 from tiles.display import legend
 from tiles.reader import City, Lang, Reader
 from twin.access import find_readable, readable
@@ -37,7 +37,7 @@ def _headers(response: Response) -> None:
 
 def describe(layer: Layer, language: Language) -> dict[str, Any]:
     """What a client needs to know of a layer."""
-    of, current = theme(layer.theme), layer.current
+    of, current = theme_of(layer), layer.current
     assert current is not None  # noqa: S101
     return {
         "id": layer.id,
@@ -56,6 +56,7 @@ def describe(layer: Layer, language: Language) -> dict[str, Any]:
         "licence": layer.licence,
         "attribution": layer.attribution,
         "sharing": layer.sharing.value,
+        "updateFrequency": layer.update_frequency,
         "sample": layer.sample,
         "minzoom": of.minzoom,
         "baseMap": of.base_map,

@@ -10,7 +10,7 @@ from typing import Annotated, Any
 
 from fastapi import APIRouter, Path, Request, Response
 
-from layers.registry import theme
+from layers.contracts import theme_of
 from layers.theme import Theme
 from tiles.reader import City, Lang, Reader
 from twin import __version__
@@ -87,12 +87,11 @@ def _choose_one(name: str, layers: dict[str, Layer], principal: Principal) -> Ch
 
 
 @lru_cache(maxsize=4096)
-def _tile_sql(layer_id: str, table: str, theme_name: str, columns: tuple[str, ...], zoom: int) -> str | None:
+def _tile_sql(layer_id: str, table: str, of: Theme, columns: tuple[str, ...], zoom: int) -> str | None:
     """The SELECT that gives one layer's part of a tile ($1, $2, $3 = z, x, y), or None where it draws nothing.
 
     Every name in it comes from the catalogue, whose names are checked identifiers.
     """
-    of = theme(theme_name)
     detail = of.detail(zoom)
     if detail is None:
         return None
@@ -134,7 +133,7 @@ def _simplified(of: Theme, zoom: int) -> str:
 def tile_sql(chosen: Sequence[Chosen], zoom: int) -> str | None:
     """One statement for all layers of a tile: MVT layers are joined by putting their bytes one after another."""
     parts = [
-        _tile_sql(c.layer.id, c.version.table, c.layer.theme, tuple(col.name for col in c.version.columns), zoom)
+        _tile_sql(c.layer.id, c.version.table, theme_of(c.layer), tuple(col.name for col in c.version.columns), zoom)
         for c in chosen
     ]
     present = [part for part in parts if part]
@@ -224,7 +223,7 @@ def describe(chosen: Sequence[Chosen], base: str, language: Language) -> dict[st
         "version": "1.0.0",
         "scheme": "xyz",
         "tiles": [f"{base}/tiles/{names}/{{z}}/{{x}}/{{y}}.mvt"],
-        "minzoom": min(theme(c.layer.theme).minzoom for c in chosen),
+        "minzoom": min(theme_of(c.layer).minzoom for c in chosen),
         "maxzoom": MAX_DATA_ZOOM,
         "vector_layers": [_vector_layer(c, language) for c in chosen],
     }
@@ -235,7 +234,7 @@ def describe(chosen: Sequence[Chosen], base: str, language: Language) -> dict[st
 
 
 def _vector_layer(c: Chosen, language: Language) -> dict[str, Any]:
-    of = theme(c.layer.theme)
+    of = theme_of(c.layer)
     fields = {name: str(of.by_name[name].title.in_language(language)) for name in of.tile_fields}
     return {
         "id": c.layer.id,

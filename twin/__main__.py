@@ -2,4 +2,6 @@
 
 from twin.cli import main
 
-main()
+# A helper process imports this module again, and must not run the command a second time.
+if __name__ == "__main__":
+    main()

@@ -96,6 +96,8 @@ class Layer:
     sharing: Sharing
     sample: bool
     visible: bool | None
+    contract: str | None
+    update_frequency: str
     current: Version | None
     versions: Mapping[int, Version]
 
@@ -144,6 +146,8 @@ class LayerEntry:
     sharing: Sharing = Sharing.RESTRICTED
     sample: bool = False
     visible: bool | None = None
+    contract: str | None = None
+    update_frequency: str = "irregular"
 
 
 def ensure_layer(session: Session, entry: LayerEntry) -> int:
@@ -160,6 +164,7 @@ def ensure_layer(session: Session, entry: LayerEntry) -> int:
     layer.title_vi, layer.title_en = entry.title.vi, entry.title.en
     layer.description_vi, layer.description_en = entry.description.vi, entry.description.en
     layer.sharing, layer.sample, layer.visible = entry.sharing.value, entry.sample, entry.visible
+    layer.contract, layer.update_frequency = entry.contract, entry.update_frequency
     if session.is_modified(layer):
         notify(session, Event("layer", entry.id))
     session.flush()
@@ -173,7 +178,8 @@ SELECT coalesce(json_agg(json_build_object(
     'agency', json_build_object('name', a.name, 'vi', a.title_vi, 'en', a.title_en),
     'title', json_build_object('vi', l.title_vi, 'en', l.title_en),
     'description', json_build_object('vi', l.description_vi, 'en', l.description_en),
-    'licence', l.licence, 'attribution', l.attribution, 'sharing', l.sharing, 'sample', l.sample, 'visible', l.visible,
+    'licence', l.licence, 'attribution', l.attribution, 'sharing', l.sharing, 'sample', l.sample,
+    'visible', l.visible, 'contract', l.contract, 'frequency', l.update_frequency,
     'current', l.current_version_id,
     'versions', (
         SELECT coalesce(json_agg(json_build_object(
@@ -213,6 +219,8 @@ def _parse_layer(entry: dict[str, Any]) -> Layer:
         sharing=Sharing(entry["sharing"]),
         sample=entry["sample"],
         visible=entry["visible"],
+        contract=entry["contract"],
+        update_frequency=entry["frequency"],
         current=next((v for v in versions if v.key == entry["current"]), None),
         versions={v.number: v for v in versions},
     )

@@ -36,7 +36,10 @@ class KnownCrs:
 
 @dataclass(frozen=True, slots=True)
 class City:
-    """One city: its names, where it lies (EPSG:4326), its clock, its languages and its reference systems."""
+    """One city: its names, where it lies (EPSG:4326), its clock, its languages and its reference systems.
+
+    `wards` names the layer whose polygons counts are given by.
+    """
 
     id: str
     title: Text
@@ -44,6 +47,7 @@ class City:
     time_zone: ZoneInfo
     languages: tuple[str, ...]
     view: View
+    wards: str
     outline: BaseGeometry
     crs: tuple[KnownCrs, ...]
 
@@ -62,6 +66,7 @@ def _parse(data: dict[str, Any]) -> City:
         time_zone=ZoneInfo(data["time_zone"]),
         languages=tuple(data["languages"]),
         view=View((float(lon), float(lat)), float(view["zoom"]), float(view["pitch"]), float(view["bearing"])),
+        wards=data.get("wards", ""),
         outline=shapely.from_wkt(data["outline"]["wkt"]),
         crs=tuple(KnownCrs(int(c["code"]), _text(c["title"])) for c in data["crs"]),
     )

@@ -16,6 +16,7 @@ from twin.errors import TwinError
 from twin.text import LANGUAGES, Language, Text, language_of_environment, set_language
 
 GROUP = "twin.commands"
+PROGRAM = "twin"
 
 
 def say(en: str, vi: str) -> str:
@@ -34,25 +35,28 @@ def print_json(value: Any) -> None:
 
 
 class Registered(click.Group):
-    """A group whose commands are entry points, loaded when they are needed."""
+    """A group with commands of its own and others that are entry points, loaded when they are needed.
 
-    @staticmethod
-    def _points() -> dict[str, EntryPoint]:
-        return {point.name: point for point in entry_points(group=GROUP)}
+    The program's are registered under `twin.commands`, those of its group `layer` under `twin.commands.layer`.
+    """
 
-    def list_commands(self, _context: click.Context) -> list[str]:
+    def _points(self) -> dict[str, EntryPoint]:
+        group = GROUP if self.name == PROGRAM else f"{GROUP}.{self.name}"
+        return {point.name: point for point in entry_points(group=group)}
+
+    def list_commands(self, context: click.Context) -> list[str]:
         """Name all commands."""
-        return sorted(self._points())
+        return sorted({*super().list_commands(context), *self._points()})
 
-    def get_command(self, _context: click.Context, name: str) -> click.Command | None:
-        """Load one command."""
+    def get_command(self, context: click.Context, name: str) -> click.Command | None:
+        """Find a command of the group's own, or load one."""
         point = self._points().get(name)
-        return point.load() if point else None
+        return point.load() if point else super().get_command(context, name)
 
 
 def _program() -> click.Group:
     return Registered(
-        name="twin",
+        name=PROGRAM,
         help=say(
             "A city's digital twin: one shared map of all agencies' layers.\n\nStart with: twin demo",
             "Bản sao số của thành phố: một bản đồ chung cho dữ liệu của mọi đơn vị.\n\nBắt đầu với: twin demo",

@@ -57,7 +57,9 @@ def transform(coordinates: Coordinates, source: Any, target: Any = 4326) -> Coor
 
 def to_wgs84(geometries: npt.NDArray[np.object_], source: Any) -> npt.NDArray[np.object_]:
     """Bring an array of shapely geometries to EPSG:4326, in two dimensions; missing ones stay missing."""
-    flat: npt.NDArray[np.object_] = shapely.force_2d(geometries)
+    # Copying geometry that is flat already would cost as much as checking its validity.
+    is_flat = not (shapely.has_z(geometries).any() or shapely.has_m(geometries).any())
+    flat: npt.NDArray[np.object_] = geometries if is_flat else shapely.force_2d(geometries)
     if parse_crs(source).equals(CRS.from_epsg(4326), ignore_axis_order=True):
         return flat
     moved: npt.NDArray[np.object_] = shapely.transform(flat, lambda c: transform(c, source))

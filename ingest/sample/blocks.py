@@ -9,7 +9,7 @@ import numpy.typing as npt
 import shapely
 
 from ingest.sample.mains import Lines, join, lines
-from ingest.sample.plane import Geometries, Tile
+from ingest.sample.plane import Geometries, Tile, settled
 from ingest.sample.quarters import CHARACTERS, Quarters
 from ingest.sample.shapes import Integers, Waves, centers, parts, spaced
 from ingest.sample.split import Cells, Plan, split
@@ -206,7 +206,7 @@ def ponds(tile: Tile, blocks: Blocks) -> tuple[Geometries, Integers]:
         turn = np.linspace(0, 2 * np.pi, 60, endpoint=False)
         swell = 1 + sum(rng.uniform(0.08, 0.24) * np.cos(k * turn + rng.uniform(0, 6.28)) for k in (1, 2, 3))
         rim = center + (radius * swell)[:, None] * np.column_stack([np.cos(turn) * rng.uniform(0.6, 1), np.sin(turn)])
-        pond = shapely.intersection(shapely.Polygon(rim).buffer(0), room).buffer(-6).buffer(6)
+        pond = shapely.intersection(shapely.Polygon(settled(rim)).buffer(0), room).buffer(-6).buffer(6)
         pond = max(shapely.get_parts(pond), key=shapely.area, default=pond)
         if pond.geom_type == "Polygon" and pond.area > 600:
             found.append(pond)

@@ -10,7 +10,7 @@ import numpy.typing as npt
 import shapely
 
 from ingest.sample.blocks import Blocks, Strips, make_blocks, make_strips, park_paths, ponds
-from ingest.sample.mains import CLASSES, Lines, join, make_mains
+from ingest.sample.mains import CLASSES, Lines, join, make_mains, with_bridges
 from ingest.sample.names import CANALS, RIVERS, pick, street_names
 from ingest.sample.plane import Geometries, Tile
 from ingest.sample.quarters import bank_strips, make_quarters
@@ -19,8 +19,8 @@ from ingest.sample.terrain import Terrain, make_terrain
 from ingest.sample.water import Water, make_water
 
 # Room for buildings, against those wanted: some lots always stay empty, but not too many.
-ROOM = 1.05
-LEAST_ROOM, MOST_ROOM = 1.02, 1.10
+ROOM = 1.08
+LEAST_ROOM, MOST_ROOM = 1.05, 1.14
 # Buildings on a hectare of blocks of each kind, as the builders turn out.
 PER_HECTARE = {
     "dense": 92.0, "rows": 54.5, "villas": 14.5, "center": 15.0, "mixed": 16.0, "towers": 3.2, "school": 3.2,
@@ -68,11 +68,11 @@ def _names(tile: Tile, streets: Lines, water: Water) -> npt.NDArray[np.object_]:
     rng = tile.rng("street names")
     series = street_names(rng)
     names = np.full(len(streets), None, dtype=object)
-    first = np.unique(streets.key.astype(str), return_index=True)[1]
+    first: list[int] = np.unique(streets.key.astype(str), return_index=True)[1].tolist()
     numbers: dict[str, int] = {}
     by_key: dict[str, str] = {}
     rank = {c: i for i, c in enumerate(CLASSES)}
-    for i in sorted(first.tolist(), key=lambda i: (rank[streets.road_class[i]], i)):
+    for i in sorted(first, key=lambda i: (rank[str(streets.road_class[i])], i)):
         key, road_class = str(streets.key[i]), str(streets.road_class[i])
         if road_class == "motorway":
             by_key[key] = f"Cao tốc {next(series)}"
@@ -105,8 +105,8 @@ def _names(tile: Tile, streets: Lines, water: Water) -> npt.NDArray[np.object_]:
         street = named[near.reshape(2, -1)[side, at]]
         start = ends.reshape(2, -1)[side, at]
         number = (shapely.line_locate_point(streets.geometry[street], start) / 4.2).astype(np.int64) * 2 + 1 + at % 2
-        for i, s, n in zip(alleys, street, number, strict=True):
-            names[i] = f"Hẻm {n} {names[s].removeprefix('Đại lộ ').removeprefix('Xa lộ ')}"
+        for alley, s, n in zip(alleys, street, number, strict=True):
+            names[alley] = f"Hẻm {n} {names[s].removeprefix('Đại lộ ').removeprefix('Xa lộ ')}"
     return names
 
 
@@ -130,7 +130,7 @@ def _blocks_with_room(tile: Tile, water: Water, mains: Lines) -> tuple[Blocks, L
             best = cost, blocks, join([inner, residential])
         if LEAST_ROOM <= room <= MOST_ROOM:
             break
-        target *= 1.06 / max(room, 0.2)
+        target *= 1.09 / max(room, 0.2)
     assert best is not None  # noqa: S101 (the loop ran)
     return best[1], best[2]
 
@@ -143,10 +143,7 @@ def make_fabric(tile: Tile) -> Fabric:
     blocks, inner = _blocks_with_room(tile, water, mains)
     strips, alleys = make_strips(tile, blocks)
     lakes, lake_block = ponds(tile, blocks)
-    streets = join([mains, inner, alleys, park_paths(tile, blocks, lakes)])
-    creeks = shapely.union_all(water.creek_surfaces)
-    shapely.prepare(creeks)
-    streets.bridge[(streets.road_class != "path") & shapely.intersects(creeks, streets.geometry)] = True
+    streets = join([mains, with_bridges(join([inner, alleys]), water), park_paths(tile, blocks, lakes)])
     names = _names(tile, streets, water)
     return Fabric(tile, water, streets, names, blocks, strips, banks, lakes, lake_block)
 

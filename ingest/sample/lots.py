@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 import shapely
 
-from ingest.sample.plane import Floats, Geometries
+from ingest.sample.plane import Floats, Geometries, settled
 from ingest.sample.shapes import Integers, long_axis
 
 # Footprints in a unit square whose lower side is the street front.
@@ -125,7 +125,7 @@ def rows(strips: Geometries, front: tuple[float, float], deepest: float, shallow
             place.append(np.flatnonzero(fits))
     if not corners:
         return Lots(np.zeros((0, 4, 2)), *(np.zeros(0, dtype=np.int64) for _ in range(3)))
-    return Lots(np.concatenate(corners), *(np.concatenate(v).astype(np.int64) for v in (strip, row, place)))
+    return Lots(settled(np.concatenate(corners)), *(np.concatenate(v).astype(np.int64) for v in (strip, row, place)))
 
 
 def fit(lots: Lots, shape: Floats, left: npt.ArrayLike, right: npt.ArrayLike, front: npt.ArrayLike,

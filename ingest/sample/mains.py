@@ -106,7 +106,9 @@ def _beside(tile: Tile, water: Water, offset: float, follow: float) -> Floats:
     straight = np.interp(y, [-tile.half, tile.half], [ends["south"], ends["north"]])
     river = water.river_x(y)
     # Far from the river a street remembers only its broad sweep.
-    smooth = np.convolve(np.pad(river, 12, mode="edge"), np.hanning(25) / np.hanning(25).sum(), mode="valid")
+    weights = np.hanning(25) / np.hanning(25).sum()
+    around = np.lib.stride_tricks.sliding_window_view(np.pad(river, 12, mode="edge"), 25)
+    smooth = (around * weights).sum(axis=1)
     x = straight + follow * (smooth - straight) + offset * tile.side
     points = meander(np.column_stack([x, y]), 0.012 * tile.side, tile.rng(f"beside{offset}"), 3)
     return np.vstack([points[0] + [0, 80], points, points[-1] - [0, 80]])
@@ -149,14 +151,15 @@ def _small_bridges(tile: Tile, water: Water, taken: shapely.Geometry) -> Lines:
     return lines(found, ["tertiary"] * count, [12.0] * count, [f"bridge{i}" for i in range(count)], [True] * count)
 
 
-def _with_bridges(table: Lines, water: Water) -> Lines:
+def with_bridges(table: Lines, water: Water) -> Lines:
     """Cut streets where they go over water; those stretches are bridges."""
     over = shapely.union_all([water.river.buffer(14), *shapely.buffer(water.canal_surfaces, 6),
                               *shapely.buffer(water.creek_surfaces, 4)])  # fmt: skip
     shapely.prepare(over)
     pieces: list[tuple[int, shapely.LineString, bool]] = []
+    is_wet = shapely.intersects(over, table.geometry)
     for i, line in enumerate(table.geometry):
-        if not over.intersects(line):
+        if not is_wet[i]:
             pieces.append((i, line, False))
             continue
         cuts = shapely.get_coordinates(shapely.intersection(line, shapely.boundary(over)))
@@ -190,4 +193,4 @@ def make_mains(tile: Tile, water: Water) -> Lines:
         [found[i][2] for i in source],
     )
     bridges = _small_bridges(tile, water, shapely.union_all(mains.geometry))
-    return join([_with_bridges(join([mains, _quays(tile, water)]), water), bridges])
+    return join([with_bridges(join([mains, _quays(tile, water)]), water), bridges])

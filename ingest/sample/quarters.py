@@ -11,7 +11,7 @@ import shapely
 from ingest.sample.mains import Lines, lines
 from ingest.sample.plane import Floats, Geometries, Tile
 from ingest.sample.shapes import Integers, Waves, centers, long_axis, parts, without_spikes
-from ingest.sample.split import Cells, Cuts, Plan, split
+from ingest.sample.split import Cells, Cuts, Plan, about, split
 from ingest.sample.water import Water
 
 
@@ -70,9 +70,7 @@ def _superblocks(tile: Tile, water: Water, mains: Lines) -> Cells:
     net, source = parts(shapely.intersection(faces, free), 3, 400.0)
     net, again = parts(without_spikes(net, 3.0), 3, 400.0)
     source = source[again]
-    gross = faces[source]
-    shared = np.bincount(source, minlength=len(faces))[source] > 1
-    gross[shared] = shapely.intersection(gross[shared], shapely.buffer(net[shared], 30.0, quad_segs=2))
+    gross = about(faces, net, source, 30.0)
     return Cells(gross, net, np.arange(len(net)))
 
 

@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 import shapely
 
-from ingest.sample.plane import Floats, Geometries
+from ingest.sample.plane import Floats, Geometries, settled
 
 Integers = npt.NDArray[np.int64]
 
@@ -32,8 +32,10 @@ class Waves:
 
     def at(self, xy: Floats) -> Floats:
         """Value of the field at (n, 2) points."""
-        total: Floats = np.sin(xy @ self.vectors.T + self.phases).sum(axis=1)
-        return total / np.sqrt(len(self.phases))
+        # Not a matrix product: BLAS adds in an order that differs from machine to machine.
+        angle = xy[:, :1] * self.vectors[:, 0] + xy[:, 1:] * self.vectors[:, 1] + self.phases
+        total: Floats = np.sin(angle).sum(axis=1)
+        return np.round(total / np.sqrt(len(self.phases)), 9)
 
 
 def hermite(start: npt.ArrayLike, start_tangent: npt.ArrayLike, end: npt.ArrayLike, end_tangent: npt.ArrayLike,
@@ -57,7 +59,7 @@ def meander(points: Floats, amplitude: float, rng: np.random.Generator, waves: i
     sway = sum(
         rng.normal(0, 1 / np.sqrt(k)) * np.sin(2 * np.pi * k * t + rng.uniform(0, 6.28)) for k in range(1, waves + 1)
     )
-    return points + normals(points) * (amplitude * 0.6 * sway * np.sin(np.pi * t) ** 0.7)[:, None]
+    return settled(points + normals(points) * (amplitude * 0.6 * sway * np.sin(np.pi * t) ** 0.7)[:, None])
 
 
 def ribbon(points: Floats, widths: Floats) -> shapely.Polygon:

@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 import shapely
 
-from ingest.sample.plane import Floats, Geometries
+from ingest.sample.plane import Floats, Geometries, settled
 from ingest.sample.shapes import Integers, extents, long_axis, parts
 
 FAR = 20_000.0
@@ -57,7 +57,7 @@ def _half_planes(points: Floats, along_: Floats, normal: Floats, offset: Floats,
     moved = points + (normal * (side * offset)[:, None])[:, None, :]
     far_end = moved[:, -1] + side * FAR * normal
     far_start = moved[:, 0] + side * FAR * normal
-    return shapely.polygons(np.concatenate([moved, far_end[:, None], far_start[:, None]], axis=1))
+    return shapely.polygons(settled(np.concatenate([moved, far_end[:, None], far_start[:, None]], axis=1)))
 
 
 def _cut_places(low: Floats, high: Floats, wanted: Floats, is_grid: npt.NDArray[np.bool_], pitch: Floats,
@@ -74,15 +74,21 @@ def _cut_places(low: Floats, high: Floats, wanted: Floats, is_grid: npt.NDArray[
     return np.where(fits, snapped, place), np.where(fits, line, -1).astype(np.int64)
 
 
+def about(gross: Geometries, net: Geometries, source: Integers, reach: float) -> Geometries:
+    """The gross land about each net piece: where one cell fell in pieces, what lies near a piece and not on another."""
+    gross = gross[source]
+    for cell in np.flatnonzero(np.bincount(source, minlength=1) > 1):
+        pieces = np.flatnonzero(source == cell)
+        for i in pieces:
+            others = shapely.union_all(net[pieces[pieces != i]]).buffer(1.0)
+            gross[i] = shapely.difference(shapely.intersection(gross[i], net[i].buffer(reach, quad_segs=2)), others)
+    return gross
+
+
 def _pair(gross: Geometries, net: Geometries) -> tuple[Geometries, Geometries, Integers]:
     """Part cells that fell in pieces, so that each net piece has the gross land about it."""
     net, source = parts(net, 3, 60.0)
-    gross = gross[source]
-    shared = np.bincount(source, minlength=1)[source] > 1
-    if shared.any():
-        gross = gross.copy()
-        gross[shared] = shapely.intersection(gross[shared], shapely.buffer(net[shared], 9.0, quad_segs=2))
-    return gross, net, source
+    return about(gross, net, source, 9.0), net, source
 
 
 def split(cells: Cells, plan: Plan, rng: np.random.Generator) -> tuple[Cells, Cuts]:
@@ -127,7 +133,7 @@ def split(cells: Cells, plan: Plan, rng: np.random.Generator) -> tuple[Cells, Cu
         t = np.array([-1.0, -0.5, 0.0, 0.5, 1.0])
         reach = np.column_stack([np.full(len(net), -FAR), half[:, None] * t, np.full(len(net), FAR)])
         lift = np.column_stack([np.zeros(len(net)), sag[:, None] * (1 - t**2), np.zeros(len(net))])
-        points = center[:, None] + reach[:, :, None] * way[:, None] + lift[:, :, None] * normal[:, None]
+        points = settled(center[:, None] + reach[:, :, None] * way[:, None] + lift[:, :, None] * normal[:, None])
 
         street, source = parts(shapely.intersection(gross, shapely.linestrings(points)), 1, 6.0)
         cuts.append(Cuts(street, width[source], owner[source], spans.max(axis=1)[source],

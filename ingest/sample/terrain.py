@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 import shapely
 
-from ingest.sample.plane import Floats, Tile
+from ingest.sample.plane import Floats, Tile, settled
 from ingest.sample.shapes import Waves, parts
 from ingest.sample.water import Water
 
@@ -64,5 +64,5 @@ def make_terrain(tile: Tile, water: Water) -> Terrain:
     return Terrain(
         tile.half,
         float(axis[1] - axis[0]),
-        np.where(is_wet, bed, np.maximum(land, 0.3)).reshape(count, count),
+        settled(np.where(is_wet, bed, np.maximum(land, 0.3))).reshape(count, count),
     )

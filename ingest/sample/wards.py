@@ -12,7 +12,7 @@ import shapely
 
 from ingest.sample.fabric import Fabric
 from ingest.sample.names import ward_names
-from ingest.sample.plane import Floats, Geometries
+from ingest.sample.plane import Floats, Geometries, settled
 from ingest.sample.shapes import Integers, centers, long_axis, parts
 
 COUNT = 12
@@ -53,7 +53,9 @@ def _faces(fabric: Fabric) -> Geometries:
         across = long_axis(largest)[0] + np.pi / 2
         reach = np.array([np.cos(across), np.sin(across)]) * tile.side
         middle = centers(largest)[0]
-        edges.append(shapely.intersection(shapely.LineString([middle - reach, middle + reach]), largest[0]))
+        edges.append(
+            shapely.intersection(shapely.LineString(settled(np.array([middle - reach, middle + reach]))), largest[0])
+        )
 
 
 def _shared(faces: Geometries) -> npt.NDArray[np.float64]:

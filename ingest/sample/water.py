@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 import shapely
 
-from ingest.sample.plane import Floats, Geometries, Tile
+from ingest.sample.plane import Floats, Geometries, Tile, settled
 from ingest.sample.shapes import hermite, meander, normals, ribbon
 
 RIVER_WIDTH = 270.0
@@ -57,7 +57,8 @@ def _river(tile: Tile) -> tuple[Floats, Floats]:
     points = np.vstack([[x[0], tile.half + 500], np.column_stack([x, y]), [x[-1], -tile.half - 500]])
     at = np.concatenate([[0], s, [1]])
     swell = 0.16 * np.sin(2 * np.pi * 1.6 * at + rng.uniform(0, 6)) + 0.06 * np.sin(2 * np.pi * 5 * at)
-    return points, RIVER_WIDTH * max(0.36, tile.scale) * (1 + swell * np.sin(np.pi * at) ** 2)
+    widths = RIVER_WIDTH * max(0.36, tile.scale) * (1 + swell * np.sin(np.pi * at) ** 2)
+    return settled(points), settled(widths)
 
 
 def _canal(tile: Tile, points: Floats, edge: str, north: bool, rng: np.random.Generator) -> shapely.LineString:
@@ -82,7 +83,7 @@ def _creek(start: Floats, heading: float, length: float, rng: np.random.Generato
         rng.uniform(0.4, 0.8) * np.sin(at / wave + rng.uniform(0, 6.28)) for wave in (45.0, 80.0)
     )
     path = np.cumsum(np.column_stack([np.cos(heading + turn), np.sin(heading + turn)]) * length / steps, axis=0)
-    return shapely.LineString(_rounded(np.vstack([start, start + path])))
+    return shapely.LineString(_rounded(settled(np.vstack([start, start + path]))))
 
 
 def _rounded(xy: Floats) -> Floats:

@@ -141,6 +141,9 @@ class Layer(Base):
     attribution: Mapped[str] = mapped_column(server_default="")
     sharing: Mapped[str] = mapped_column(server_default=Sharing.RESTRICTED.value)
     sample: Mapped[bool] = mapped_column(Boolean, server_default=text("false"))
+    # The layer's own contract as JSON, where no theme of the platform describes it.
+    contract: Mapped[str | None]
+    update_frequency: Mapped[str] = mapped_column(server_default="irregular")
     # Whether a map shows it unasked; nothing said: as its theme says.
     visible: Mapped[bool | None]
     created_at: Mapped[datetime] = mapped_column(server_default=func.now())

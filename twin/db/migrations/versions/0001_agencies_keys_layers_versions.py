@@ -56,6 +56,8 @@ def upgrade() -> None:
         sa.Column("attribution", sa.Text(), server_default="", nullable=False),
         sa.Column("sharing", sa.Text(), server_default="restricted", nullable=False),
         sa.Column("sample", sa.Boolean(), server_default=sa.text("false"), nullable=False),
+        sa.Column("contract", sa.Text(), nullable=True),
+        sa.Column("update_frequency", sa.Text(), server_default="irregular", nullable=False),
         sa.Column("visible", sa.Boolean(), nullable=True),
         sa.Column("created_at", sa.DateTime(timezone=True), server_default=sa.text("now()"), nullable=False),
         sa.Column("current_version_id", sa.Integer(), nullable=True),

@@ -1,0 +1,271 @@
+"""The commands of an agency's GIS officer: `twin ingest check` and `twin ingest publish`."""
+
+from __future__ import annotations
+
+import getpass
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+
+from layers.contracts import theme_of
+from layers.registry import theme as find_theme
+from layers.theme import Theme
+from twin.catalogue import LayerEntry, ensure_layer, read_catalogue, split_layer_id
+from twin.cli import console, print_json, say
+from twin.commands import as_json
+from twin.config import Settings, load_settings
+from twin.db.database import Database, open_database
+from twin.db.tables import Agency, Sharing
+from twin.errors import BadInput, NotFound
+from twin.text import Text
+
+if TYPE_CHECKING:
+    from ingest.checks.report import Report
+    from ingest.publishing import PublishRequest, PublishResult, Stage
+
+STAGES = {
+    "read": Text(en="reading", vi="đang đọc"),
+    "check": Text(en="checking", vi="đang kiểm tra"),
+    "copy": Text(en="checking and copying", vi="đang kiểm tra và nạp"),
+    "index": Text(en="indexing", vi="đang lập chỉ mục"),
+}
+
+FILE = click.argument("file", type=click.Path(path_type=Path, exists=True), metavar=say("FILE", "TỆP"))
+
+
+def _about_the_file(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Options that say of a file what it does not say itself."""
+    options = [
+        click.option(
+            "--mapping", type=click.Path(path_type=Path, exists=True, dir_okay=False),
+            help=say("TOML file: how columns become fields.", "Tệp TOML: cột nào ứng với trường nào."),
+        ),
+        click.option("--crs", help=say("What the file fails to say: EPSG:9210.", "Khi tệp không ghi đúng: EPSG:9210.")),
+        click.option("--encoding", help=say("Encoding of the file's text.", "Bảng mã chữ của tệp.")),
+        click.option("--source-layer", help=say("Which layer of the file.", "Lớp nào trong tệp.")),
+        click.option("--longitude", help=say("Column of a table.", "Cột kinh độ của bảng.")),
+        click.option("--latitude", help=say("Column of a table.", "Cột vĩ độ của bảng.")),
+    ]  # fmt: skip
+    for option in reversed(options):
+        command = option(command)
+    return command
+
+
+@click.command(
+    help=say(
+        "Check a file against a theme and write nothing: what it is, how its columns fit, "
+        "every problem and what to do.\n\n"
+        "Exit code: 0 clean, 1 with warnings, 2 refused.\n\n"
+        "Examples:\n\n  twin ingest check nha.shp --theme buildings\n\n"
+        "  twin ingest check nha.shp --layer construction.buildings --html report.html",
+        "Kiểm tra một tệp theo chuyên đề, không ghi gì: tệp là gì, cột ứng với trường nào, "
+        "mọi vấn đề và cách xử lý.\n\n"
+        "Mã thoát: 0 sạch, 1 có cảnh báo, 2 bị từ chối.\n\n"
+        "Ví dụ:\n\n  twin ingest check nha.shp --theme buildings\n\n"
+        "  twin ingest check nha.shp --layer construction.buildings --html baocao.html",
+    )
+)
+@FILE
+@click.option("--theme", help=say("Theme to check against.", "Chuyên đề để kiểm tra."))
+@click.option("--layer", help=say("Or the layer it is meant for.", "Hoặc lớp sẽ công bố vào."))
+@_about_the_file
+@click.option(
+    "--html", type=click.Path(path_type=Path, dir_okay=False),
+    help=say("Write the report there, with a map.", "Ghi báo cáo kèm bản đồ vào tệp này."),
+)  # fmt: skip
+@click.option(
+    "--write-mapping", type=click.Path(path_type=Path, dir_okay=False),
+    help=say("Write the proposed mapping there, to edit.", "Ghi cách ghép cột được đề xuất để chỉnh sửa."),
+)  # fmt: skip
+@as_json
+def check(
+    file: Path, theme: str | None, layer: str | None, html: Path | None, write_mapping: Path | None, as_json: bool,
+    **about: Any,
+) -> int:  # fmt: skip
+    """Check a file."""
+    from ingest.publishing import PublishRequest, check_file
+
+    settings = load_settings()
+    request = PublishRequest(layer=layer or "", **about)
+    with _progress() as stage:
+        report = check_file(file, _theme_of(theme, layer, settings), request, settings, stage)
+    if write_mapping:
+        write_mapping.write_text(report.plan.to_toml(), "utf-8")
+    _show(report, html, as_json)
+    return report.exit_code
+
+
+@click.command(
+    help=say(
+        "Publish a file into a layer, checked, as one new version. What fails the checks is set aside with its reason "
+        "(see: twin ingest quarantine). An unchanged file makes no version.\n\n"
+        "Examples:\n\n  twin ingest publish tram.csv --layer transport.bus_stops --theme transit_stops\n\n"
+        '  twin ingest publish nha.gpkg --layer construction.buildings --mode upsert --reason "survey of May"',
+        "Công bố một tệp vào một lớp, có kiểm tra, thành một phiên bản mới. Đối tượng không đạt được cách ly kèm lý do "
+        "(xem: twin ingest quarantine). Tệp không đổi thì không tạo phiên bản.\n\n"
+        "Ví dụ:\n\n  twin ingest publish tram.csv --layer transport.bus_stops --theme transit_stops\n\n"
+        '  twin ingest publish nha.gpkg --layer construction.buildings --mode upsert --reason "khảo sát tháng 5"',
+    )
+)
+@FILE
+@click.option("--layer", required=True, help=say("AGENCY.NAME to publish into.", "ĐƠN_VỊ.TÊN của lớp."))
+@click.option(
+    "--mode", type=click.Choice(["replace", "upsert", "append"]), default="replace", show_default=True,
+    help=say("Replace all, update by id, or only add.", "Thay toàn bộ, cập nhật theo mã, hoặc chỉ thêm."),
+)  # fmt: skip
+@click.option("--strict", is_flag=True, help=say("Refuse all if one fails.", "Từ chối tất cả nếu một đối tượng lỗi."))
+@click.option("--dry-run", is_flag=True, help=say("Only check.", "Chỉ kiểm tra."))
+@click.option("--reason", default="", help=say("Kept in the record.", "Được ghi vào nhật ký."))
+@click.option("--theme", help=say("Theme of a new layer.", "Chuyên đề của lớp mới."))
+@click.option("--title", help=say("Title of a new layer.", "Tên của lớp mới."))
+@click.option("--licence", default="", help=say("Licence of a new layer.", "Giấy phép của lớp mới."))
+@click.option(
+    "--sharing", type=click.Choice([s.value for s in Sharing]), default=Sharing.RESTRICTED.value, show_default=True,
+    help=say("Who may read a new layer.", "Ai được xem lớp mới."),
+)  # fmt: skip
+@_about_the_file
+@click.option(
+    "--html", type=click.Path(path_type=Path, dir_okay=False),
+    help=say("Write the report there, with a map.", "Ghi báo cáo kèm bản đồ vào tệp này."),
+)  # fmt: skip
+@as_json
+def publish(
+    file: Path, layer: str, mode: str, strict: bool, dry_run: bool, reason: str, theme: str | None,
+    title: str | None, licence: str, sharing: str, html: Path | None, as_json: bool, **about: Any,
+) -> int:  # fmt: skip
+    """Publish a file."""
+    from ingest.publishing import PublishRequest, publish_file
+
+    settings = load_settings()
+    database = open_database(settings)
+    if theme:
+        _make_layer(database, layer, find_theme(theme), title, licence, Sharing(sharing))
+    request = PublishRequest(layer=layer, mode=mode, strict=strict, dry_run=dry_run, reason=reason, **about)  # type: ignore[arg-type]
+    with _progress() as stage:
+        result = publish_file(database, settings, file, request, getpass.getuser(), file.name, None, stage)
+    _show(result.report, html, as_json, result)
+    _conclude(result, request)
+    return result.exit_code
+
+
+def _theme_of(theme: str | None, layer: str | None, settings: Settings) -> Theme:
+    if theme:
+        return find_theme(theme)
+    if layer:
+        from ingest.publishing import layer_of
+
+        return theme_of(layer_of(open_database(settings), layer))
+    raise BadInput(
+        Text(
+            en="Say what the file is about: --theme buildings, or --layer construction.buildings. "
+            "The themes are listed by: twin layer themes",
+            vi="Hãy cho biết tệp về chuyên đề gì: --theme buildings, hoặc --layer construction.buildings. "
+            "Xem các chuyên đề: twin layer themes",
+        )
+    )
+
+
+def _make_layer(
+    database: Database, layer: str, theme: Theme, title: str | None, licence: str, sharing: Sharing
+) -> None:
+    """Make a layer of an agency that is known, unless it is there; one of another theme is a mistake."""
+    agency, name = split_layer_id(layer)
+    with database.session() as session:
+        present = read_catalogue(session).get(layer)
+        if present is not None:
+            if present.theme != theme.name:
+                raise BadInput(
+                    Text(
+                        en="“{layer}” exists and follows the theme “{theme}”.",
+                        vi="Lớp “{layer}” đã có và theo chuyên đề “{theme}”.",
+                    ).format(layer=layer, theme=present.theme)
+                )
+            return
+        known = {row.name: row for row in session.query(Agency)}
+        if agency not in known:
+            raise NotFound(
+                Text(
+                    en="There is no agency “{agency}”. Agencies: {known}. A new one is made with: twin layer agency",
+                    vi="Không có đơn vị “{agency}”. Các đơn vị: {known}. Tạo đơn vị mới bằng: twin layer agency",
+                ).format(agency=agency, known=", ".join(sorted(known)) or "—")
+            )
+        said = title or name.replace("_", " ")
+        ensure_layer(
+            session,
+            LayerEntry(
+                layer,
+                theme.name,
+                Text(en=said, vi=said),
+                theme.description,
+                licence,
+                attribution=known[agency].title_vi,
+                sharing=sharing,
+            ),
+        )
+
+
+@contextmanager
+def _progress() -> Iterator[Stage]:
+    """Show the stages as a bar on a terminal; say nothing otherwise."""
+    bar = Progress(
+        SpinnerColumn(), TextColumn("{task.description}"), BarColumn(), TextColumn("{task.completed:,}"),
+        TimeElapsedColumn(), console=console(), transient=True, disable=not sys.stderr.isatty(),
+    )  # fmt: skip
+    task = bar.add_task(str(STAGES["read"]), total=None)
+
+    def stage(name: str, done: int, total: int | None) -> None:
+        bar.update(task, description=str(STAGES.get(name, name)), completed=done, total=total)
+
+    with bar:
+        yield stage
+
+
+def _show(report: Report, html: Path | None, as_json: bool, result: PublishResult | None = None) -> None:
+    if html:
+        from ingest.checks.html import to_html
+
+        html.write_text(to_html(report), "utf-8")
+    if as_json:
+        print_json(result.to_dict() if result else report.to_dict())
+    else:
+        from rich.console import Console
+
+        from ingest.checks.terminal import print_report
+
+        print_report(report, Console())
+
+
+def _conclude(result: PublishResult, request: PublishRequest) -> None:
+    """Say in one line what came of it."""
+    outcome, out = result.outcome, console()
+    if outcome is None:
+        if request.dry_run:
+            out.print(say("Nothing was written (--dry-run).", "Chưa ghi gì (--dry-run)."))
+        else:
+            out.print(say("Refused: the layer is as it was.", "Bị từ chối: lớp vẫn như cũ."), style="red")
+    elif outcome.unchanged:
+        out.print(
+            say(
+                f"Nothing changed: version {outcome.number} of {outcome.layer} stays the current one.",
+                f"Không có thay đổi: phiên bản {outcome.number} của {outcome.layer} vẫn là bản hiện hành.",
+            )
+        )
+    else:
+        aside = ""
+        if outcome.quarantined:
+            aside = say(
+                f" {outcome.quarantined:,} set aside: twin ingest quarantine {outcome.layer}",
+                f" Cách ly {outcome.quarantined:,}: twin ingest quarantine {outcome.layer}",
+            )
+        out.print(
+            say(
+                f"Published version {outcome.number} of {outcome.layer}: {outcome.features:,} features.{aside}",
+                f"Đã công bố phiên bản {outcome.number} của {outcome.layer}: {outcome.features:,} đối tượng.{aside}",
+            ),
+            style="green",
+        )

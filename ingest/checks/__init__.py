@@ -1,0 +1,12 @@
+"""Checks of incoming files: what they are, how their columns fit a theme, and every problem with what to do about it.
+
+`inspect(reader, theme, city)` looks at a file and makes a `Plan`; `Checker(plan)` takes its batches and ends in a
+`Report`. `check` is the part that only holds features against their theme.
+"""
+
+from ingest.checks.checker import Checker
+from ingest.checks.contract import Checked, Findings, check
+from ingest.checks.plan import Limits, Plan, inspect
+from ingest.checks.report import Report
+
+__all__ = ["Checked", "Checker", "Findings", "Limits", "Plan", "Report", "check", "inspect"]

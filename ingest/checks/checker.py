@@ -1,0 +1,221 @@
+"""The checks themselves: a file's batches in, good features and entries for quarantine out, a report at the end."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+import geopandas as gpd
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+import shapely
+
+from ingest.checks.contract import Checked, contract, divide
+from ingest.checks.coverage import Collected, gaps, overlaps
+from ingest.checks.faults import Faults, Mask
+from ingest.checks.picture import Thinned
+from ingest.checks.plan import PROBLEM, RAW, Plan, decode
+from ingest.checks.problems import KINDS, Example, Ledger
+from ingest.checks.report import Report
+from ingest.checks.seen import Seen, hash_shapes, hash_values
+from ingest.checks.shapes import Examined, area_of, examine
+from ingest.identity import ids_from_geometry
+from ingest.mapping import apply
+from twin.catalogue import Bounds
+from twin.text import Text
+
+Objects = npt.NDArray[np.object_]
+
+
+@dataclass
+class _Counts:
+    features: int = 0
+    good: int = 0
+    bad: int = 0
+    mended: int = 0
+    without_id: int = 0
+    bounds: list[float] = field(default_factory=lambda: [np.inf, np.inf, -np.inf, -np.inf])
+
+
+class Checker:
+    """Checks a file as its plan says, batch by batch. Memory: a batch, sixteen bytes a feature, and for a theme that
+    should tile the plane its polygons up to a limit.
+    """
+
+    def __init__(self, plan: Plan) -> None:
+        self.plan = plan
+        self._near = area_of(plan.city.outline)
+        self._ledger = Ledger(plan.limits.examples)
+        self._counts = _Counts()
+        self._ids, self._shapes = Seen(), Seen()
+        self._thinned = Thinned()
+        covers = plan.theme.coverage and plan.theme.geometry == "polygon"
+        self._coverage = Collected(plan.limits.coverage, plan.limits.vertices) if covers else None
+        # A field without a column is one problem of the file, not one of each feature.
+        self._unmapped = {of for code, _, of in plan.problems if code == "field.unmapped"}
+        for code, detail, of in plan.problems:
+            self._ledger.note(code, [Example("", detail)] if detail else [], of=of)
+
+    def feed(self, raw: gpd.GeoDataFrame) -> Checked:
+        """Check a batch as the reader gives it.
+
+        `good` has the layer's columns, `id` and the geometry in EPSG:4326. Every row is in `good` or in `bad`.
+        """
+        plan = self.plan
+        raw, problems = _without_notes(raw.reset_index(drop=True))
+        original = np.asarray(raw.geometry.values, dtype=object)
+        frame = pd.DataFrame(raw.drop(columns=raw.geometry.name))
+        features = apply(
+            plan.mapping, gpd.GeoDataFrame(decode(frame, plan.encodings), geometry=original), plan.theme, plan.columns
+        )
+        straight = plan.reference.reading.straighten(original)
+        features = features.set_geometry(gpd.GeoSeries(straight))
+
+        faults = Faults(len(features))
+        _add_notes(problems, faults)
+        examined = examine(straight, plan.theme.geometry, plan.reference.reading.crs, self._near, faults, plan.home)
+        values = contract(features, plan.theme, plan.columns, faults, plan.limits.text, plan.solid_columns)
+        self._identify(features, examined, values, faults)
+        self._note(features, examined, faults)
+        checked = divide(features, examined, values, faults)
+        self._count(checked, len(raw), examined.mended)
+        return checked
+
+    def finish(self) -> Report:
+        """End the checks: what needs the whole layer, then the report."""
+        plan, counts = self.plan, self._counts
+        if counts.features == 0 and "file.empty" not in plan.blockers:
+            self._ledger.note("file.empty")
+        if counts.without_id:
+            self._ledger.note("id.missing", count=counts.without_id)
+        if self._coverage is not None:
+            self._check_coverage(self._coverage)
+        bounds: Bounds | None = tuple(counts.bounds) if counts.good else None  # type: ignore[assignment]
+        return Report(
+            plan=plan, features=counts.features, good=counts.good, bad=counts.bad, mended=counts.mended,
+            bounds=bounds, problems=tuple(self._ledger.problems), shapes=self._thinned.shapes(),
+        )  # fmt: skip
+
+    def _identify(self, features: gpd.GeoDataFrame, examined: Examined, values: dict[str, Any], faults: Faults) -> None:
+        """Give every feature an id, and find ids and geometries that came before."""
+        ids: Objects = features["id"].to_numpy(dtype=object).copy()
+        unnamed = pd.isna(ids)
+        good = faults.none
+        ids[unnamed & good] = ids_from_geometry(examined.shapes[unnamed & good])
+        values["id"] = ids
+        self._counts.without_id += int(unnamed.sum())
+
+        rows = np.flatnonzero(good)
+        repeated = np.zeros(len(ids), dtype=bool)
+        repeated[rows] = self._ids.again(hash_values(ids[rows]))
+        faults.add(repeated & ~unnamed, "id.duplicate", lambda row: f"id = {ids[row]}")
+        faults.add(repeated & unnamed, "geometry.duplicate")
+        named = rows[~unnamed[rows] & ~repeated[rows]]
+        same = np.zeros(len(ids), dtype=bool)
+        same[named] = self._shapes.again(hash_shapes(examined.shapes[named]))
+        place = self.plan.theme.geometry == "point"
+        faults.add(same, "geometry.same_place" if place else "geometry.same")
+
+    def _note(self, features: gpd.GeoDataFrame, examined: Examined, faults: Faults) -> None:
+        """Count what was found, with examples that can be found again: by id, else by the row in the file."""
+        ids = features["id"].to_numpy(dtype=object)
+        first = self._counts.features + 1
+
+        def name(row: int) -> str:
+            return f"#{first + row}" if pd.isna(ids[row]) else str(ids[row])
+
+        for finding in faults.found:
+            if finding.code == "field.required" and finding.field in self._unmapped:
+                continue
+
+            def example(row: int, finding: Any = finding) -> Example:
+                return Example(name(row), finding.detail(row), _place(examined.arrived[row]))
+
+            self._ledger.rows(finding.code, finding.where, example, finding.field)
+
+    def _count(self, checked: Checked, features: int, mended: int) -> None:
+        counts, good = self._counts, checked.good
+        counts.features += features
+        counts.good += len(good)
+        counts.bad += len(checked.bad)
+        counts.mended += mended
+        if not len(good):
+            return
+        shapes = np.asarray(good.geometry.values, dtype=object)
+        west, south, east, north = shapely.total_bounds(shapes)
+        b = counts.bounds
+        counts.bounds = [
+            min(b[0], float(west)), min(b[1], float(south)), max(b[2], float(east)), max(b[3], float(north))
+        ]  # fmt: skip
+        self._thinned.add(shapes)
+        if self._coverage is not None:
+            self._coverage.add(shapes, self._labels(good))
+
+    def _labels(self, good: gpd.GeoDataFrame) -> Objects:
+        """Ids with names, if the theme has names: a person knows a ward by its name."""
+        ids = good["id"].astype(str)
+        label = self.plan.theme.label
+        if label is None or label not in good or good[label].isna().all():
+            return ids.to_numpy(dtype=object)
+        names = good[label].astype(object).where(good[label].notna(), "")
+        return np.array([f"{i} {n}".strip() for i, n in zip(ids, names, strict=True)], dtype=object)
+
+    def _check_coverage(self, collected: Collected) -> None:
+        if collected.is_full:
+            limit = f"{collected.most_features:,}"
+            detail = Text(en="more than {n} features or too many vertices", vi="hơn {n} đối tượng hoặc quá nhiều đỉnh")
+            self._ledger.note("coverage.skipped", [Example("", detail.format(n=limit))])
+            return
+        shapes, names = collected.all()
+        found = overlaps(shapes)
+        if found:
+            self._ledger.note(
+                "coverage.overlap",
+                (Example(f"{names[o.one]} – {names[o.other]}", _area(o.area), o.place) for o in found),
+                len(found),
+            )
+        holes = gaps(shapes)
+        if holes:
+            self._ledger.note(
+                "coverage.gap",
+                (Example(_between(names, g.neighbours), _area(g.area, g.width), g.place) for g in holes),
+                len(holes),
+            )
+
+
+def _area(area: float, width: float | None = None) -> Text:
+    if width is None:
+        return Text(en=f"{area:,.2f} m²", vi=f"{area:,.2f} m²")
+    return Text(en=f"{area:,.2f} m², {width:,.2f} m wide", vi=f"{area:,.2f} m², rộng {width:,.2f} m")
+
+
+def _between(names: Objects, neighbours: tuple[int, ...]) -> str:
+    said = " – ".join(str(names[n]) for n in neighbours[:3])
+    return f"{said} …" if len(neighbours) > 3 else said
+
+
+def _place(shape: Any) -> tuple[float, float] | None:
+    if shape is None or shapely.is_empty(shape):
+        return None
+    west, south, east, north = shapely.bounds(shape)
+    middle = (float(west + east) / 2, float(south + north) / 2)
+    return middle if all(np.isfinite(middle)) else None
+
+
+def _without_notes(raw: gpd.GeoDataFrame) -> tuple[gpd.GeoDataFrame, Objects | None]:
+    """Take off the columns in which a reader says what it could not read."""
+    notes = raw[PROBLEM].to_numpy(dtype=object) if PROBLEM in raw else None
+    return raw.drop(columns=[c for c in (PROBLEM, RAW) if c in raw]), notes
+
+
+def _add_notes(notes: Objects | None, faults: Faults) -> None:
+    if notes is None:
+        return
+    noted: Mask = ~pd.isna(notes)
+    if not noted.any():
+        return
+    reasons = np.array([str(n).partition(":")[0] if there else "" for n, there in zip(notes, noted, strict=True)])
+    for reason in np.unique(reasons[noted]):
+        code = reason if KINDS.get(reason) else "geometry.unreadable"
+        faults.add(noted & (reasons == reason), code, lambda row: str(notes[row]).partition(":")[2].strip())

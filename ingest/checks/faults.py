@@ -1,0 +1,52 @@
+"""What is wrong with the rows of one batch: every finding, and for each row the first that keeps it from publishing."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+
+from ingest.checks.problems import KINDS
+from twin.text import Text
+
+Detail = Callable[[int], str | Text]
+Mask = npt.NDArray[np.bool_]
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """Some rows of a batch with one kind of problem; `detail` says what was found in a row."""
+
+    code: str
+    where: Mask
+    detail: Detail
+    field: str | None
+
+
+class Faults:
+    """The findings of a batch. A row with a finding that is refused goes to quarantine with the first reason."""
+
+    def __init__(self, rows: int) -> None:
+        self.reason: npt.NDArray[np.object_] = np.full(rows, None, dtype=object)
+        self.detail: npt.NDArray[np.object_] = np.full(rows, "", dtype=object)
+        self.found: list[Finding] = []
+
+    @property
+    def none(self) -> Mask:
+        """Which rows have no fault."""
+        clean: Mask = pd.isna(self.reason)
+        return clean
+
+    def add(self, where: Mask, code: str, detail: Detail | str = "", field: str | None = None) -> None:
+        """Take down a finding about some rows."""
+        if not where.any():
+            return
+        say: Detail = detail if callable(detail) else lambda _: detail
+        self.found.append(Finding(code, where, say, field))
+        if KINDS[code].severity == "refused":
+            for row in np.flatnonzero(where & self.none):
+                self.reason[row] = code
+                self.detail[row] = str(say(int(row)))

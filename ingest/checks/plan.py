@@ -1,0 +1,252 @@
+"""Looking at a file before it is read: its coordinate system, the encoding of its columns, which is which field."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+import geopandas as gpd
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+import shapely
+
+from ingest.checks.encodings import Decision
+from ingest.checks.encodings import decide as decide_encoding
+from ingest.checks.matching import GIVEN, Matches, propose, read_mapping, to_toml
+from ingest.checks.problems import EXAMPLES
+from ingest.checks.reference import Reference
+from ingest.checks.reference import decide as decide_reference
+from ingest.checks.shapes import Home
+from ingest.checks.values import LONGEST_TEXT, factorized
+from ingest.mapping import FieldMapping, columns_of_layer, prepare
+from layers.theme import FieldType, Theme
+from twin.catalogue import Column
+from twin.city import City
+from twin.text import Text
+
+# Columns of a batch that a reader adds to the file's own.
+PROBLEM, RAW = "__problem__", "__raw__"
+DISTINCT = 2000
+# A problem of the whole file: its code, what was found, the field that it is about.
+Noted = tuple[str, str | Text, str | None]
+
+
+class Readable(Protocol):
+    """What the checks need of a reader; see ingest.readers for the whole."""
+
+    format: str
+    driver: str
+    layer: str | None
+    layers: tuple[str, ...]
+    columns: Mapping[str, FieldType]
+    crs: Any
+    crs_reason: Text
+    encoding: str | None
+    encoding_reason: Text
+    raw_text: bool
+    count: int | None
+
+    def batches(self, rows: int) -> Iterator[gpd.GeoDataFrame]:
+        """Read the features from the beginning, at most `rows` at a time."""
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """How much the checks look at and keep.
+
+    `sample` rows of the first `reach` are looked at beforehand; a layer of more than `coverage` features, or
+    `vertices` in all, is not searched for overlaps and gaps; `text` is the longest value in characters; `examples`
+    are kept of each problem.
+    """
+
+    sample: int = 5_000
+    reach: int = 100_000
+    coverage: int = 200_000
+    vertices: int = 10_000_000
+    text: int = LONGEST_TEXT
+    examples: int = EXAMPLES
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """All decisions about a file, with their reasons, and the problems seen so far. Nothing is decided later."""
+
+    file: str
+    format: str
+    driver: str
+    layer: str | None
+    layers: tuple[str, ...]
+    count: int | None
+    encoding: str | None
+    encoding_reason: Text
+    raw_text: bool
+    theme: Theme
+    city: City
+    reference: Reference
+    encodings: Mapping[str, Decision]
+    file_columns: Mapping[str, FieldType]
+    matches: Matches
+    mapping: FieldMapping
+    columns: tuple[Column, ...]
+    home: Home | None
+    limits: Limits
+    problems: tuple[Noted, ...]
+    solids: tuple[str, ...] = ()
+
+    @property
+    def blockers(self) -> tuple[str, ...]:
+        """The codes of what keeps the whole file from being published, whatever its features are like."""
+        stop = ("crs.unknown", "crs.wrong", "field.unmapped", "file.empty")
+        return tuple(dict.fromkeys(code for code, _, _ in self.problems if code in stop))
+
+    @property
+    def solid_columns(self) -> frozenset[str]:
+        """The layer's columns that hold 3D shapes, in the file's coordinate system."""
+        return frozenset(self.mapping.own[c] for c in self.solids if c in self.mapping.own)
+
+    @property
+    def legacy(self) -> dict[str, str]:
+        """The columns that are not Unicode, with their encoding."""
+        return {c: d.encoding for c, d in self.encodings.items() if d.encoding not in ("unicode", "nfd")}
+
+    def to_toml(self) -> str:
+        """The mapping as a file to edit and give back."""
+        return to_toml(self.matches, self.file, self.file_columns, self.reference.reading.code, self.legacy)
+
+
+def inspect(
+    reader: Readable, theme: Theme, city: City, mapping: Path | None = None, crs: Any = None,
+    limits: Limits | None = None, file: str | None = None,
+) -> Plan:  # fmt: skip
+    """Look at some of a file and decide how it is to be read.
+
+    `mapping` is a file that a person wrote, else a mapping is proposed. `crs` is what a person says of the coordinate
+    system: it stands, whatever else would fit.
+    """
+    limits = limits or Limits()
+    columns = dict(reader.columns)
+    name = file or Path(getattr(reader, "path", "")).name or reader.layer or reader.format
+    given = read_mapping(mapping, theme, columns) if mapping else None
+    sample, read = sample_of(reader, limits)
+    places = _places(sample)
+
+    confirmed = crs or (given.crs if given else None)
+    reason = Text(en="as you said", vi="theo chỉ định của bạn") if confirmed else reader.crs_reason
+    stated = confirmed if confirmed is not None else reader.crs
+    reference = decide_reference(places, stated, reason, city, confirmed is not None)
+
+    solids = tuple(getattr(reader, "solids", ()))
+    encodings = encodings_of(sample, columns, solids, given)
+    decoded = decode(sample[list(columns)], encodings)
+    titles = _titles(columns)
+    matches = given or propose(decoded.drop(columns=list(solids)), theme, titles)
+    fields, own = prepare(matches.source(name), columns, theme, Path(), Path(name))
+    problems: list[Noted] = [(code, detail, None) for code, detail in reference.problems]
+    problems += _about_fields(matches, fields, encodings)
+    if read == 0:
+        problems.append(("file.empty", "", None))
+    return Plan(
+        file=name, format=reader.format, driver=reader.driver, layer=reader.layer, layers=tuple(reader.layers),
+        count=reader.count, encoding=reader.encoding, encoding_reason=reader.encoding_reason,
+        raw_text=reader.raw_text, theme=theme, city=city, reference=reference, encodings=encodings,
+        file_columns=columns, matches=matches, mapping=fields, columns=columns_of_layer(theme, own),
+        # Where the layer is at home can be told only if all of it was seen.
+        home=_home(reference, places) if read < limits.reach else None,
+        limits=limits, problems=tuple(problems), solids=solids,
+    )  # fmt: skip
+
+
+def sample_of(reader: Readable, limits: Limits) -> tuple[gpd.GeoDataFrame, int]:
+    """Some rows spread over the beginning of the file, and how many rows that beginning has."""
+    parts: list[gpd.GeoDataFrame] = []
+    read = 0
+    batches = reader.batches(max(limits.sample, limits.reach // 5))
+    each = max(2, limits.sample // 5)
+    for batch in batches:
+        read += len(batch)
+        if len(batch) > limits.sample or len(parts) > 0:
+            # Some as they come, since neighbours in a file are often alike, then some of all the others.
+            head, rest = batch.iloc[: each // 2], batch.iloc[each // 2 :]
+            batch = pd.concat([head, rest.iloc[:: len(rest) // each + 1]])
+        parts.append(batch)
+        if read >= limits.reach:
+            break
+    if hasattr(batches, "close"):
+        batches.close()
+    if not parts:
+        empty = pd.DataFrame({c: pd.Series(dtype=object) for c in reader.columns})
+        return gpd.GeoDataFrame(empty, geometry=np.empty(0, dtype=object)), 0
+    together = pd.concat([part.set_crs(None, allow_override=True) for part in parts], ignore_index=True)
+    return gpd.GeoDataFrame(together, geometry=parts[0].geometry.name), read
+
+
+def _places(sample: gpd.GeoDataFrame) -> npt.NDArray[np.float64]:
+    """A place for each feature, in the file's own numbers."""
+    bounds = shapely.bounds(np.asarray(sample.geometry.values, dtype=object)).reshape(-1, 4)
+    places: npt.NDArray[np.float64] = (bounds[:, :2] + bounds[:, 2:]) / 2
+    return places[np.isfinite(places).all(axis=1)]
+
+
+def _home(reference: Reference, places: npt.NDArray[np.float64]) -> Home | None:
+    if len(places) < 20:
+        return None
+    there = reference.reading.place(places)
+    there = there[np.isfinite(there).all(axis=1)]
+    if not len(there):
+        return None
+    x, y = np.median(there, axis=0)
+    usual = float(np.percentile(np.hypot(there[:, 0] - x, there[:, 1] - y), 95))
+    return Home(float(x), float(y), max(0.1, 10 * usual))
+
+
+def encodings_of(
+    sample: pd.DataFrame, columns: Mapping[str, FieldType], solids: tuple[str, ...], given: Matches | None
+) -> dict[str, Decision]:
+    """Decide how each text column is encoded, by its values; what a person said stands."""
+    said = dict(given.encodings or {}) if given else {}
+    found = {}
+    for column, kind in columns.items():
+        if column in said:
+            found[column] = Decision(said[column], GIVEN)  # type: ignore[arg-type]
+        elif kind == "text" and column not in solids:
+            values = dict.fromkeys(v for v in sample[column] if isinstance(v, str))
+            found[column] = decide_encoding(list(values)[:DISTINCT])
+    return found
+
+
+def decode(frame: pd.DataFrame, encodings: Mapping[str, Decision]) -> pd.DataFrame:
+    """Bring the columns that need it to Unicode."""
+    changed = {}
+    for column, decision in encodings.items():
+        if not decision.decodes or column not in frame:
+            continue
+        codes, distinct = factorized(frame[column])
+        decoded = [decision.decode(v) if isinstance(v, str) else v for v in distinct]
+        if any(a is not b for a, b in zip(decoded, distinct, strict=True)):
+            changed[column] = np.array([*decoded, None], dtype=object)[codes]
+    return frame.assign(**changed) if changed else frame
+
+
+def _titles(columns: Mapping[str, FieldType]) -> dict[str, str]:
+    """Readable names of the columns, whose names may be in a legacy encoding too."""
+    decision = decide_encoding(columns)
+    return {column: decision.decode(column) for column in columns}
+
+
+def _about_fields(matches: Matches, fields: FieldMapping, encodings: Mapping[str, Decision]) -> list[Noted]:
+    problems: list[Noted] = []
+    for field_ in matches.without_source():
+        if field_.required:
+            problems.append(("field.unmapped", field_.title, field_.name))
+    if fields.own:
+        names = ", ".join(fields.own)
+        problems.append(("field.unknown", names if len(names) < 200 else f"{names[:200]}…", None))
+    for column, decision in encodings.items():
+        if decision.encoding == "unicode" or (decision.decodes and not decision.before):
+            continue
+        code = "text.nfd" if decision.encoding == "nfd" else "text.legacy"
+        problems.append((code, decision.evidence, column))
+    return problems

@@ -1,0 +1,314 @@
+"""What can be wrong with a file: one table of kinds, each with what to do, and the ledger that counts them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+import numpy as np
+import numpy.typing as npt
+
+from twin.text import Text
+
+# refused: the feature (or the whole file) is not published. warning: it is published, and somebody should look.
+# info: it is published, and nothing needs to be done.
+Severity = Literal["refused", "warning", "info"]
+SEVERITIES: tuple[Severity, ...] = ("refused", "warning", "info")
+
+EXAMPLES = 5
+Place = tuple[float, float]
+
+
+@dataclass(frozen=True, slots=True)
+class Kind:
+    """One kind of problem: how grave it is, what it is called, and what to do about it."""
+
+    severity: Severity
+    title: Text
+    advice: Text
+
+
+def _kind(severity: Severity, en: str, vi: str, do_en: str, do_vi: str) -> Kind:
+    return Kind(severity, Text(en=en, vi=vi), Text(en=do_en, vi=do_vi))
+
+
+KINDS: dict[str, Kind] = {
+    # The file
+    "file.empty": _kind(
+        "refused", "The file has no features", "Tệp không có đối tượng nào",
+        "Check that the right layer was exported, and that no filter was set when it was.",
+        "Kiểm tra đã xuất đúng lớp chưa và khi xuất có đặt bộ lọc không.",
+    ),
+    "crs.missing": _kind(
+        "warning", "The file does not say its coordinate system", "Tệp không ghi hệ tọa độ",
+        "It is read as the system named in the detail. Give --crs to confirm it, and add the .prj file at the source.",
+        "Tệp được đọc theo hệ nêu ở phần chi tiết. Dùng --crs để xác nhận và bổ sung tệp .prj từ nguồn.",
+    ),
+    "crs.unknown": _kind(
+        "refused", "No known coordinate system brings the features into the city",
+        "Không hệ tọa độ nào đã biết đưa các đối tượng vào thành phố",
+        "Ask whoever made the file for its coordinate system and give it with --crs.",
+        "Hỏi nơi làm ra tệp về hệ tọa độ và chỉ rõ bằng --crs.",
+    ),
+    "crs.wrong": _kind(
+        "refused", "The coordinate system that the file names does not fit its coordinates",
+        "Hệ tọa độ ghi trong tệp không khớp với tọa độ",
+        "Compare with the systems named in the detail; give the right one with --crs.",
+        "So với các hệ nêu ở phần chi tiết; chỉ rõ hệ đúng bằng --crs.",
+    ),
+    "crs.impossible": _kind(
+        "warning", "The coordinates cannot be in the coordinate system that the file names",
+        "Tọa độ không thể thuộc hệ tọa độ ghi trong tệp",
+        "It is read as the system named in the detail. Give --crs to confirm it, and correct the file at the source.",
+        "Tệp được đọc theo hệ nêu ở phần chi tiết. Dùng --crs để xác nhận và sửa tệp từ nguồn.",
+    ),
+    "crs.swapped": _kind(
+        "warning", "The axes are swapped: northing stands before easting",
+        "Hai trục bị đảo: tung độ đứng trước hoành độ",
+        "They are read the right way round here. Export the file with x (easting, longitude) first.",
+        "Ở đây đã đọc lại đúng chiều. Hãy xuất tệp với x (hoành độ, kinh độ) đứng trước.",
+    ),
+    "crs.units": _kind(
+        "warning", "The coordinates are in another unit or lack a part of the easting",
+        "Tọa độ dùng đơn vị khác hoặc thiếu một phần hoành độ",
+        "They are converted here as the detail says. Export the file in metres with the full easting.",
+        "Ở đây đã quy đổi như phần chi tiết. Hãy xuất tệp theo mét với hoành độ đầy đủ.",
+    ),
+    "crs.doubtful": _kind(
+        "warning", "Several coordinate systems would fit", "Có nhiều hệ tọa độ cùng phù hợp",
+        "Compare a known corner with the base map before publishing; give the right system with --crs.",
+        "Đối chiếu một góc đã biết với bản đồ nền trước khi công bố; chỉ rõ hệ đúng bằng --crs.",
+    ),
+    # Geometry
+    "geometry.missing": _kind(
+        "refused", "No geometry", "Không có hình học",
+        "Draw the feature, or delete the row.", "Vẽ đối tượng hoặc xóa dòng.",
+    ),
+    "geometry.not_finite": _kind(
+        "refused", "Coordinates that are not numbers", "Tọa độ không phải là số",
+        "Draw the feature anew; a conversion has lost its coordinates.",
+        "Vẽ lại đối tượng; một lần chuyển đổi đã làm mất tọa độ.",
+    ),
+    "geometry.unreadable": _kind(
+        "refused", "Geometry that cannot be read", "Hình học không đọc được",
+        "Draw the feature anew, or repair the file with the program that made it.",
+        "Vẽ lại đối tượng, hoặc sửa tệp bằng phần mềm đã tạo ra nó.",
+    ),
+    "geometry.unclosed": _kind(
+        "refused", "Outlines that are not closed", "Đường bao không khép kín",
+        "Let the last point of the outline be its first.", "Cho điểm cuối của đường bao trùng điểm đầu.",
+    ),
+    "geometry.too_large": _kind(
+        "refused", "A geometry with too many vertices", "Hình có quá nhiều đỉnh",
+        "Divide or simplify it; the limit is in the detail.", "Chia nhỏ hoặc đơn giản hóa; giới hạn ở phần chi tiết.",
+    ),
+    "geometry.outside_crs": _kind(
+        "refused", "Coordinates that the coordinate system cannot hold", "Tọa độ nằm ngoài phạm vi của hệ tọa độ",
+        "Look for a digit too many, or a feature drawn in another coordinate system.",
+        "Tìm chữ số thừa, hoặc đối tượng được vẽ trong hệ tọa độ khác.",
+    ),
+    "geometry.kind": _kind(
+        "refused", "The wrong kind of geometry", "Sai kiểu hình học",
+        "Move these features to a layer of their own kind.", "Chuyển các đối tượng này sang lớp đúng kiểu.",
+    ),
+    "geometry.crossing": _kind(
+        "warning", "Outlines that cross themselves; mended", "Đường bao tự cắt; đã sửa",
+        "Compare the area before and after; where it differs much, correct the feature at the source.",
+        "So diện tích trước và sau; nếu chênh nhiều thì sửa đối tượng ở nguồn.",
+    ),
+    "geometry.no_area": _kind(
+        "refused", "A shape without area or length", "Hình không có diện tích hoặc chiều dài",
+        "Delete it, or draw it anew.", "Xóa hoặc vẽ lại.",
+    ),
+    "geometry.sliver": _kind(
+        "warning", "Slivers: long and thinner than a hand", "Mảnh vụn: dài và rất mỏng",
+        "Usually left over from an overlay; merge them into their neighbour.",
+        "Thường còn sót sau khi chồng lớp; hãy gộp vào hình bên cạnh.",
+    ),
+    "geometry.duplicate": _kind(
+        "refused", "The same geometry again, without an id to tell them apart",
+        "Hình học trùng nhau, không có mã để phân biệt",
+        "Delete the copy, or name a column with id = …; the first one is kept.",
+        "Xóa bản sao, hoặc chỉ rõ cột mã bằng id = …; đối tượng đầu tiên được giữ.",
+    ),
+    "geometry.same": _kind(
+        "warning", "The same geometry under several ids", "Một hình học mang nhiều mã",
+        "Keep one of them, if they are one thing; all are published.",
+        "Chỉ giữ một nếu chúng là một; tất cả vẫn được công bố.",
+    ),
+    "geometry.same_place": _kind(
+        "info", "Several points at one place", "Nhiều điểm cùng một chỗ",
+        "Nothing to do if they are different things, such as offices of one building.",
+        "Không cần làm gì nếu là các đối tượng khác nhau, như các văn phòng trong một tòa nhà.",
+    ),
+    "geometry.outside_city": _kind(
+        "refused", "Far outside the city", "Nằm xa ngoài thành phố",
+        "Correct the coordinates; 0, 0 means that they were never filled in.",
+        "Sửa tọa độ; 0, 0 nghĩa là chưa bao giờ được điền.",
+    ),
+    "geometry.stray": _kind(
+        "warning", "Far from all the other features", "Nằm xa mọi đối tượng khác",
+        "Check the place of these features; they are published as they are.",
+        "Kiểm tra vị trí các đối tượng này; chúng vẫn được công bố.",
+    ),
+    # Coverage
+    "coverage.overlap": _kind(
+        "warning", "Neighbours that overlap", "Các hình liền kề chồng lên nhau",
+        "Let both share one border; the layer is published as it is.",
+        "Cho hai bên dùng chung một ranh giới; lớp vẫn được công bố.",
+    ),
+    "coverage.gap": _kind(
+        "warning", "Gaps that no feature covers", "Khe hở không hình nào phủ",
+        "Close the gap between the neighbours, or add the missing feature.",
+        "Khép khe hở giữa các hình, hoặc bổ sung đối tượng còn thiếu.",
+    ),
+    "coverage.skipped": _kind(
+        "info", "Overlaps and gaps were not looked for", "Chưa kiểm tra chồng lấn và khe hở",
+        "The layer is larger than this check holds in memory; check a part of it by itself.",
+        "Lớp lớn hơn mức mà phép kiểm tra này giữ trong bộ nhớ; hãy kiểm tra riêng từng phần.",
+    ),
+    # Fields
+    "field.type": _kind(
+        "refused", "A value of the wrong type", "Giá trị sai kiểu",
+        "Correct the value, or leave it empty.", "Sửa giá trị hoặc để trống.",
+    ),
+    "field.vocabulary": _kind(
+        "refused", "A value that the theme does not know", "Giá trị không có trong danh mục",
+        "Use a term of the theme, or translate the value in the mapping file (values = { … }, other = …).",
+        "Dùng giá trị trong danh mục, hoặc quy đổi trong tệp ánh xạ (values = { … }, other = …).",
+    ),
+    "field.range": _kind(
+        "refused", "A value out of range", "Giá trị ngoài khoảng cho phép",
+        "Correct the value; look for a wrong unit.", "Sửa giá trị; kiểm tra đơn vị.",
+    ),
+    "field.required": _kind(
+        "refused", "A required value is missing", "Thiếu giá trị bắt buộc",
+        "Fill it in, or take the field from another column in the mapping file.",
+        "Điền giá trị, hoặc lấy trường này từ cột khác trong tệp ánh xạ.",
+    ),
+    "field.unmapped": _kind(
+        "refused", "A required field has no column", "Trường bắt buộc không có cột nào",
+        "Name its column in a mapping file, or give it one value for all: { constant = … }.",
+        "Chỉ rõ cột trong tệp ánh xạ, hoặc cho một giá trị chung: { constant = … }.",
+    ),
+    "field.unknown": _kind(
+        "info", "Columns that the theme has no field for", "Cột không thuộc trường nào của chuyên đề",
+        "They are carried along under plain names; leave them out with drop = [ … ].",
+        "Vẫn được giữ với tên không dấu; bỏ bớt bằng drop = [ … ].",
+    ),
+    "id.duplicate": _kind(
+        "refused", "An id that came before", "Mã trùng",
+        "Give each feature an id of its own; the first one is kept.",
+        "Cho mỗi đối tượng một mã riêng; đối tượng đầu tiên được giữ.",
+    ),
+    "id.missing": _kind(
+        "info", "Features without an id", "Đối tượng không có mã",
+        "Their id is made from the geometry, and changes with it. Name a column with id = … to keep them recognisable.",
+        "Mã được tạo từ hình học và đổi theo nó. Chỉ rõ cột bằng id = … để theo dõi được đối tượng.",
+    ),
+    # Text
+    "text.legacy": _kind(
+        "info", "Text in a legacy encoding; converted", "Chữ theo bảng mã cũ; đã chuyển",
+        "Read a few values in the detail. If they are wrong, set the encoding of the column in the mapping file.",
+        "Đọc thử vài giá trị ở phần chi tiết. Nếu sai, ghi bảng mã của cột trong tệp ánh xạ.",
+    ),
+    "text.nfd": _kind(
+        "info", "Text with loose tone marks (NFD); joined", "Chữ có dấu tách rời (NFD); đã ghép",
+        "Nothing to do: it is stored as NFC.", "Không cần làm gì: dữ liệu được lưu theo NFC.",
+    ),
+    "text.too_long": _kind(
+        "refused", "Text that is too long", "Chuỗi quá dài",
+        "Shorten it to the limit in the detail, or leave the column out with drop = [ … ].",
+        "Rút ngắn theo giới hạn ở phần chi tiết, hoặc bỏ cột bằng drop = [ … ].",
+    ),
+    "text.control": _kind(
+        "warning", "Control characters in text; removed", "Ký tự điều khiển trong chữ; đã bỏ",
+        "Nothing to do, unless the text was cut; it often comes from copying out of other programs.",
+        "Không cần làm gì, trừ khi chữ bị cắt; thường do sao chép từ phần mềm khác.",
+    ),
+    "text.markup": _kind(
+        "info", "Text that looks like markup or a formula; shown as text",
+        "Chữ giống mã lệnh hoặc công thức; hiển thị như chữ",
+        "Nothing to do: it is never run. Remove it at the source if it is not meant.",
+        "Không cần làm gì: không bao giờ được thực thi. Xóa ở nguồn nếu không cố ý.",
+    ),
+}  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class Example:
+    """One feature with a problem: its id (or "row 12"), where it is (EPSG:4326), and what was found."""
+
+    feature: str
+    detail: str | Text = ""
+    place: Place | None = None
+
+
+@dataclass
+class Problem:
+    """One kind of problem in a file, in one field if it concerns a field: how often, with examples."""
+
+    code: str
+    count: int = 0
+    examples: list[Example] = field(default_factory=list)
+    field: str | None = None
+
+    @property
+    def kind(self) -> Kind:
+        """What the table says of it."""
+        return KINDS[self.code]
+
+    @property
+    def severity(self) -> Severity:
+        """How grave it is."""
+        return self.kind.severity
+
+    def as_dict(self) -> dict[str, Any]:
+        """Give the form of the JSON report."""
+        return {
+            "code": self.code, "severity": self.severity, "field": self.field, "count": self.count,
+            "title": self.kind.title.as_dict(), "advice": self.kind.advice.as_dict(),
+            "examples": [
+                {
+                    "feature": e.feature,
+                    "detail": e.detail.as_dict() if isinstance(e.detail, Text) else {"en": e.detail, "vi": e.detail},
+                    "place": list(e.place) if e.place else None,
+                }
+                for e in self.examples
+            ],
+        }  # fmt: skip
+
+
+class Ledger:
+    """All problems of a file, each counted, with the first few features as examples."""
+
+    def __init__(self, examples: int = EXAMPLES) -> None:
+        self._limit = examples
+        self._problems: dict[tuple[str, str | None], Problem] = {}
+
+    def note(self, code: str, examples: Iterable[Example] = (), count: int = 1, of: str | None = None) -> None:
+        """Count a problem found in some other way than row by row."""
+        problem = self._problems.setdefault((code, of), Problem(code, field=of))
+        problem.count += count
+        for example in examples:
+            if len(problem.examples) >= self._limit:
+                break
+            problem.examples.append(example)
+
+    def rows(
+        self, code: str, where: npt.NDArray[np.bool_], example: Callable[[int], Example], of: str | None = None
+    ) -> None:
+        """Count the rows of a batch with a problem; examples are made only while some are wanted."""
+        count = int(np.count_nonzero(where))
+        if count:
+            self.note(code, (example(int(row)) for row in np.flatnonzero(where)[: self._limit]), count, of)
+
+    @property
+    def problems(self) -> list[Problem]:
+        """The problems, the gravest first, then in the order of the table."""
+        grave = {severity: place for place, severity in enumerate(SEVERITIES)}
+        table = {code: place for place, code in enumerate(KINDS)}
+        return sorted(
+            self._problems.values(), key=lambda p: (grave[p.severity], table[p.code], -p.count, p.field or "")
+        )

@@ -1,0 +1,134 @@
+"""The report of a check: what was recognised, how the fields fit, every problem. For people and for machines."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass
+from typing import Any
+
+from shapely.geometry.base import BaseGeometry
+
+from ingest.checks.plan import Plan
+from ingest.checks.problems import SEVERITIES, Place, Problem, Severity
+from twin.catalogue import Bounds
+
+CLEAN, WITH_WARNINGS, REFUSED = 0, 1, 2
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """What a check found.
+
+    `good` features can be published, `bad` ones go to quarantine; `mended` are among the good. `shapes` is a selection
+    of the good features for the map of the report.
+    """
+
+    plan: Plan
+    features: int
+    good: int
+    bad: int
+    mended: int
+    bounds: Bounds | None
+    problems: tuple[Problem, ...]
+    shapes: tuple[BaseGeometry, ...] = ()
+
+    @property
+    def exit_code(self) -> int:
+        """0 clean, 1 with warnings, 2 if anything is refused, be it one feature or the whole file."""
+        grave = {problem.severity for problem in self.problems}
+        return REFUSED if "refused" in grave else WITH_WARNINGS if "warning" in grave else CLEAN
+
+    @property
+    def publishable(self) -> bool:
+        """Whether anything could be published: refused features would go to quarantine."""
+        return self.good > 0 and not self.plan.blockers
+
+    @property
+    def counts(self) -> Counter[Severity]:
+        """How many kinds of problems there are of each severity."""
+        return Counter(problem.severity for problem in self.problems)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Give the report as JSON: text for people has the form {"en": …, "vi": …}, places are [longitude, latitude].
+
+        exit_code     0, 1 or 2
+        publishable   whether `publish` would publish the good features
+        file          name, format, driver, layer, layers, features
+        crs           code, name, treatment (what is done to the numbers first), reason,
+                      fits: [{crs, inside (share of features in the city), shift_m}]
+        encoding      file, reason, columns: {column: {encoding, evidence, before, after}}, those not plain only
+        fields        theme, id, id_reason, given (by a file), matched: [{field, title, from, confidence, reason}],
+                      hints (the same, not taken), without (fields that no column gives), carried: {column: name}
+        features      read, good, bad, mended
+        bounds        [west, south, east, north] of the good features, or null
+        problems      [{code, severity, field, count, title, advice, examples: [{feature, detail, place}]}]
+        """
+        plan, matches = self.plan, self.plan.matches
+        return {
+            "exit_code": self.exit_code,
+            "publishable": self.publishable,
+            "file": {
+                "name": plan.file, "format": plan.format, "driver": plan.driver, "layer": plan.layer,
+                "layers": list(plan.layers), "features": plan.count,
+            },
+            "crs": {
+                "code": plan.reference.reading.code,
+                "name": plan.reference.reading.title.as_dict(),
+                "treatment": plan.reference.reading.treatment and plan.reference.reading.treatment.as_dict(),
+                "reason": plan.reference.reason.as_dict(),
+                "fits": [
+                    {"crs": f.reading.name.as_dict(), "inside": round(f.inside, 4), "shift_m": _metres(f.shift)}
+                    for f in plan.reference.fits
+                ],
+            },
+            "encoding": {
+                "file": plan.encoding,
+                "reason": plan.encoding_reason.as_dict(),
+                "columns": {
+                    column: {
+                        "encoding": d.encoding, "evidence": d.evidence.as_dict(), "before": d.before, "after": d.after
+                    }
+                    for column, d in plan.encodings.items()
+                    if d.encoding != "unicode"
+                },
+            },
+            "fields": {
+                "theme": plan.theme.name,
+                "id": matches.id,
+                "id_reason": matches.id_reason.as_dict(),
+                "given": matches.given,
+                "matched": [self._match(m) for m in matches.taken],
+                "hints": [self._match(m) for m in matches.hints],
+                "without": [f.name for f in matches.without_source()],
+                "carried": dict(plan.mapping.own),
+            },
+            "features": {"read": self.features, "good": self.good, "bad": self.bad, "mended": self.mended},
+            "bounds": list(self.bounds) if self.bounds else None,
+            "problems": [problem.as_dict() for problem in self.problems],
+        }  # fmt: skip
+
+    def _match(self, match: Any) -> dict[str, Any]:
+        return {
+            "field": match.field,
+            "title": self.plan.theme.by_name[match.field].title.as_dict(),
+            "from": match.source.model_dump(by_alias=True, exclude_none=True),
+            "confidence": match.confidence,
+            "reason": match.reason.as_dict(),
+        }
+
+    def marks(self) -> list[tuple[int, int, Place]]:
+        """The places to number on a map: (number of the problem, number of the example, place), from 1."""
+        return [
+            (p, e, example.place)
+            for p, problem in enumerate(self.problems, 1)
+            for e, example in enumerate(problem.examples, 1)
+            if example.place is not None
+        ]
+
+    def by_severity(self) -> list[tuple[Severity, list[Problem]]]:
+        """The problems, the gravest kind first."""
+        return [(s, found) for s in SEVERITIES if (found := [p for p in self.problems if p.severity == s])]
+
+
+def _metres(shift: float) -> float | None:
+    return round(shift, 1) if shift != float("inf") else None

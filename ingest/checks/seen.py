@@ -1,0 +1,64 @@
+"""Remembers which values came before, in eight bytes each: ids and geometries of millions of features."""
+
+from __future__ import annotations
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+import shapely
+
+UInt64 = npt.NDArray[np.uint64]
+
+
+class Seen:
+    """The hashes that came before, in sorted runs of doubling length, so that adding a batch stays cheap."""
+
+    def __init__(self) -> None:
+        self._runs: list[UInt64] = []
+
+    def again(self, hashes: UInt64) -> npt.NDArray[np.bool_]:
+        """Tell which of a batch came before, here or in an earlier batch, and remember all."""
+        order = np.argsort(hashes, kind="stable")
+        sorted_ = hashes[order]
+        repeated = np.zeros(len(hashes), dtype=bool)
+        repeated[order[1:]] = sorted_[1:] == sorted_[:-1]
+        for run in self._runs:
+            place = np.minimum(np.searchsorted(run, sorted_), len(run) - 1)
+            repeated[order] |= run[place] == sorted_
+        fresh = sorted_[~repeated[order]]
+        if len(fresh):
+            self._add(fresh)
+        return repeated
+
+    def _add(self, run: UInt64) -> None:
+        while self._runs and len(self._runs[-1]) <= 2 * len(run):
+            run = np.sort(np.concatenate([self._runs.pop(), run]), kind="stable")
+        self._runs.append(run)
+
+
+def hash_values(values: npt.NDArray[np.object_]) -> UInt64:
+    """A hash of each text."""
+    hashes: UInt64 = pd.util.hash_array(values, categorize=False)
+    return hashes
+
+
+def hash_shapes(shapes: npt.NDArray[np.object_]) -> UInt64:
+    """A hash of each geometry's coordinates, in their order."""
+    coordinates, index = shapely.get_coordinates(shapes, return_index=True)
+    # Adding zero turns −0 into 0.
+    bits = (coordinates + 0.0).view(np.uint64)
+    first = np.searchsorted(index, np.arange(len(shapes)))
+    position = (np.arange(len(index)) - first[index]).astype(np.uint64)
+    mixed = _mix(bits[:, 0] ^ _mix(bits[:, 1] + (position + np.uint64(1)) * np.uint64(0x9E3779B97F4A7C15)))
+    total = np.zeros(len(shapes) + 1, dtype=np.uint64)
+    total[1:] = np.cumsum(np.bincount(index, minlength=len(shapes))).astype(np.uint64)
+    sums = np.concatenate([[np.uint64(0)], np.cumsum(mixed, dtype=np.uint64)])
+    hashes: UInt64 = sums[total[1:].astype(np.int64)] - sums[total[:-1].astype(np.int64)]
+    return hashes
+
+
+def _mix(x: UInt64) -> UInt64:
+    """Spread the bits of numbers (the finisher of SplitMix64)."""
+    x = (x ^ (x >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
+    x = (x ^ (x >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
+    return x ^ (x >> np.uint64(31))

@@ -1,0 +1,190 @@
+"""Geometry: brought to EPSG:4326 and to the theme's kind, mended where it crosses itself."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import shapely
+from shapely.geometry.base import BaseGeometry
+
+from ingest.checks.faults import Faults, Mask
+from layers.theme import METRES_PER_DEGREE, GeometryKind
+from twin.crs import to_wgs84
+from twin.text import Text
+
+Shapes = npt.NDArray[np.object_]
+Floats = npt.NDArray[np.float64]
+
+DIMENSION: dict[GeometryKind, int] = {"point": 0, "line": 1, "polygon": 2}
+KIND_NAMES: dict[str, Text] = {
+    "point": Text(en="points", vi="điểm"), "line": Text(en="lines", vi="đường"),
+    "polygon": Text(en="polygons", vi="vùng"),
+}  # fmt: skip
+# By shapely's numbers of types.
+TYPE_NAMES = (
+    Text(en="a point", vi="điểm"), Text(en="a line", vi="đường"), Text(en="a ring", vi="vòng khép kín"),
+    Text(en="a polygon", vi="vùng"), Text(en="points", vi="nhiều điểm"), Text(en="lines", vi="nhiều đường"),
+    Text(en="polygons", vi="nhiều vùng"), Text(en="a collection", vi="tập hợp hình"),
+)  # fmt: skip
+
+# How far from the city's outline a feature may lie, in degrees, before it is taken for a mistake.
+STRAY_DEGREES = 0.5
+# A polygon whose mean width is less than this, in metres, is a sliver.
+SLIVER_METRES = 0.2
+
+
+@dataclass(frozen=True, slots=True)
+class Home:
+    """Where most features of a file lie (EPSG:4326), and how far from there one is taken for a stray, in degrees."""
+
+    x: float
+    y: float
+    radius: float
+
+
+@dataclass(frozen=True, slots=True)
+class Examined:
+    """A batch's geometry: as it came but in EPSG:4326, as it is published, and how many shapes were mended."""
+
+    arrived: Shapes
+    shapes: Shapes
+    mended: int
+
+
+def area_of(outline: BaseGeometry) -> BaseGeometry:
+    """The city and as far around it as features may lie."""
+    near = shapely.buffer(outline, STRAY_DEGREES, quad_segs=2)
+    shapely.prepare(near)
+    return near
+
+
+# Coordinates of hostile files overflow on the way; what comes out infinite is found and set aside.
+@np.errstate(all="ignore")
+def examine(
+    original: Shapes, kind: GeometryKind, crs: Any, near: BaseGeometry, faults: Faults, home: Home | None = None
+) -> Examined:
+    """Check and mend the geometry of a batch, given in `crs`."""
+    empty = shapely.is_missing(original) | shapely.is_empty(original)
+    faults.add(empty, "geometry.missing")
+    whole = finite(original)
+    faults.add(~empty & ~whole, "geometry.not_finite")
+    sound = original if whole.all() and not empty.any() else _only(~empty & whole, original)
+    arrived = to_wgs84(sound, crs)
+    reached = whole if arrived is sound else finite(arrived)
+    faults.add(~empty & whole & ~reached, "geometry.outside_crs")
+    usable = ~empty & whole & reached
+
+    shapes, mended = arrived if usable.all() else _only(usable, arrived), 0
+    if kind == "polygon":
+        shapes, mended = _mend(shapes, usable, faults)
+    arrived_type = shapely.get_type_id(arrived)
+    shapes = _of_kind(shapes, kind)
+    faults.add(usable & shapely.is_missing(shapes), "geometry.kind", lambda row: Text(
+        en="{wanted} are expected, and this is {found}", vi="cần {wanted}, nhưng đây là {found}"
+    ).format(wanted=KIND_NAMES[kind], found=TYPE_NAMES[arrived_type[row]]))  # fmt: skip
+    there = ~shapely.is_missing(shapes)
+    if kind != "point":
+        _extent(shapes, there, kind, faults)
+    _place(shapes, there, near, home, faults)
+    return Examined(arrived, shapes, mended)
+
+
+def finite(shapes: Shapes) -> Mask:
+    """Tell which geometries have numbers for all their coordinates."""
+    coordinates, index = shapely.get_coordinates(shapes, return_index=True)
+    sound = np.ones(len(shapes), dtype=bool)
+    sound[index[~np.isfinite(coordinates).all(axis=1)]] = False
+    return sound
+
+
+def square_metres(shapes: Shapes) -> Floats:
+    """Area of polygons in EPSG:4326, with degrees scaled at their latitude."""
+    bounds = shapely.bounds(shapes)
+    latitude = np.radians((bounds[:, 1] + bounds[:, 3]) / 2)
+    area: Floats = shapely.area(shapes) * METRES_PER_DEGREE**2 * np.cos(latitude)
+    return area
+
+
+def _only(where: Mask, values: Shapes) -> Shapes:
+    """The values there, and None elsewhere."""
+    kept = np.full(len(values), None, dtype=object)
+    kept[where] = values[where]
+    return kept
+
+
+def _mend(shapes: Shapes, usable: Mask, faults: Faults) -> tuple[Shapes, int]:
+    broken = usable & ~shapely.is_valid(shapes)
+    if not broken.any():
+        return shapes, 0
+    before = np.abs(square_metres(shapes))
+    shapes = shapes.copy()
+    shapes[broken] = shapely.make_valid(shapes[broken], method="structure", keep_collapsed=False)
+    after = square_metres(shapes)
+    kept = broken & (after > 0)
+    faults.add(kept, "geometry.crossing", lambda row: Text(
+        en="area {before:,.1f} m² → {after:,.1f} m²", vi="diện tích {before:,.1f} m² → {after:,.1f} m²"
+    ).format(before=before[row], after=after[row]))  # fmt: skip
+    return shapes, int(kept.sum())
+
+
+def _extent(shapes: Shapes, there: Mask, kind: GeometryKind, faults: Faults) -> None:
+    length = shapely.length(shapes) * METRES_PER_DEGREE
+    if kind == "line":
+        faults.add(there & (length == 0), "geometry.no_area")
+        return
+    area = square_metres(shapes)
+    faults.add(there & (area == 0), "geometry.no_area")
+    width = 2 * area / length
+    faults.add(there & (area > 0) & (width < SLIVER_METRES), "geometry.sliver", lambda row: Text(
+        en="{area:,.2f} m², {width:.2f} m wide", vi="{area:,.2f} m², rộng {width:.2f} m"
+    ).format(area=area[row], width=width[row]))  # fmt: skip
+
+
+def _place(shapes: Shapes, there: Mask, near: BaseGeometry, home: Home | None, faults: Faults) -> None:
+    inside = shapely.intersects(near, shapes)
+    bounds = shapely.bounds(shapes)
+    x, y = (bounds[:, 0] + bounds[:, 2]) / 2, (bounds[:, 1] + bounds[:, 3]) / 2
+    faults.add(there & ~inside, "geometry.outside_city", lambda row: Text(
+        en="{km:,.0f} km from the city", vi="cách thành phố {km:,.0f} km"
+    ).format(km=(shapely.distance(near, shapes[row]) + STRAY_DEGREES) * METRES_PER_DEGREE / 1000))  # fmt: skip
+    if home is not None:
+        away = np.hypot(x - home.x, y - home.y)
+        faults.add(there & inside & (away > home.radius), "geometry.stray", lambda row: Text(
+            en="{km:,.0f} km from the others", vi="cách các đối tượng khác {km:,.0f} km"
+        ).format(km=away[row] * METRES_PER_DEGREE / 1000))  # fmt: skip
+
+
+def _of_kind(shapes: Shapes, kind: GeometryKind) -> Shapes:
+    """Keep geometries of the kind; from others take the parts of the kind, or a point on a surface or line."""
+    dimension = DIMENSION[kind]
+    # Types: 0 point, 1 line, 2 ring, 3 polygon, 4–6 their multi-forms, 7 collection.
+    types = shapely.get_type_id(shapes)
+    mixed = types == 7
+    if mixed.any():
+        shapes = shapes.copy()
+        for i in np.flatnonzero(mixed):
+            shapes[i] = _parts_of(shapes[i], dimension)
+    own = shapely.get_dimensions(shapes)
+    if kind == "point":
+        wider = own > 0
+        if wider.any():
+            shapes = shapes.copy()
+            shapes[wider] = shapely.point_on_surface(shapes[wider])
+            own = shapely.get_dimensions(shapes)
+    fitting = (own == dimension) & ~shapely.is_empty(shapes)
+    return shapes if fitting.all() else _only(fitting, shapes)
+
+
+def _parts_of(collection: BaseGeometry, dimension: int) -> BaseGeometry | None:
+    parts = np.array([collection], dtype=object)
+    while (shapely.get_type_id(parts) >= 4).any():
+        parts = shapely.get_parts(parts)
+    parts = parts[shapely.get_dimensions(parts) == dimension]
+    if not len(parts):
+        return None
+    if len(parts) == 1:
+        return parts[0]
+    return (shapely.multipoints, shapely.multilinestrings, shapely.multipolygons)[dimension](parts)

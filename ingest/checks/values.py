@@ -1,0 +1,224 @@
+"""Values: brought to their types and terms, and what does not fit found."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from ingest.checks.faults import Detail, Faults, Mask
+from layers.theme import Field, fold
+from twin.catalogue import Column
+from twin.text import Text
+
+TRUE = frozenset({"yes", "true", "1", "t", "y", "có", "-1", "1.0"})
+FALSE = frozenset({"no", "false", "0", "f", "n", "không", "0.0"})
+# A number with a decimal point or comma, perhaps followed by a unit. A comma before exactly three digits may part
+# thousands as well as decimals: better set aside than guessed.
+NUMBER = re.compile(r"^\s*([+-]?\d+(?:\.\d+|,(?!\d{3}(?!\d))\d+)?(?:[eE][+-]?\d+)?)\s*(?:[^\W\d]|[%°/²³])*\s*$")
+
+# The longest text that a feature may carry, in characters.
+LONGEST_TEXT = 20_000
+# Characters that no text means: controls except tab and line ends, marks that turn the direction of writing, the BOM.
+CONTROLS = r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f\x{80}-\x{9f}\x{202a}-\x{202e}\x{2066}-\x{2069}\x{feff}]"
+# Text that some program down the line might run instead of show: markup, script addresses, formulas of spreadsheets and
+# of the map library. A sign before a number is no formula.
+MARKUP = r"(?i)<[a-z!/][^>]*>|^\s*(?:javascript|data|vbscript):|^\s*@@|^\s*=\s*[a-z(\"'@+-]|^\s*[+@-]\s*[a-z]+\s*\("
+SHOWN = 100
+
+
+def typed(values: pd.Series, column: Column, field: Field | None, faults: Faults, longest: int = LONGEST_TEXT) -> Any:
+    """Bring a column to its type; what a theme's field forbids becomes a fault of the row."""
+    absent = values.isna().to_numpy()
+    if field is not None and field.vocabulary is not None:
+        result = _terms(values, field)
+        unknown = ~absent & pd.isna(result)
+        faults.add(unknown, "field.vocabulary", _said(field.name, values), field.name)
+        absent = absent | unknown
+    else:
+        if column.type == "text":
+            text = clean(values, longest)
+            result, wrong = text.values, np.zeros(len(values), dtype=bool)
+            faults.add(text.too_long, "text.too_long", _length(column.name, values, longest), column.name)
+            faults.add(text.control, "text.control", _said(column.name, values), column.name)
+            faults.add(text.markup, "text.markup", _said(column.name, values), column.name)
+        else:
+            result, wrong = as_type(values, column.type)
+        wrong = wrong & ~absent
+        if field is not None:
+            faults.add(wrong, "field.type", _said(column.name, values), field.name)
+            absent = absent | wrong
+            if field.minimum is not None or field.maximum is not None:
+                faults.add(_out_of_range(result, field), "field.range", _said(column.name, values), field.name)
+    if field is not None and field.required:
+        if column.type == "text":
+            absent = absent | pd.isna(result)
+        faults.add(absent & ~_already(faults, field.name), "field.required", field.name, field.name)
+    return result
+
+
+def as_type(values: pd.Series, kind: str) -> tuple[Any, Mask]:
+    """Bring values to a type, and tell which do not fit."""
+    if kind == "text":
+        return clean(values).values, np.zeros(len(values), dtype=bool)
+    return _distinct(values, _CONVERT[kind])
+
+
+def _already(faults: Faults, field: str) -> Mask:
+    """Rows whose value was there, but wrong: they are not counted as missing too."""
+    said: Mask = np.zeros(len(faults.reason), dtype=bool)
+    for finding in faults.found:
+        if finding.field == field and finding.code in ("field.vocabulary", "field.type"):
+            said |= finding.where
+    return said
+
+
+def _out_of_range(values: Any, field: Field) -> Mask:
+    number = pd.to_numeric(pd.Series(values), errors="coerce").to_numpy(dtype=float, na_value=np.nan)
+    low = -np.inf if field.minimum is None else field.minimum
+    high = np.inf if field.maximum is None else field.maximum
+    out: Mask = (number < low) | (number > high)
+    return out
+
+
+def _said(name: str, values: pd.Series) -> Detail:
+    return lambda row: f"{name} = {str(values.iloc[row])[:SHOWN]}"
+
+
+def _length(name: str, values: pd.Series, longest: int) -> Detail:
+    return lambda row: Text(
+        en="{name} has {n:,} characters; the limit is {longest:,}", vi="{name} dài {n:,} ký tự; giới hạn {longest:,}"
+    ).format(name=name, n=len(str(values.iloc[row])), longest=longest)
+
+
+# Text ----------------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class CleanText:
+    """A text column in NFC without outer blanks and control characters, and which rows were remarkable."""
+
+    values: npt.NDArray[np.object_]
+    control: Mask
+    markup: Mask
+    too_long: Mask
+
+
+def clean(values: pd.Series, longest: int = LONGEST_TEXT) -> CleanText:
+    """Clean a text column; each different text is looked at once."""
+    encoded = _strings(values).dictionary_encode()
+    texts, rows = encoded.dictionary, encoded.indices
+    control = pc.match_substring_regex(texts, CONTROLS)
+    tidy = pc.replace_substring_regex(texts, CONTROLS, "") if pc.any(control).as_py() else texts
+    tidy = pc.utf8_trim_whitespace(pc.utf8_normalize(tidy, "NFC"))
+    markup = pc.match_substring_regex(tidy, MARKUP)
+    tidy = pc.if_else(pc.equal(tidy, ""), pa.scalar(None, pa.string()), tidy)
+    return CleanText(
+        values=pc.take(tidy, rows).to_numpy(zero_copy_only=False),
+        control=_spread(control, rows),
+        markup=_spread(markup, rows),
+        too_long=_spread(pc.greater(pc.utf8_length(texts), longest), rows),
+    )
+
+
+def _strings(values: pd.Series) -> pa.Array:
+    objects = values.to_numpy(dtype=object)
+    try:
+        return pa.array(objects, type=pa.string(), from_pandas=True)
+    except (pa.ArrowException, UnicodeEncodeError, TypeError):
+        # Numbers among texts, or half a surrogate pair.
+        absent = pd.isna(objects)
+        said = [None if n else str(v).encode("utf-8", "replace").decode() for v, n in zip(objects, absent, strict=True)]
+        return pa.array(said, type=pa.string())
+
+
+def _spread(of_texts: pa.Array, rows: pa.Array) -> Mask:
+    if not pc.any(of_texts).as_py():
+        return np.zeros(len(rows), dtype=bool)
+    return pc.fill_null(pc.take(of_texts, rows), False).to_numpy(zero_copy_only=False)
+
+
+# Terms and other types -----------------------------------------------------------------------------------------------
+
+
+def _terms(values: pd.Series, field: Field) -> npt.NDArray[np.object_]:
+    lookup = field.lookup
+    codes, distinct = factorized(values)
+    known = np.array([*(lookup.get(fold(str(v))) for v in distinct), None], dtype=object)
+    return known[codes]
+
+
+def factorized(values: pd.Series) -> tuple[npt.NDArray[np.intp], Any]:
+    """The different values, and which of them each row has, -1 for none."""
+    try:
+        codes, distinct = pd.factorize(values)
+    except TypeError:
+        # Lists and objects, which GeoJSON may hold, as text.
+        codes, distinct = pd.factorize(values.map(str, na_action="ignore"))
+    return codes, distinct
+
+
+Converted = tuple[Any, Mask]
+
+
+def _distinct(values: pd.Series, convert: Callable[[pd.Series], Converted]) -> Converted:
+    """Convert each different value once, where values are objects and conversion is slow."""
+    if values.dtype != object and not pd.api.types.is_string_dtype(values.dtype):
+        return convert(values)
+    codes, distinct = factorized(values)
+    if len(distinct) * 2 > len(values):
+        return convert(values)
+    # The last row stands for absent values, whose code is -1.
+    result, wrong = convert(pd.Series([*distinct, None], dtype=object))
+    return result[codes], wrong[codes]
+
+
+def _number(values: pd.Series) -> Converted:
+    if pd.api.types.is_numeric_dtype(values) and not pd.api.types.is_bool_dtype(values):
+        numbers = values.to_numpy(dtype=float, na_value=np.nan)
+    else:
+        # "12,5" and "50 km/h" are numbers to the people who wrote them.
+        found = values.astype("string").str.extract(NUMBER, expand=False).str.replace(",", ".")
+        numbers = pd.to_numeric(found, errors="coerce").to_numpy(dtype=float, na_value=np.nan)
+    wrong = ~np.isfinite(numbers)
+    return np.where(wrong, np.nan, numbers), wrong
+
+
+def _integer(values: pd.Series) -> Converted:
+    if isinstance(values.dtype, pd.Int64Dtype) or pd.api.types.is_integer_dtype(values.dtype):
+        return values.astype("Int64").array, np.zeros(len(values), dtype=bool)
+    numbers, wrong = _number(values)
+    rounded = np.rint(numbers)
+    # A half storey is a surveyor's rounding; a number beyond a bigint is a mistake.
+    wrong = wrong | (np.abs(rounded) > 2**62)
+    return pd.array(np.where(wrong, np.nan, rounded)).astype("Int64"), wrong
+
+
+def _boolean(values: pd.Series) -> Converted:
+    folded = values.astype("string").str.strip().str.casefold()
+    yes, no = folded.isin(TRUE).to_numpy(dtype=bool), folded.isin(FALSE).to_numpy(dtype=bool)
+    known = np.full(len(values), None, dtype=object)
+    known[yes], known[no] = True, False
+    return known, ~(yes | no)
+
+
+def _moment(values: pd.Series) -> Converted:
+    times = pd.to_datetime(values, errors="coerce", utc=True)
+    return times.array, times.isna().to_numpy()
+
+
+def _date(values: pd.Series) -> Converted:
+    times = pd.to_datetime(values, errors="coerce", utc=True)
+    return times.dt.date.where(times.notna(), None).to_numpy(dtype=object), times.isna().to_numpy()
+
+
+_CONVERT: dict[str, Callable[[pd.Series], Converted]] = {
+    "number": _number, "integer": _integer, "boolean": _boolean, "time": _moment, "date": _date,
+}  # fmt: skip

@@ -1,0 +1,220 @@
+"""One file into one layer: looked at, checked, published as one atomic version; or only checked."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ingest.checks.checker import Checker
+from ingest.checks.plan import Plan, inspect
+from ingest.checks.report import REFUSED, Report
+from ingest.identity import Numbering
+from ingest.limits import Limits
+from ingest.mapping import columns_of_layer
+from ingest.pipeline import PIPELINE, set_apart
+from ingest.readers.opening import open_file
+from ingest.readers.solids import solids_to_wgs84
+from ingest.readers.source import Reader, ReadOptions
+from layers.contracts import theme_of
+from layers.theme import FieldType, Theme
+from twin.catalogue import Column, Layer, read_catalogue
+from twin.config import Settings
+from twin.db.database import Database
+from twin.errors import NotFound
+from twin.staging import Mode, Outcome, Provenance, Shape, Staging
+from twin.text import Text
+
+# Told as work goes on: the stage's name, how far it is, and how far it goes (None where that is not known).
+Stage = Callable[[str, int, int | None], None]
+
+
+@dataclass(frozen=True, slots=True)
+class PublishRequest:
+    """What is asked of a publish. `mapping` is the path of a mapping file; `crs` and `encoding` overrule the file."""
+
+    layer: str
+    mode: Mode = "replace"
+    strict: bool = False
+    dry_run: bool = False
+    reason: str = ""
+    mapping: Path | None = None
+    crs: str | None = None
+    encoding: str | None = None
+    source_layer: str | None = None
+    longitude: str | None = None
+    latitude: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class PublishResult:
+    """What came of it: the report, and the version if one was made or found to be there already."""
+
+    report: Report
+    outcome: Outcome | None
+
+    @property
+    def exit_code(self) -> int:
+        """0 clean, 1 with warnings, 2 refused. What went to quarantine of a published version is a warning."""
+        if self.outcome is None:
+            return self.report.exit_code
+        return min(self.report.exit_code, 1)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Give the result for machines: the report's document, and `version`, `unchanged`, `published`."""
+        outcome = self.outcome
+        return {
+            "published": outcome is not None,
+            "version": outcome.number if outcome else None,
+            "unchanged": bool(outcome and outcome.unchanged),
+            "features": outcome.features if outcome else 0,
+            "quarantined": outcome.quarantined if outcome else 0,
+            "exitCode": self.exit_code,
+            "report": self.report.to_dict(),
+        }
+
+
+def layer_of(database: Database, layer_id: str) -> Layer:
+    """The layer to publish into."""
+    with database.session() as session:
+        layer = read_catalogue(session).get(layer_id)
+    if layer is None:
+        raise NotFound(
+            Text(
+                en="There is no layer “{id}” yet. Say its theme to make it: --theme places (see: twin layer themes)",
+                vi="Chưa có lớp “{id}”. Hãy nêu chuyên đề để tạo lớp: --theme places (xem: twin layer themes)",
+            ).format(id=layer_id)
+        )
+    return layer
+
+
+@contextmanager
+def planned(path: Path, theme: Theme, request: PublishRequest, settings: Settings) -> Iterator[tuple[Reader, Plan]]:
+    """Open a file and decide how it is read."""
+    options = ReadOptions(
+        layer=request.source_layer, crs=request.crs, encoding=request.encoding,
+        longitude=request.longitude, latitude=request.latitude, limits=Limits(),
+    )  # fmt: skip
+    reader = open_file(path, options)
+    try:
+        yield reader, inspect(reader, theme, settings.profile, request.mapping, request.crs, file=path.name)
+    finally:
+        reader.close()
+
+
+def check_file(path: Path, theme: Theme, request: PublishRequest, settings: Settings, stage: Stage) -> Report:
+    """Check a whole file and write nothing."""
+    with planned(path, theme, request, settings) as (reader, plan):
+        return _checked(reader, plan, settings, stage)
+
+
+def _checked(reader: Reader, plan: Plan, settings: Settings, stage: Stage) -> Report:
+    checker = Checker(plan)
+    done = 0
+    if not plan.blockers:
+        for batch in reader.batches(settings.batch_rows):
+            checker.feed(batch)
+            done += len(batch)
+            stage("check", done, reader.count)
+    return checker.finish()
+
+
+def publish_file(
+    database: Database, settings: Settings, path: Path, request: PublishRequest, actor: str, source_name: str,
+    sha256: str | None, stage: Stage,
+) -> PublishResult:  # fmt: skip
+    """Publish a file into a layer that exists.
+
+    The checks run while the features are copied: what fails goes to the version's quarantine; with `strict`, one
+    failure refuses all. The same file published the same way again makes no version.
+    """
+    layer = layer_of(database, request.layer)
+    theme = theme_of(layer)
+    stage("read", 0, None)
+    sha256 = sha256 or sha256_of(path)
+    with planned(path, theme, request, settings) as (reader, plan):
+        if plan.blockers or request.dry_run or request.strict:
+            report = _checked(reader, plan, settings, stage)
+            if not report.publishable or request.dry_run or report.bad:
+                return PublishResult(report, None)
+        columns = _columns(theme, plan, layer, request.mode)
+        provenance = Provenance(
+            actor, source_name, sha256, _fingerprint(sha256, plan, columns, request), request.reason
+        )
+        return _publish(database, settings, reader, plan, columns, request, provenance, stage)
+
+
+def _publish(
+    database: Database, settings: Settings, reader: Reader, plan: Plan, columns: tuple[Column, ...],
+    request: PublishRequest, provenance: Provenance, stage: Stage,
+) -> PublishResult:  # fmt: skip
+    theme = plan.theme
+    shape = Shape(columns, theme.resolution, label=theme.label if theme.geometry == "polygon" else None)
+    checker, numbering = Checker(plan), Numbering()
+    names = [column.name for column in columns]
+    done = 0
+    with Staging(database, request.layer, shape, provenance, settings.keep_versions, request.mode) as staging:
+        if request.mode == "append":
+            for ids in staging.existing_ids():
+                numbering.number(ids)
+        for batch in reader.batches(settings.batch_rows):
+            checked = checker.feed(batch)
+            good = checked.good
+            for name in plan.solid_columns:
+                good[name] = solids_to_wgs84(good[name].tolist(), plan.reference.reading.crs)
+            for name in names:
+                if name not in good.columns:
+                    good[name] = None
+            fids, repeated = numbering.number(good["id"].to_numpy(dtype=object))
+            good = good.assign(fid=fids)
+            good["importance"] = np.nan_to_num(theme.importance(good)) if len(good) else []
+            staging.append(good[~repeated].reset_index(drop=True))
+            staging.quarantine([*checked.bad, *set_apart(good[repeated], "id.exists")])
+            done += len(batch)
+            stage("copy", done, reader.count)
+        report = checker.finish()
+        if not report.publishable:
+            return PublishResult(report, None)
+        stage("index", 0, None)
+        return PublishResult(report, staging.publish())
+
+
+def _columns(theme: Theme, plan: Plan, layer: Layer, mode: Mode) -> tuple[Column, ...]:
+    """The columns of the new version: those of the file, and where features come along also those of before."""
+    if mode == "replace" or layer.current is None:
+        return plan.columns
+    own: dict[str, FieldType] = {}
+    for column in (*layer.current.columns, *plan.columns):
+        if column.name not in theme.by_name:
+            kind: FieldType = column.type  # type: ignore[assignment]
+            # Two types under one name: text holds both.
+            own[column.name] = kind if own.get(column.name, kind) == kind else "text"
+    return columns_of_layer(theme, own)
+
+
+def _fingerprint(sha256: str, plan: Plan, columns: tuple[Column, ...], request: PublishRequest) -> str:
+    said: Mapping[str, Any] = {
+        "pipeline": PIPELINE, "file": sha256, "mode": request.mode, "mapping": plan.to_toml(),
+        "columns": [c.as_dict() for c in columns], "layer": request.source_layer,
+    }  # fmt: skip
+    return hashlib.sha256(json.dumps(said, sort_keys=True).encode()).hexdigest()
+
+
+def sha256_of(path: Path) -> str:
+    """The digest of a file, or of all files of a folder by name (a FileGDB is a folder)."""
+    if path.is_file():
+        with path.open("rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()
+    digest = hashlib.sha256()
+    for part in sorted(p for p in path.rglob("*") if p.is_file()):
+        digest.update(str(part.relative_to(path)).encode() + b"\0" + bytes.fromhex(sha256_of(part)))
+    return digest.hexdigest()
+
+
+__all__ = ["REFUSED", "PublishRequest", "PublishResult", "check_file", "publish_file"]

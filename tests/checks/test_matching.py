@@ -1,0 +1,186 @@
+"""Columns are matched to fields by name in both languages, by type and by values; a person's file goes before."""
+
+from __future__ import annotations
+
+import tomllib
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from ingest.checks.matching import Matches, propose, read_mapping, to_toml
+from ingest.checks.names import abbreviates, likeness, words_of
+from layers.registry import theme
+from twin.errors import BadInput
+from twin.text import speaking
+
+BUILDINGS = theme("buildings")
+
+
+def taken(matches: Matches) -> dict[str, str | None]:
+    return {m.field: m.source.column for m in matches.taken}
+
+
+@pytest.mark.parametrize(
+    "column",
+    [
+        "levels",
+        "SoTang",
+        "so_tang",
+        "Số tầng",
+        "SỐ TẦNG",
+        "So Tang",
+        "TANGCAO",
+        "storeys",
+        "Storey",
+        "SOTANG",
+        "Số tầng",
+    ],
+)
+def test_a_field_is_known_by_its_name_in_either_language_in_any_spelling(column: str) -> None:
+    sample = pd.DataFrame({column: [1, 2, 3, 4]})
+    matches = propose(sample, BUILDINGS)
+    assert taken(matches) == {"levels": column}
+    assert matches.taken[0].confidence > 0.9
+    assert matches.taken[0].reason.en and matches.taken[0].reason.vi
+
+
+@pytest.mark.parametrize(
+    ("column", "values", "field"),
+    [
+        ("ChieuCao", [3.5, 10.0], "height"), ("CHIEU_CAO_M", [3.5, 10.0], "height"), ("DIACHI", ["12 Lê Lợi", "1 Hai Bà Trưng"], "address"),
+        ("DTichSan", [120.5, 88.0], "floor_area_m2"), ("DTSan", [120.5, 88.0], "floor_area_m2"), ("NamXD", [1999, 2004], "year_built"),
+        ("TenCT", ["Nhà A", "Nhà B"], "name"), ("hight", [3.5, 4], "height"),
+    ],
+)  # fmt: skip
+def test_abbreviations_and_longer_names_are_matched(column: str, values: list, field: str) -> None:
+    matches = propose(pd.DataFrame({column: values}), BUILDINGS)
+    assert column in {m.source.column for m in (*matches.taken, *matches.hints) if m.field == field}
+
+
+def test_half_a_name_is_a_hint_and_is_not_taken() -> None:
+    """DT_XD is the area of a footprint, not of the floors: near enough to ask, not to take."""
+    matches = propose(pd.DataFrame({"DT_XD": [120.5, 88.0]}), BUILDINGS)
+    assert taken(matches) == {}
+    assert [(h.field, h.source.column) for h in matches.hints] == [("floor_area_m2", "DT_XD")]
+
+
+def test_a_field_with_terms_is_known_by_its_values_whatever_the_column_is_called() -> None:
+    sample = pd.DataFrame({"col_7": ["Chung cư", "Văn phòng", "house", "Y tế"] * 5, "x": [1.0] * 20})
+    assert taken(propose(sample, BUILDINGS)) == {"use": "col_7"}
+
+
+def test_terms_without_tone_marks_are_translated() -> None:
+    sample = pd.DataFrame({"cong_nang": ["CHUNG CU", "Van phong", "house", "Y tế"] * 5})
+    (match,) = propose(sample, BUILDINGS).taken
+    assert match.source.values == {"CHUNG CU": "apartments", "Van phong": "office"}
+
+
+def test_a_required_kind_is_taken_from_the_first_word_of_a_name() -> None:
+    names = ["Phường Bến Nghé", "Xã Bà Điểm", "Đặc khu Côn Đảo", "Phường Tân Định"]
+    matches = propose(pd.DataFrame({"fullName": names}), theme("boundaries"))
+    assert taken(matches) == {"name": "fullName", "level": "fullName"}
+    (extract,) = [m.source.extract for m in matches.taken if m.field == "level"]
+    assert pd.Series(names).str.extract(f"({extract})").iloc[:, -1].tolist() == ["Phường", "Xã", "Đặc khu", "Phường"]
+
+
+def test_a_name_that_fits_does_not_help_when_the_values_do_not() -> None:
+    matches = propose(pd.DataFrame({"height": ["tall", "small"], "so_tang": [5000, 9000]}), BUILDINGS)
+    assert taken(matches) == {}
+
+
+def test_of_several_years_the_latest_is_taken_and_the_year_with_it() -> None:
+    sample = pd.DataFrame(
+        {"Pop_2009": [1.0, 2.0], "Pop_2019": [3.0, 4.0], "Den_2009": [1.0, 2.0], "Den_2019": [3.0, 5.0]}
+    )
+    matches = propose(sample, theme("population"))
+    assert taken(matches) == {"population": "Pop_2019", "density": "Den_2019", "year": None}
+    assert matches.taken[-1].source.constant == 2019
+
+
+def test_what_a_program_measured_in_map_units_is_no_area_and_an_export_number_no_id() -> None:
+    sample = pd.DataFrame({"OBJECTID": [1, 2, 3], "SHAPE_Area": [0.1, 0.2, 0.3], "ST_Area": [0.1, 0.2, 0.3]})
+    matches = propose(sample, theme("boundaries"))
+    assert taken(matches) == {} and matches.id is None
+    assert "OBJECTID" in matches.id_reason.en
+
+
+@pytest.mark.parametrize(
+    ("columns", "found"),
+    [
+        ({"OBJECTID": [1, 2, 3], "MaCT": ["a", "b", "c"]}, "MaCT"),
+        ({"id": [7, 8, 9], "code": ["a", "b", "c"]}, "id"),
+        ({"ma_phuong": ["a", "a", "b"]}, None),
+        ({"ten": ["a", "b", "c"]}, None),
+        ({"code": ["a", None, None]}, None),
+        ({"id": [0.5, 1.5, 2.5]}, None),
+    ],
+)
+def test_the_id_is_a_column_named_like_one_that_tells_features_apart(columns: dict, found: str | None) -> None:
+    matches = propose(pd.DataFrame(columns), BUILDINGS)
+    assert matches.id == found
+    assert matches.id_reason.en and matches.id_reason.vi
+
+
+def test_a_proposal_written_as_a_file_reads_back_as_the_same_mapping(tmp_path: Path) -> None:
+    sample = pd.DataFrame(
+        {
+            "Mã \"CT\"": ["a", "b", "c", "d"], "SoTang": [1, 2, 3, 4], "công năng\n2": ["CHUNG CU", "Y tế", "house", "x"],
+            "DT_XD": [1.5, 2.5, 3.5, 4.5], "thừa": ["a", "b", "c", "d"],
+        }
+    )  # fmt: skip
+    columns = dict.fromkeys(sample.columns, "text")
+    for language in ("vi", "en"):
+        matches = propose(sample, BUILDINGS)
+        file = tmp_path / f"{language}.toml"
+        with speaking(language):
+            file.write_text(to_toml(matches, "tệp\n.shp", columns, "EPSG:9210", {"thừa": "vni"}), "utf-8")
+        read = read_mapping(file, BUILDINGS, columns)
+        assert [(m.field, m.source) for m in read.taken] == [(m.field, m.source) for m in matches.taken]
+        assert (read.id, read.encodings) == (matches.id, {"thừa": "vni"})
+        assert read.given and not matches.given
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("fields = 3", "fields"), ("[fields]\nhight = 'a'", "hight"), ("[fields]\nheight = 'z'", "z"), ("id = 'nope'", "nope"),
+        ("not toml", "cannot be used"), ("colour = 'red'", "colour"), ("[encodings]\na = 'latin-9'", "encodings"),
+    ],
+)  # fmt: skip
+def test_a_mapping_file_that_does_not_fit_is_refused_with_the_place(tmp_path: Path, text: str, said: str) -> None:
+    file = tmp_path / "mapping.toml"
+    file.write_text(text)
+    with pytest.raises(BadInput, match=said):
+        read_mapping(file, BUILDINGS, {"a": "text"})
+
+
+@settings(max_examples=80, deadline=None)
+@given(
+    names=st.lists(st.text(max_size=15), min_size=1, max_size=6, unique=True),
+    values=st.lists(st.one_of(st.none(), st.text(max_size=8), st.integers(), st.floats()), min_size=4, max_size=4),
+)
+def test_any_columns_end_in_a_proposal_that_is_valid_toml(names: list[str], values: list) -> None:
+    sample = pd.DataFrame({n: pd.Series(values, dtype=object) for n in names})
+    matches = propose(sample, BUILDINGS)
+    written = to_toml(matches, "x", dict.fromkeys(names, "text"), "EPSG:4326", {})
+    assert set(tomllib.loads(written)["fields"]) == {m.field for m in matches.taken}
+
+
+def test_names_are_taken_apart_alike_however_they_are_written() -> None:
+    for name in ("SoTang", "so_tang", "Số tầng", "SO TANG", "số-tầng"):
+        assert words_of(name) == ("so", "tang")
+
+
+def test_an_abbreviation_is_made_of_beginnings_of_all_the_words() -> None:
+    assert abbreviates("dtxd", ("dien", "tich", "xay", "dung"))
+    assert abbreviates("dtich", ("dien", "tich")) and abbreviates("sotang", ("so", "tang"))
+    assert not abbreviates("dtx", ("dien", "tich")) and not abbreviates("td", ("dien", "tich"))
+
+
+def test_numbers_in_a_name_do_not_hide_it() -> None:
+    assert likeness("pop_2019", theme("population").by_name["population"]).score > 0.9
+    assert np.isclose(likeness("zzz", theme("population").by_name["population"]).score, 0)

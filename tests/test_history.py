@@ -1,0 +1,138 @@
+"""What was published: versions, differences, the version of a time, taking back, what was set aside."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import geopandas as gpd
+import pytest
+import sqlalchemy as sa
+
+from tests.conftest import HOME
+from tests.test_database import run
+from tests.test_versions import LAYER, WHO, catalogue, columns, lamps, layer, publish, shape
+from twin.catalogue import Column
+from twin.db.database import Database
+from twin.differences import changes, summary
+from twin.staging import Shape, Staging
+from twin.text import Text
+
+__all__ = ["layer"]  # the fixture
+
+
+def twin(database: Database, *arguments: str) -> str:
+    done = run(*arguments, TWIN_HOME=str(HOME), TWIN_DATABASE=str(database.url.database))
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+@pytest.fixture
+def changed(layer: Database) -> Database:
+    """Version 2 drops lamp 1, moves lamp 2, renames lamp 3, adds lamp 6."""
+    publish(layer, lamps(5))
+    after = lamps(6)
+    after.loc[1, "geometry"] = after.geometry.iloc[4]
+    after.loc[2, "name"] = "đèn mới"
+    publish(layer, after.iloc[1:].reset_index(drop=True))
+    return layer
+
+
+def test_a_difference_counts_added_removed_moved_and_renamed(changed: Database) -> None:
+    versions = catalogue(changed).versions
+    with changed.session() as session:
+        counted = summary(session, versions[1], versions[2])
+        each = {c.id: c for c in changes(session, versions[1], versions[2])}
+    assert (counted.added, counted.removed, counted.changed, counted.geometry) == (1, 1, 2, 1)
+    assert counted.fields == {"name": 1}
+    assert {i: c.kind for i, c in each.items()} == {"1": "removed", "2": "changed", "3": "changed", "6": "added"}
+    assert each["2"].geometry_changed and each["2"].fields == {}
+    assert each["3"].fields == {"name": ("lamp", "đèn mới")} and not each["3"].geometry_changed
+
+
+def test_a_difference_across_schemas_names_the_columns(layer: Database) -> None:
+    publish(layer, lamps(3))
+    wider = Shape(
+        (*columns()[1:], Column("watts", "integer", Text(en="Watts", vi="Công suất"))), shape().resolution, False
+    )
+    with Staging(layer, LAYER, wider, WHO) as staging:
+        staging.append(lamps(3).assign(watts=60))
+        staging.publish()
+    versions = catalogue(layer).versions
+    with layer.session() as session:
+        counted = summary(session, versions[1], versions[2])
+    assert (counted.new_columns, counted.lost_columns, counted.changed) == (("watts",), ("name",), 3)
+
+
+def test_the_same_version_does_not_differ_from_itself(changed: Database) -> None:
+    version = catalogue(changed).versions[1]
+    with changed.session() as session:
+        assert summary(session, version, version).total == 0
+
+
+def test_the_commands_tell_versions_differences_and_times(changed: Database, tmp_path: Path) -> None:
+    listed = json.loads(twin(changed, "ingest", "versions", LAYER, "--json"))
+    assert [(v["version"], v["current"], v["features"]) for v in listed] == [(2, True, 5), (1, False, 5)]
+    assert "a test" in twin(changed, "ingest", "versions", LAYER)
+
+    out = tmp_path / "changes.geojson"
+    told = json.loads(twin(changed, "ingest", "diff", LAYER, "1", "2", "--json", "--geojson", str(out)))
+    assert (told["added"], told["removed"], told["changed"], told["fields"]) == (1, 1, 2, {"name": 1})
+    assert gpd.read_file(out).set_index("id")["change"].to_dict()["6"] == "added"
+    assert "đèn" not in twin(changed, "--lang", "vi", "ingest", "diff", LAYER, "1")
+
+    assert json.loads(twin(changed, "ingest", "rollback", LAYER, "--reason", "wrong file", "--json"))["current"] == 1
+    now = json.loads(twin(changed, "ingest", "show", LAYER, "--at", "2999-01-01", "--json"))
+    assert now["version"] == 1
+    with changed.session() as session:
+        between = session.scalar(sa.text("SELECT max(at)::text FROM twin.audit WHERE action = 'publish'"))
+    then = json.loads(twin(changed, "ingest", "show", LAYER, "--at", between, "--json"))
+    assert then["version"] == 2
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (("diff", LAYER, "1", "9"), "no version 9"),
+        (("versions", "transport.none"), "twin layer list"),
+        (("versions", "lamps"), "agency.layer"),
+        (("show", LAYER, "--at", "yesterday"), "2026-11-01"),
+        (("show", LAYER, "--at", "1999-01-01"), "1999-01-01"),
+        (("rollback", LAYER, "--to", "7"), "Kept versions"),
+    ],
+)
+def test_what_cannot_be_told_is_one_sentence(changed: Database, arguments: tuple[str, ...], said: str) -> None:
+    done = run("ingest", *arguments, TWIN_HOME=str(HOME), TWIN_DATABASE=str(changed.url.database))
+    assert done.returncode in (1, 2)
+    assert said in done.stderr and "Traceback" not in done.stderr
+
+
+def test_what_was_set_aside_is_listed_and_exported_to_be_mended(layer: Database, tmp_path: Path) -> None:
+    bad = {
+        "feature_id": "9",
+        "reason": "field.range",
+        "detail": "height = 9000",
+        "properties": {"height": 9000},
+        "geometry": None,
+    }
+    with Staging(layer, LAYER, shape(), WHO) as staging:
+        staging.append(lamps(2))
+        staging.quarantine([bad])
+        staging.publish()
+    assert "height = 9000" in twin(layer, "ingest", "quarantine", LAYER)
+    out = tmp_path / "bad.gpkg"
+    twin(layer, "ingest", "quarantine", LAYER, "--out", str(out))
+    row = gpd.read_file(out).iloc[0]
+    assert (row["feature_id"], row["reason"], row["height"]) == ("9", "field.range", 9000)
+
+
+def test_a_layer_of_more_than_fifty_columns_can_be_compared_and_asked(layer: Database) -> None:
+    many = tuple(Column(f"c{i}", "integer", Text(en="c", vi="c")) for i in range(120))
+    with Staging(layer, LAYER, Shape((*columns(), *many), shape().resolution), WHO) as staging:
+        staging.append(lamps(2).assign(**{f"c{i}": i for i in range(120)}))
+        staging.publish()
+    publish(layer, lamps(2))
+    versions = catalogue(layer).versions
+    with layer.session() as session:
+        assert len(summary(session, versions[1], versions[2]).lost_columns) == 120
+        assert len(list(changes(session, versions[1], versions[1]))) == 0

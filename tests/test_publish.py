@@ -1,0 +1,301 @@
+"""An officer's way: check a file, publish it, mend what was set aside, publish again."""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import geopandas as gpd
+import mercantile
+import numpy as np
+import pytest
+import shapely
+import sqlalchemy as sa
+
+from ingest.publishing import PublishRequest, check_file, publish_file
+from layers.registry import theme
+from tests.conftest import HOME, ROOT
+from tests.test_database import run
+from twin.catalogue import LayerEntry, ensure_agency, ensure_layer, read_catalogue
+from twin.config import Settings
+from twin.crs import transform
+from twin.db.database import Database
+from twin.db.tables import Sharing
+from twin.text import Text
+
+LAYER = "construction.houses"
+
+
+@pytest.fixture
+def city(database: Database) -> Database:
+    with database.session() as session:
+        ensure_agency(session, "construction", Text(en="Construction", vi="Sở Xây dựng"))
+        ensure_layer(session, LayerEntry(LAYER, "buildings", Text(en="Houses", vi="Nhà"), sharing=Sharing.OPEN))
+    return database
+
+
+def houses(count: int = 60, height: float = 9.0) -> gpd.GeoDataFrame:
+    """Houses of Quận 1 with an officer's column names."""
+    numbers = np.arange(count)
+    x, y = 106.700 + (numbers % 10) * 3e-4, 10.775 + (numbers // 10) * 3e-4
+    return gpd.GeoDataFrame(
+        {
+            "MaNha": [f"N{n:04d}" for n in numbers],
+            "SoTang": (numbers % 5 + 1).astype("int64"),
+            "ChieuCao": height + numbers % 7,
+            "DiaChi": [f"{n + 1} Nguyễn Huệ, phường Bến Nghé" for n in numbers],
+        },
+        geometry=shapely.box(x, y, x + 1.2e-4, y + 2e-4),
+        crs=4326,
+    )
+
+
+def publish(database: Database, path: Path, **request: object) -> object:
+    settings = Settings(home=HOME, database=database.url.database)
+    return publish_file(
+        database, settings, path, PublishRequest(LAYER, **request), "an officer", path.name, None, lambda *_: None
+    )  # type: ignore[arg-type]
+
+
+def twin(database: Database, *arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
+    return run(*arguments, TWIN_HOME=str(HOME), TWIN_DATABASE=str(database.url.database), **environment)
+
+
+def rows(database: Database) -> dict[str, tuple]:
+    with database.session() as session:
+        table = read_catalogue(session)[LAYER].current.table
+        found = session.execute(sa.text(f"SELECT id, levels, height, address, geom FROM layer_data.{table}")).all()
+    return {row[0]: tuple(row[1:]) for row in found}
+
+
+def test_a_vn2000_shapefile_without_prj_in_tcvn3_lands_where_it_belongs_and_reads_right(
+    city: Database, tmp_path: Path
+) -> None:
+    from ingest.checks.encodings import decode_tcvn3
+
+    letters = {decode_tcvn3(chr(byte)): chr(byte) for byte in range(255, 127, -1)}
+    source = houses()
+    legacy = source.set_geometry(
+        shapely.transform(source.geometry.values, lambda c: transform(c, 4326, 9210)), crs=9210
+    )
+    # A DBF holds bytes; latin-1 carries them one to one.
+    legacy["DiaChi"] = ["".join(letters.get(c, c) for c in text) for text in legacy["DiaChi"]]
+    path = tmp_path / "nha.shp"
+    legacy.to_file(path, encoding="ISO-8859-1")
+    for ending in (".prj", ".cpg"):
+        path.with_suffix(ending).unlink(missing_ok=True)
+
+    result = publish(city, path)
+    assert result.outcome is not None and result.outcome.features == 60
+    assert result.report.to_dict()["crs"]["code"] == "EPSG:9210"
+    found = rows(city)
+    assert found["N0007"][2] == "8 Nguyễn Huệ, phường Bến Nghé"
+    assert found["N0007"][:2] == (3, 9.0)
+    with city.session() as session:
+        table = read_catalogue(session)[LAYER].current.table
+        place = session.execute(
+            sa.text(f"SELECT ST_AsText(ST_Centroid(geom)) FROM layer_data.{table} WHERE id = 'N0007'")
+        )
+        lng, lat = (float(v) for v in place.scalar_one()[6:-1].split())
+    expected = source.geometry.iloc[7].centroid
+    assert abs(lng - expected.x) < 2e-7 and abs(lat - expected.y) < 2e-7
+
+
+def test_what_cannot_be_published_is_set_aside_mended_and_published_again(city: Database, tmp_path: Path) -> None:
+    bad = houses()
+    bad.loc[3, "ChieuCao"] = 9000
+    bad.loc[4, "geometry"] = shapely.Polygon()
+    path = tmp_path / "nha.gpkg"
+    bad.to_file(path)
+    first = publish(city, path)
+    assert (first.outcome.features, first.outcome.quarantined, first.exit_code) == (58, 2, 1)
+
+    out = tmp_path / "bad.gpkg"
+    assert twin(city, "ingest", "quarantine", LAYER, "--out", str(out)).returncode == 0
+    assert set(gpd.read_file(out)["reason"]) == {"field.range", "geometry.missing"}
+
+    mended = houses().iloc[3:5]
+    mended.to_file(tmp_path / "mended.gpkg")
+    second = publish(city, tmp_path / "mended.gpkg", mode="upsert")
+    assert (second.outcome.features, second.outcome.quarantined) == (60, 0)
+
+
+def test_strict_refuses_all_and_a_dry_run_writes_nothing(city: Database, tmp_path: Path) -> None:
+    bad = houses()
+    bad.loc[3, "ChieuCao"] = 9000
+    path = tmp_path / "nha.gpkg"
+    bad.to_file(path)
+    for asked in ({"strict": True}, {"dry_run": True}):
+        result = publish(city, path, **asked)
+        assert result.outcome is None and result.report.bad == 1 and result.exit_code == 2
+    with city.session() as session:
+        assert read_catalogue(session)[LAYER].current is None
+
+
+def test_an_unchanged_file_makes_no_version_and_says_so(city: Database, tmp_path: Path) -> None:
+    path = tmp_path / "nha.gpkg"
+    houses().to_file(path)
+    publish(city, path)
+    done = twin(city, "ingest", "publish", str(path), "--layer", LAYER)
+    assert done.returncode == 0 and "Nothing changed: version 1" in done.stderr
+    told = json.loads(twin(city, "ingest", "publish", str(path), "--layer", LAYER, "--json").stdout)
+    assert (told["unchanged"], told["version"]) == (True, 1)
+
+
+def test_appending_what_is_there_already_sets_it_aside(city: Database, tmp_path: Path) -> None:
+    houses(10).to_file(tmp_path / "a.gpkg")
+    houses(12).to_file(tmp_path / "b.gpkg")
+    publish(city, tmp_path / "a.gpkg")
+    result = publish(city, tmp_path / "b.gpkg", mode="append")
+    assert (result.outcome.features, result.outcome.quarantined) == (12, 10)
+    with city.session() as session:
+        assert set(session.scalars(sa.text("SELECT reason FROM twin.quarantine"))) == {"id.exists"}
+
+
+def test_a_version_records_who_from_which_file_and_why(city: Database, tmp_path: Path) -> None:
+    import hashlib
+
+    path = tmp_path / "nha.gpkg"
+    houses().to_file(path)
+    assert twin(city, "ingest", "publish", str(path), "--layer", LAYER, "--reason", "survey of May").returncode == 0
+    (fact,) = json.loads(twin(city, "ingest", "versions", LAYER, "--json").stdout)
+    assert fact["reason"] == "survey of May" and fact["source"] == "nha.gpkg"
+    assert fact["sha256"] == hashlib.sha256(path.read_bytes()).hexdigest()
+    assert fact["by"] and fact["tool"]
+
+
+def test_checking_writes_nothing_and_its_exit_code_tells(city: Database, tmp_path: Path) -> None:
+    path = tmp_path / "nha.gpkg"
+    houses().to_file(path)
+    html, mapping = tmp_path / "report.html", tmp_path / "mapping.toml"
+    done = twin(
+        city, "ingest", "check", str(path), "--theme", "buildings", "--html", str(html), "--write-mapping", str(mapping)
+    )
+    assert done.returncode == 0, done.stderr + done.stdout
+    assert "<svg" in html.read_text() and "SoTang" in mapping.read_text()
+    assert twin(city, "ingest", "check", str(path), "--theme", "buildings", "--mapping", str(mapping)).returncode == 0
+    with city.session() as session:
+        assert read_catalogue(session)[LAYER].current is None
+    vietnamese = twin(city, "ingest", "check", str(path), "--theme", "buildings", LANG="vi_VN.UTF-8")
+    assert vietnamese.stdout != done.stdout and "đối tượng" in vietnamese.stdout
+
+
+def test_a_new_layer_is_made_with_its_theme_for_an_agency_that_is_known(city: Database, tmp_path: Path) -> None:
+    path = tmp_path / "nha.gpkg"
+    houses().to_file(path)
+    unknown = twin(city, "ingest", "publish", str(path), "--layer", "construction.new")
+    assert unknown.returncode == 1 and "--theme" in unknown.stderr
+    made = twin(
+        city,
+        "ingest",
+        "publish",
+        str(path),
+        "--layer",
+        "construction.new",
+        "--theme",
+        "buildings",
+        "--title",
+        "Nhà mới",
+    )
+    assert made.returncode == 0, made.stderr
+    stranger = twin(city, "ingest", "publish", str(path), "--layer", "nobody.new", "--theme", "buildings")
+    assert stranger.returncode == 1 and "construction" in stranger.stderr
+
+
+def test_a_layer_of_the_agency_s_own_is_proposed_made_published_and_served(city: Database, tmp_path: Path) -> None:
+    from starlette.testclient import TestClient
+
+    from tiles.app import create_app
+
+    table = tmp_path / "gieng.csv"
+    kinds = ["khoan", "đào"] * 6
+    table.write_text(
+        "Mã,Loại,Sâu_m,lon,lat\n"
+        + "".join(f"G{i},{k},{i + 5.5},{106.7 + i / 1000},10.77\n" for i, k in enumerate(kinds))
+    )
+    contract = tmp_path / "gieng.toml"
+    assert (
+        twin(city, "layer", "new", str(table), "--layer", "construction.wells", "--write", str(contract)).returncode
+        == 0
+    )
+    text = contract.read_text()
+    assert 'unit = "m"' in text and "khoan" in text
+    contract.write_text(text.replace('sharing = "restricted"', 'sharing = "open"'))
+    made = twin(city, "layer", "new", "--contract", str(contract))
+    assert made.returncode == 0, made.stderr
+    done = twin(city, "ingest", "publish", str(table), "--layer", "construction.wells")
+    assert done.returncode in (0, 1), done.stderr + done.stdout
+
+    settings = Settings(home=HOME, database=city.url.database)
+    with TestClient(create_app(settings, city)) as client:
+        deadline = time.monotonic() + 10
+        while client.get("/health").status_code != 200 and time.monotonic() < deadline:
+            time.sleep(0.05)
+        described = client.get("/collections/construction.wells", params={"lang": "vi"}).json()
+        assert described["featureCount"] == 12 and {e["label"] for e in described["legend"]} == {"khoan", "đào"}
+        answer = client.get("/cells/at", params={"lng": 106.7, "lat": 10.77}).json()
+        assert "G0" in json.dumps(answer)
+        tile = mercantile.tile(106.705, 10.77, 13)
+        assert client.get(f"/tiles/construction.wells/{tile.z}/{tile.x}/{tile.y}.mvt").content
+
+
+KILLED = """
+import sys
+from pathlib import Path
+from sqlalchemy import make_url
+from tests.test_publish import publish
+from twin.db.database import Database
+
+if __name__ == "__main__":
+    publish(Database(make_url(sys.argv[1]), private=True), Path(sys.argv[2]))
+"""
+
+
+def test_a_publish_killed_at_random_leaves_the_old_or_the_new_and_the_retry_succeeds(
+    city: Database, tmp_path: Path
+) -> None:
+    old, new = tmp_path / "old.gpkg", tmp_path / "new.gpkg"
+    houses(3000, height=9).to_file(old)
+    houses(3000, height=20).to_file(new)
+    publish(city, old)
+    heights = {tuple(sorted({round(r[1]) for r in rows(city).values()}))}
+    script = tmp_path / "publish_new.py"
+    script.write_text(KILLED)
+    chance = random.Random(5)  # noqa: S311
+    environment = os.environ | {"PYTHONPATH": str(ROOT)}
+    for _ in range(6):
+        process = subprocess.Popen(
+            [sys.executable, str(script), str(city.url.render_as_string(False)), str(new)], env=environment
+        )
+        time.sleep(chance.uniform(0.8, 3.0))
+        process.send_signal(signal.SIGKILL)
+        process.wait()
+        heights.add(tuple(sorted({round(r[1]) for r in rows(city).values()})))
+    assert len(heights) <= 2
+    result = publish(city, new)
+    assert result.outcome.features == 3000
+    assert min(r[1] for r in rows(city).values()) == 20
+    with city.session() as session:
+        assert set(session.scalars(sa.text("SELECT state FROM twin.layer_version"))) == {"published"}
+
+
+REAL = [
+    ("hcmc/population/Population_Ward_Level.shp", "population", 322),
+    ("hcmc/boundaries/wards_2025_168.geojson", "boundaries", 168),
+    ("hcmc/buildings/d7_buildings_5895.geojson", "buildings", 5895),
+]
+
+
+@pytest.mark.city
+@pytest.mark.parametrize(("file", "theme_name", "count"), REAL)
+def test_real_files_of_the_city_are_recognised_and_fit(city_data: Path, file: str, theme_name: str, count: int) -> None:
+    report = check_file(
+        city_data / file, theme(theme_name), PublishRequest("x.y"), Settings(home=HOME), lambda *_: None
+    )
+    assert report.good == count and report.publishable
