@@ -15,6 +15,7 @@ from shapely.geometry.base import BaseGeometry
 from ingest.limits import exceeded
 from ingest.readers.source import (
     CRS_OF_FORMAT,
+    RAW_LENGTH,
     FileReader,
     ReadOptions,
     cannot_read,
@@ -121,7 +122,7 @@ class KmlReader(FileReader):
             parts = list(_shapes(placemark, self.limits.vertices, 0))
         except _BrokenError as error:
             written = " ".join(text for e in placemark.iter() if local(e) == "coordinates" and (text := text_of(e)))
-            return None, str(error), written[:20_000] or None
+            return None, str(error), written[:RAW_LENGTH] or None
         if len(parts) < 2:
             return (parts[0] if parts else None), None, None
         kinds = {part.geom_type for part in parts}

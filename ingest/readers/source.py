@@ -28,6 +28,8 @@ from twin.text import Text
 PROBLEM = "__problem__"
 RAW = "__raw__"
 GEOMETRY = "geometry"
+# What is kept of a geometry that cannot be read: all of it, but for monsters.
+RAW_LENGTH = 2_000_000
 RESERVED_COLUMNS = frozenset({PROBLEM, RAW, GEOMETRY})
 
 

@@ -20,6 +20,7 @@ from ingest.mapping import column_name
 from ingest.readers.source import (
     CRS_SILENT,
     ENCODING_GIVEN,
+    RAW_LENGTH,
     FileReader,
     ReadOptions,
     cannot_read,
@@ -136,7 +137,7 @@ class TableReader(FileReader):
         for i, row in enumerate(rows):
             if len(row) > width and any(row[width:]):
                 problems[i] = f"{TOO_MANY_VALUES}: {len(row)} values, {width} columns"
-                raw[i] = "\t".join(value or "" for value in row)[:20_000]
+                raw[i] = "\t".join(value or "" for value in row)[:RAW_LENGTH]
             if len(row) != width:
                 row[width:] = []
                 row.extend([None] * (width - len(row)))

@@ -35,7 +35,7 @@ from ingest.readers.source import (
     workspace,
 )
 from ingest.readers.text import Declared, Decoder
-from ingest.readers.wkb import from_wkb
+from ingest.readers.wkb import CURVED, from_wkb
 from twin.errors import BadInput
 from twin.text import Text
 
@@ -196,7 +196,7 @@ class VectorReader(FileReader):
         """Read geometries with curves again, by number: that way GDAL gives them as lines."""
         if self._fid not in batch.schema.names:
             return
-        curved = [i for i, r in enumerate(raw) if r is not None and _is_curved(bytes.fromhex(r[:10]))]
+        curved = [i for i, problem in enumerate(problems) if problem is not None and problem.startswith(CURVED)]
         if not curved:
             return
         fids = batch.column(self._fid).to_numpy()[curved]
@@ -213,8 +213,3 @@ class VectorReader(FileReader):
         if "OGR_GEOJSON_MAX_OBJ_SIZE" in str(error):
             return exceeded(self.path.name, self.limits, "object_bytes")
         return cannot_read(self.path, str(error).replace(str(self._source), self.path.name))
-
-
-def _is_curved(head: bytes) -> bool:
-    kind = int.from_bytes(head[1:5], "little" if head[:1] == b"\x01" else "big")
-    return (kind & 0xFFFF) % 1000 in range(8, 13)

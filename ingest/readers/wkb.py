@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import struct
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import shapely
 
 from ingest.limits import Limits
-from ingest.readers.source import note
+from ingest.readers.source import RAW_LENGTH, note
 
 Objects = npt.NDArray[np.object_]
 
@@ -18,10 +20,10 @@ UNREADABLE = "geometry.unreadable"
 UNCLOSED = "geometry.unclosed"
 TOO_LARGE = "geometry.too_large"
 NOT_FINITE = "geometry.not_finite"
+CURVED = "geometry.curved"
 
 # ISO and EWKB types of a polyhedral surface, a TIN and a triangle, and what they are built like.
 _AS_POLYGONS = {15: 6, 16: 6, 17: 3}
-_RAW_LENGTH = 20_000
 
 
 def from_wkb(values: Sequence[bytes | None] | Objects, limits: Limits) -> tuple[Objects, Objects, Objects]:
@@ -36,19 +38,33 @@ def from_wkb(values: Sequence[bytes | None] | Objects, limits: Limits) -> tuple[
         wkb = wkb.copy()
         wkb[large] = None
         note(problems, large, f"{TOO_LARGE}: more than {limits.vertices:,} vertices")
-    shapes = shapely.from_wkb(wkb, on_invalid="ignore")
+    shapes = _read(shapely.from_wkb, wkb)
     for i in np.flatnonzero((sizes > 0) & ~large & shapely.is_missing(shapes)):
         shapes[i], problems[i] = _read_again(wkb[i])
         if problems[i] is not None:
-            raw[i] = wkb[i].hex()[:_RAW_LENGTH]
+            raw[i] = wkb[i].hex()[:RAW_LENGTH]
     _check(shapes, problems, limits)
     return shapes, problems, raw
+
+
+def _read(parse: Callable[..., Any], written: Objects) -> Objects:
+    """Read all at once; where a curve stops that, each by itself, so that it stops nobody else."""
+    try:
+        shapes: Objects = parse(written, on_invalid="ignore")
+    except NotImplementedError:
+        shapes = np.full(len(written), None, dtype=object)
+        for i, one in enumerate(written):
+            with suppress(NotImplementedError):
+                shapes[i] = parse(one, on_invalid="ignore")
+    return shapes
 
 
 def _read_again(wkb: bytes) -> tuple[shapely.Geometry | None, str | None]:
     try:
         shape = shapely.from_wkb(_polyhedra_as_polygons(wkb))
         return shape, None
+    except NotImplementedError:
+        return None, f"{CURVED}: curves are not read; save the geometry with straight lines"
     except (shapely.GEOSException, struct.error, ValueError) as error:
         said = str(error)
         if "closed" in said or "Invalid number of points in LinearRing" in said:
@@ -94,12 +110,14 @@ def from_wkt(values: Sequence[str | None] | Objects, limits: Limits) -> tuple[Ob
         note(problems, large, f"{TOO_LARGE}: more than {limits.vertices:,} vertices")
     usable = texts.copy()
     usable[large] = None
-    shapes = shapely.from_wkt(usable, on_invalid="ignore")
+    shapes = _read(shapely.from_wkt, usable)
     for i in np.flatnonzero(np.array([t is not None for t in usable], dtype=bool) & shapely.is_missing(shapes)):
-        raw[i] = usable[i][:_RAW_LENGTH]
+        raw[i] = usable[i][:RAW_LENGTH]
         try:
             shapely.from_wkt(usable[i])
             problems[i] = UNREADABLE
+        except NotImplementedError:
+            problems[i] = f"{CURVED}: curves are not read; save the geometry with straight lines"
         except shapely.GEOSException as error:
             reason = UNCLOSED if "closed" in str(error) else UNREADABLE
             problems[i] = f"{reason}: {str(error)[:200]}"

@@ -44,12 +44,13 @@ def test_an_unclosed_ring_is_a_problem_of_its_feature_alone(tmp_path: Path) -> N
 def test_wkt_that_does_not_parse_is_a_problem_of_its_row_alone(tmp_path: Path) -> None:
     (tmp_path / "a.csv").write_text(
         "id;wkt\n1;POINT (106.7 10.8)\n2;POINT (106.7\n3;POLYGON ((0 0, 1 0, 1 1))\n4;\n5;SRID=4326;\n"
-        "6;SRID=4326;POINT (1 2)\n"
+        "6;SRID=4326;POINT (1 2)\n7;CIRCULARSTRING (0 0, 1 1, 2 0)\n"
     )
     _, rows = read(tmp_path / "a.csv")
     assert problems(rows)[:4] == [None, "geometry.unreadable", "geometry.unclosed", None]
     assert rows[RAW][1] == "POINT (106.7"
-    assert rows["id"].tolist() == ["1", "2", "3", "4", "5", "6"]
+    assert rows["id"].tolist() == ["1", "2", "3", "4", "5", "6", "7"]
+    assert problems(rows)[6] == "geometry.curved"
 
 
 def test_a_row_with_too_many_values_keeps_its_place_and_is_named(tmp_path: Path) -> None:
