@@ -26,6 +26,8 @@ from twin.catalogue import Bounds
 from twin.text import Text
 
 Objects = npt.NDArray[np.object_]
+# The property under which quarantine keeps a geometry that could not be read.
+AS_WRITTEN = "geometry_as_written"
 
 
 @dataclass
@@ -63,7 +65,7 @@ class Checker:
         `good` has the layer's columns, `id` and the geometry in EPSG:4326. Every row is in `good` or in `bad`.
         """
         plan = self.plan
-        raw, problems = _without_notes(raw.reset_index(drop=True))
+        raw, problems, written = _without_notes(raw.reset_index(drop=True))
         original = np.asarray(raw.geometry.values, dtype=object)
         frame = pd.DataFrame(raw.drop(columns=raw.geometry.name))
         features = apply(
@@ -78,7 +80,13 @@ class Checker:
         values = contract(features, plan.theme, plan.columns, faults, plan.limits.text, plan.solid_columns)
         self._identify(features, examined, values, faults)
         self._note(features, examined, faults)
+        bad_rows = np.flatnonzero(~faults.none)
         checked = divide(features, examined, values, faults)
+        if written is not None:
+            # A geometry that could not be read goes to quarantine as the file has it.
+            for row, entry in zip(bad_rows, checked.bad, strict=True):
+                if isinstance(written[row], str):
+                    entry["properties"][AS_WRITTEN] = written[row]
         self._count(checked, len(raw), examined.mended)
         return checked
 
@@ -203,10 +211,10 @@ def _place(shape: Any) -> tuple[float, float] | None:
     return middle if all(np.isfinite(middle)) else None
 
 
-def _without_notes(raw: gpd.GeoDataFrame) -> tuple[gpd.GeoDataFrame, Objects | None]:
-    """Take off the columns in which a reader says what it could not read."""
-    notes = raw[PROBLEM].to_numpy(dtype=object) if PROBLEM in raw else None
-    return raw.drop(columns=[c for c in (PROBLEM, RAW) if c in raw]), notes
+def _without_notes(raw: gpd.GeoDataFrame) -> tuple[gpd.GeoDataFrame, Objects | None, Objects | None]:
+    """Take off the columns in which a reader says what it could not read, and what the file has there."""
+    notes, written = (raw[c].to_numpy(dtype=object) if c in raw else None for c in (PROBLEM, RAW))
+    return raw.drop(columns=[c for c in (PROBLEM, RAW) if c in raw]), notes, written
 
 
 def _add_notes(notes: Objects | None, faults: Faults) -> None:

@@ -99,6 +99,18 @@ KINDS: dict[str, Kind] = {
         "refused", "Outlines that are not closed", "Đường bao không khép kín",
         "Let the last point of the outline be its first.", "Cho điểm cuối của đường bao trùng điểm đầu.",
     ),
+    "geometry.curved": _kind(
+        "refused", "Curves", "Đường cong",
+        "Save the geometry with straight lines (densify the arcs).", "Lưu hình bằng đoạn thẳng (chia nhỏ cung).",
+    ),
+    "row.columns": _kind(
+        "refused", "Rows with more values than the table has columns", "Dòng có nhiều giá trị hơn số cột",
+        "Put values that contain the separator in quotation marks.", "Đặt giá trị chứa dấu phân cách trong ngoặc kép.",
+    ),
+    "object.unreadable": _kind(
+        "refused", "Objects that cannot be read", "Đối tượng không đọc được",
+        "Repair the file with the program that made it.", "Sửa tệp bằng phần mềm đã tạo ra nó.",
+    ),
     "geometry.too_large": _kind(
         "refused", "A geometry with too many vertices", "Hình có quá nhiều đỉnh",
         "Divide or simplify it; the limit is in the detail.", "Chia nhỏ hoặc đơn giản hóa; giới hạn ở phần chi tiết.",
@@ -212,6 +224,10 @@ KINDS: dict[str, Kind] = {
         "info", "Text in a legacy encoding; converted", "Chữ theo bảng mã cũ; đã chuyển",
         "Read a few values in the detail. If they are wrong, set the encoding of the column in the mapping file.",
         "Đọc thử vài giá trị ở phần chi tiết. Nếu sai, ghi bảng mã của cột trong tệp ánh xạ.",
+    ),
+    "text.not_unicode": _kind(
+        "refused", "Text that is not Unicode, as its format asks", "Chữ không phải Unicode như định dạng yêu cầu",
+        "Save the file again with its text in UTF-8.", "Lưu lại tệp với chữ ở dạng UTF-8.",
     ),
     "text.nfd": _kind(
         "info", "Text with loose tone marks (NFD); joined", "Chữ có dấu tách rời (NFD); đã ghép",

@@ -17,7 +17,7 @@ from ingest.readers.source import note
 from ingest.readers.text import decode as decode_bytes
 from layers.theme import FieldType
 
-TOO_LONG = "value.too_long"
+TOO_LONG = "text.too_long"
 
 Decode = Callable[[pa.Array], npt.NDArray[np.object_]]
 

@@ -149,12 +149,15 @@ def test_what_a_reader_could_not_read_goes_to_quarantine_with_its_reason() -> No
     shapes[1] = shapes[2] = None
     reader = memory({"id": list("abcd")}, shapes)
     notes = [None, "geometry.unclosed: ring not closed", "something.else", None]
-    reader.frame = reader.frame.assign(__problem__=pd.Series(notes, dtype=object), __raw__=None)
+    reader.frame = reader.frame.assign(
+        __problem__=pd.Series(notes, dtype=object), __raw__=[None, "POLYGON ((0 0, 1", None, None]
+    )
     _, bad, _report, _ = run(reader, "buildings")
     assert [(e["reason"], e["detail"]) for e in bad] == [
         ("geometry.unclosed", "ring not closed"), ("geometry.unreadable", "")
     ]  # fmt: skip
     assert "__raw__" not in bad[0]["properties"]
+    assert [e["properties"].get("geometry_as_written") for e in bad] == ["POLYGON ((0 0, 1", None]
 
 
 def test_a_text_beyond_the_limit_is_set_aside_and_the_limit_is_named() -> None:

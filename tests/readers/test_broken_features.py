@@ -116,7 +116,7 @@ def test_a_value_that_is_too_long_is_left_out_and_named(tmp_path: Path) -> None:
         [feature({"type": "Point", "coordinates": [1, 2]}, ten="x" * n) for n in (10, 1000)],
     )
     _, rows = read(file, limits=Limits(string_length=100))
-    assert problems(rows) == [None, "value.too_long"]
+    assert problems(rows) == [None, "text.too_long"]
     assert rows["ten"].isna().tolist() == [False, True]
 
 
