@@ -6,10 +6,11 @@ import logging
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
-from fastapi import FastAPI
+from fastapi import Depends, FastAPI
 from starlette.middleware.gzip import GZipMiddleware
 
-from tiles import cells, collections, health, problems, vector
+from tiles import cells, collections, health, openapi, problems, vector
+from tiles.features import documents, items, pages
 from tiles.head import HeadMiddleware
 from tiles.state import CityState
 from twin import __version__
@@ -31,16 +32,21 @@ def create_app(settings: Settings, database: Database) -> FastAPI:
         title=settings.profile.title.en,
         version=__version__,
         summary="Tiles and vector APIs over the city's shared base map",
-        openapi_url="/api",
+        # The document is served by tiles/openapi.py, as it really is.
+        openapi_url=None,
         # The ready-made documentation pages load scripts from another host.
         docs_url=None,
         redoc_url=None,
         lifespan=lifespan,
+        dependencies=[Depends(openapi.only_known)],
     )
     app.state.city = state
     app.add_middleware(GZipMiddleware, minimum_size=512, compresslevel=5)
     app.add_middleware(HeadMiddleware)
     problems.install(app)
-    for module in (health, collections, vector, cells):
+    modules = (health, openapi, documents, collections, items, pages, vector, cells)
+    for module in modules:
         app.include_router(module.router)
+    # Each module says beside its routes which standards they keep.
+    app.state.conforms = [name for module in modules for name in getattr(module, "CONFORMS", ())]
     return app

@@ -4,35 +4,85 @@ from __future__ import annotations
 
 from typing import Any
 
-from fastapi import APIRouter, Response
+import orjson
+from fastapi import APIRouter, Request, Response
 
 from layers.contracts import theme_of
 from tiles.display import legend
-from tiles.reader import City, Lang, Reader
+from tiles.features import pages
+from tiles.features.choosing import VARY
+from tiles.features.documents import collection_links
+from tiles.features.formats import DOCUMENT, HTML, JSON, Format, negotiate
+from tiles.features.items import LayerId
+from tiles.features.links import base_of, self_and_alternates
+from tiles.features.parameters import format_parameter
+from tiles.features.queryables import moment_of
+from tiles.features.reference import CRS84, offered
+from tiles.features.schemas import LAYERS, ONE_LAYER, content
+from tiles.reader import City, Lang, Reader, city_state
 from twin.access import find_readable, readable
 from twin.catalogue import Layer
 from twin.text import Language
 
+CONFORMS = ("http://www.opengis.net/spec/ogcapi-common-2/1.0/conf/collections",)
+GREGORIAN = "http://www.opengis.net/def/uom/ISO-8601/0/Gregorian"
+
 router = APIRouter(tags=["collections"])
 
 
-@router.get("/collections", summary="All layers that the reader may see")
-async def collections(city: City, reader: Reader, lang: Lang, response: Response) -> dict[str, Any]:
-    """List the layers, each with its agency, theme, version, extent, licence, style and legend."""
-    _headers(response)
-    return {"collections": [describe(layer, lang) for layer in readable(reader, city.layers.values())]}
+@router.get(
+    "/collections", summary="All layers that the reader may see", responses=content(LAYERS, DOCUMENT),
+    openapi_extra={"parameters": [format_parameter(DOCUMENT).openapi()]},
+)  # fmt: skip
+async def collections(request: Request, city: City, reader: Reader, lang: Lang) -> Response:
+    """List the layers, each with its agency, theme, version, extent, licence, style, legend and links."""
+    own = negotiate(request, DOCUMENT)
+    address = f"{base_of(request)}/collections"
+    document = {
+        "links": self_and_alternates(address, {}, own, DOCUMENT, lang),
+        "collections": [_linked(request, layer, lang) for layer in readable(reader, city.layers.values())],
+    }
+    if own is HTML:
+        return pages.layers(request, document, lang, _headers(lang))
+    return Response(orjson.dumps(document), media_type=JSON.media_type, headers=_headers(lang))
 
 
-@router.get("/collections/{layer}", summary="One layer")
-async def collection(city: City, reader: Reader, lang: Lang, response: Response, layer: str) -> dict[str, Any]:
+@router.get(
+    "/collections/{layer}", summary="One layer", responses=content(ONE_LAYER, DOCUMENT),
+    openapi_extra={"parameters": [format_parameter(DOCUMENT).openapi()]},
+)  # fmt: skip
+async def collection(request: Request, city: City, reader: Reader, lang: Lang, layer: LayerId) -> Response:
     """Describe one layer."""
-    _headers(response)
-    return describe(find_readable(reader, city.layers, layer), lang)
+    found = find_readable(reader, city.layers, layer)
+    own = negotiate(request, DOCUMENT)
+    document = _linked(request, found, lang, own)
+    if own is HTML:
+        return pages.layer(request, document, lang, _headers(lang))
+    return Response(orjson.dumps(document), media_type=JSON.media_type, headers=_headers(lang))
 
 
-def _headers(response: Response) -> None:
-    response.headers["Cache-Control"] = "private, no-cache"
-    response.headers["Vary"] = "Authorization, X-API-Key, Accept-Language"
+def _headers(language: Language) -> dict[str, str]:
+    return {"Cache-Control": "private, no-cache", "Vary": VARY, "Content-Language": language}
+
+
+def _linked(request: Request, layer: Layer, language: Language, own: Format = JSON) -> dict[str, Any]:
+    """A layer's description with what OGC API — Features says of it."""
+    current = layer.current
+    assert current is not None  # noqa: S101
+    extent: dict[str, Any] = {}
+    if current.bounds:
+        extent["spatial"] = {"bbox": [list(current.bounds)], "crs": CRS84}
+    if moment_of(current) is not None:
+        # Open at both ends: the features say when they were, and nothing is scanned to tell the first and the last.
+        extent["temporal"] = {"interval": [[None, None]], "trs": GREGORIAN}
+    return {
+        **describe(layer, language),
+        "itemType": "feature",
+        "extent": extent,
+        "crs": list(offered(city_state(request).settings.profile)),
+        "storageCrs": CRS84,
+        "links": collection_links(request, layer.id, language, own),
+    }
 
 
 def describe(layer: Layer, language: Language) -> dict[str, Any]:
@@ -52,7 +102,7 @@ def describe(layer: Layer, language: Language) -> dict[str, Any]:
         "versions": sorted(layer.versions),
         "published": current.published.isoformat().replace("+00:00", "Z"),
         "featureCount": current.features,
-        "extent": list(current.bounds) if current.bounds else None,
+        "bounds": list(current.bounds) if current.bounds else None,
         "licence": layer.licence,
         "attribution": layer.attribution,
         "sharing": layer.sharing.value,

@@ -12,7 +12,7 @@ from fastapi.responses import JSONResponse
 from starlette.exceptions import HTTPException
 
 from tiles.reader import language_of
-from twin.errors import BadInput, Conflict, Forbidden, NotFound, TwinError, Unauthenticated, Unavailable
+from twin.errors import BadInput, Conflict, Forbidden, NotAcceptable, NotFound, TwinError, Unauthenticated, Unavailable
 from twin.text import Text
 
 log = logging.getLogger("twin.http")
@@ -22,6 +22,7 @@ STATUS: dict[type[TwinError], int] = {
     Unauthenticated: 401,
     Forbidden: 403,
     NotFound: 404,
+    NotAcceptable: 406,
     Conflict: 409,
     Unavailable: 503,
 }
@@ -32,6 +33,7 @@ TITLES = {
     403: Text(en="Not allowed", vi="Không được phép"),
     404: Text(en="Not found", vi="Không tìm thấy"),
     405: Text(en="This method is not offered here", vi="Phương thức không được hỗ trợ ở đây"),
+    406: Text(en="Not in this form", vi="Không có ở dạng này"),
     409: Text(en="In conflict with what is there", vi="Xung đột với dữ liệu hiện có"),
     500: Text(en="A fault of the server", vi="Lỗi của máy chủ"),
     503: Text(
@@ -42,6 +44,10 @@ TITLES = {
 TRY_LATER = Text(en="Try again in a few seconds.", vi="Hãy thử lại sau vài giây.")
 TOO_SLOW = Text(
     en="The answer took too long. Ask for a smaller area.", vi="Trả lời quá lâu. Hãy hỏi một khu vực nhỏ hơn."
+)
+NO_FIT = Text(
+    en="A value in the request lies outside what can be computed with. Use smaller numbers and plain text.",
+    vi="Một giá trị trong yêu cầu nằm ngoài phạm vi tính toán. Hãy dùng số nhỏ hơn và văn bản thường.",
 )
 OUR_FAULT = Text(en="The fault was written to the server's log.", vi="Lỗi đã được ghi vào nhật ký của máy chủ.")
 
@@ -85,6 +91,11 @@ def install(app: FastAPI) -> None:
     @app.exception_handler(HTTPException)
     async def on_http(request: Request, error: HTTPException) -> JSONResponse:
         return problem(request, error.status_code, str(error.detail), dict(error.headers or {}))
+
+    @app.exception_handler(asyncpg.DataError)
+    async def on_value(request: Request, error: asyncpg.DataError) -> JSONResponse:
+        log.info("a value did not fit: %s", error)
+        return problem(request, 400, NO_FIT)
 
     @app.exception_handler(asyncpg.QueryCanceledError)
     async def on_slow(request: Request, _: Exception) -> JSONResponse:

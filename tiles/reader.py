@@ -22,7 +22,7 @@ def language_of(request: Request) -> Language:
     return "vi" if first == "vi" else "en"
 
 
-def asked_language(
+async def asked_language(
     request: Request, lang: Annotated[Language | None, Query(description="Language of the answer.")] = None
 ) -> Language:
     """The language of an answer; an unknown `lang` is refused."""
@@ -43,6 +43,15 @@ def principal_of(request: Request) -> Principal:
     return authenticate(request.headers.get("x-api-key"), city_state(request).keys)
 
 
-City = Annotated[CityState, Depends(city_state)]
-Reader = Annotated[Principal, Depends(principal_of)]
+async def _city_state(request: Request) -> CityState:
+    return city_state(request)
+
+
+async def _principal_of(request: Request) -> Principal:
+    return principal_of(request)
+
+
+# Asynchronous, for FastAPI hands others to a thread at each request.
+City = Annotated[CityState, Depends(_city_state)]
+Reader = Annotated[Principal, Depends(_principal_of)]
 Lang = Annotated[Language, Depends(asked_language)]

@@ -36,7 +36,9 @@ class CityState:
         self.keys: dict[str, Key] = {}
         self.info: dict[str, str] = {}
         self._layers: dict[str, Layer] | None = None
-        self._pool: asyncpg.Pool | None = None
+        self._pools: dict[bool, asyncpg.Pool] = {}
+        # Long answers hold a connection as long as their reader reads: half of those for questions at most.
+        self.streams = asyncio.Semaphore(max(1, settings.pool_size // 4))
 
     @property
     def layers(self) -> dict[str, Layer]:
@@ -55,34 +57,43 @@ class CityState:
             watching.cancel()
             with suppress(asyncio.CancelledError):
                 await watching
-            if self._pool is not None:
+            for pool in self._pools.values():
                 with suppress(asyncio.TimeoutError):
-                    await asyncio.wait_for(self._pool.close(), 5)
+                    await asyncio.wait_for(pool.close(), 5)
 
     @asynccontextmanager
-    async def connection(self) -> AsyncIterator[asyncpg.Connection]:
-        """Borrow a read-only connection; waits a bounded time for a free one."""
-        pool = await self._open_pool()
+    async def connection(self, *, asking: bool = False) -> AsyncIterator[asyncpg.Connection]:
+        """Borrow a read-only connection; waits a bounded time for a free one.
+
+        `asking` gives one whose statements are planned for the values they are asked with: for questions that
+        readers write themselves, where the values decide which index is the right one. Those have a pool of their
+        own, so that long answers do not keep tiles waiting.
+        """
+        pool = await self._open_pool(asking)
         async with pool.acquire(timeout=self.settings.pool_wait) as connection:
             yield connection
 
-    async def _open_pool(self) -> asyncpg.Pool:
-        if self._pool is None:
+    async def _open_pool(self, asking: bool) -> asyncpg.Pool:
+        if asking not in self._pools:
             options = self.database.asyncpg_options("reader")
             milliseconds = int(self.settings.statement_timeout * 1000)
             options["server_settings"] |= {
                 "statement_timeout": str(milliseconds),
                 # The questions asked of every layer are long: planned once a connection, not at each request.
-                "plan_cache_mode": "force_generic_plan",
+                "plan_cache_mode": "force_custom_plan" if asking else "force_generic_plan",
                 "jit": "off",
             }
-            self._pool = await asyncpg.create_pool(
-                **options, min_size=0, max_size=self.settings.pool_size,
+            size = self.settings.pool_size
+            pool = await asyncpg.create_pool(
+                **options, min_size=0, max_size=max(2, size // 2) if asking else size,
                 # Asked of every layer, the question about a cell is long; kept all the same.
                 max_cacheable_statement_size=0,
                 command_timeout=self.settings.statement_timeout + 2, max_inactive_connection_lifetime=300,
             )  # fmt: skip
-        return self._pool
+            # Somebody else may have opened one meanwhile.
+            if self._pools.setdefault(asking, pool) is not pool:
+                await pool.close()
+        return self._pools[asking]
 
     async def _watch(self) -> None:
         """Read the catalogue anew at each change, and after every broken connection."""

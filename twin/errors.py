@@ -36,6 +36,10 @@ class Unauthenticated(TwinError):
     """A key was shown that is not valid."""
 
 
+class NotAcceptable(TwinError):
+    """It exists, but in none of the forms that the reader takes."""
+
+
 class Conflict(TwinError):
     """It contradicts what is already there."""
 

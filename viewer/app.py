@@ -15,13 +15,14 @@ from twin.access import readable
 from twin.config import load_settings
 from twin.db.database import open_database
 from twin.text import Language
-from viewer.pages import make_router
+from viewer.pages import make_page, make_router
 
 
 def create() -> FastAPI:
     """Make the application from the settings; servers call this once a process."""
     settings = load_settings()
     app = create_app(settings, open_database(settings))
+    app.state.home = make_page(opening)
     app.include_router(make_router(seen_by, opening))
     return app
 

@@ -91,19 +91,24 @@ def language_of(request: Request) -> Language:
     return language_of_header(request.headers.get("accept-language")) or "vi"
 
 
-def make_router(collections: Collections, city: City) -> APIRouter:
-    """The viewer's routes for one city; `collections` tells what this reader may see."""
-    router = APIRouter(include_in_schema=False)
+def make_page(city: City) -> Callable[[Request], Awaitable[Response]]:
+    """The map page of one city, which tiles/features/documents.py shows at / to browsers."""
 
-    @router.get("/")
     async def page(request: Request) -> Response:
         language = language_of(request)
         headers = SECURITY_HEADERS | {
             "Cache-Control": "no-cache",
             "Content-Language": language,
-            "Vary": "Accept-Language",
+            "Vary": "Accept, Accept-Language",
         }
         return Response(render(city(request), language), headers=headers, media_type=MEDIA_TYPES["html"])
+
+    return page
+
+
+def make_router(collections: Collections, city: City) -> APIRouter:
+    """The viewer's routes for one city; `collections` tells what this reader may see."""
+    router = APIRouter(include_in_schema=False)
 
     @router.get("/deck.json")
     async def deck_json(request: Request) -> Response:

@@ -1,0 +1,77 @@
+"""Which layer and which version a request means, and how long its answer may be kept."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+from datetime import datetime
+
+from fastapi import Request
+
+from tiles.state import CityState
+from twin import __version__
+from twin.catalogue import Layer, Version
+from twin.db.tables import Sharing
+from twin.errors import NotFound
+from twin.text import Text
+
+FOR_EVER = 31_536_000
+FOR_NOW = 60
+VARY = "Authorization, X-API-Key, Accept, Accept-Language"
+
+AT_SQL = """
+SELECT version FROM twin.audit WHERE layer = $1 AND action IN ('publish', 'rollback') AND at <= $2
+ORDER BY id DESC LIMIT 1
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Chosen:
+    """A layer with the version that is meant; `pinned` says that the address names it, so that it never changes."""
+
+    layer: Layer
+    version: Version
+    pinned: bool
+
+
+async def choose(city: CityState, layer: Layer, number: int | None, at: datetime | None) -> Chosen:
+    """The version of that number, else the one that was current at a time, else the current one."""
+    if at is not None:
+        async with city.connection() as connection:
+            number = await connection.fetchval(AT_SQL, layer.id, at)
+        if number is None:
+            raise NotFound(
+                Text(
+                    en="“{id}” had no version yet at {at}.", vi="Lớp “{id}” chưa có phiên bản nào vào lúc {at}."
+                ).format(id=layer.id, at=at.isoformat())
+            )
+    if number is None:
+        assert layer.current is not None  # noqa: S101  # find_readable saw to it
+        return Chosen(layer, layer.current, pinned=False)
+    version = layer.versions.get(number)
+    if version is None:
+        raise NotFound(
+            Text(
+                en="“{id}” has no version {number} any more. Kept versions: {kept}.",
+                vi="Lớp “{id}” không còn phiên bản {number}. Các phiên bản còn giữ: {kept}.",
+            ).format(id=layer.id, number=number, kept=", ".join(map(str, sorted(layer.versions))))
+        )
+    return Chosen(layer, version, pinned=at is None)
+
+
+def keeping(request: Request, chosen: Chosen, form: str, language: str = "") -> dict[str, str]:
+    """Headers of an answer that follows from a version, an address and this program alone."""
+    scope = "public" if chosen.layer.sharing is Sharing.OPEN else "private"
+    age = f"max-age={FOR_EVER}, immutable" if chosen.pinned else f"max-age={FOR_NOW}"
+    said = f"{__version__}/{chosen.version.key}/{request.url}/{form}/{language}"
+    return {
+        "Cache-Control": f"{scope}, {age}",
+        "ETag": f'W/"{hashlib.sha256(said.encode()).hexdigest()[:24]}"',
+        "Vary": VARY,
+    }
+
+
+def is_known(request: Request, headers: dict[str, str]) -> bool:
+    """Whether the reader has this very answer already."""
+    given = request.headers.get("if-none-match")
+    return given is not None and (given == "*" or headers["ETag"] in (tag.strip() for tag in given.split(",")))

@@ -1,0 +1,409 @@
+"""The features of a layer: a page of them, all of them in one go, or one by its id."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator, Sequence
+from contextlib import aclosing
+from dataclasses import dataclass
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Path, Request, Response
+
+from layers.contracts import theme_of
+from tiles.features import formats, pages, statement, tables
+from tiles.features import parameters as asked
+from tiles.features.choosing import Chosen, choose, is_known, keeping
+from tiles.features.expressions import Parameters
+from tiles.features.formats import Format, negotiate
+from tiles.features.links import Link, as_header, base_of, link, path, self_and_alternates, with_query
+from tiles.features.schemas import COLLECTION, FEATURE, content
+from tiles.features.paging import (
+    BAD_TOKEN,
+    Place,
+    SortKey,
+    read_sortby,
+    read_token,
+    version_of_token,
+    write_token,
+)
+from tiles.features.queryables import queryables
+from tiles.features.reference import Reference, offered
+from tiles.features.rendering import closing, feature_texts, opening, place_of, with_members
+from tiles.features.statement import FeatureText, Rows
+from tiles.features.streaming import Chunks, Stream, batches, primed, streaming
+from tiles.openapi import reads_parameters
+from tiles.reader import city_state, language_of, principal_of
+from tiles.state import CityState
+from twin.access import find_readable
+from twin.catalogue import Column
+from twin.errors import BadInput, NotFound
+from twin.text import Language, Text
+
+CONFORMS = (
+    "http://www.opengis.net/spec/ogcapi-features-1/1.0/conf/core",
+    "http://www.opengis.net/spec/ogcapi-features-1/1.0/conf/geojson",
+    "http://www.opengis.net/spec/ogcapi-features-1/1.0/conf/html",
+    "http://www.opengis.net/spec/ogcapi-features-2/1.0/conf/crs",
+    "http://www.opengis.net/spec/ogcapi-features-3/1.0/conf/filter",
+    "http://www.opengis.net/spec/ogcapi-features-3/1.0/conf/features-filter",
+    "http://www.opengis.net/spec/ogcapi-features-3/1.0/conf/queryables-query-parameters",
+    *(
+        f"http://www.opengis.net/spec/cql2/1.0/conf/{part}"
+        for part in (
+            "cql2-text", "cql2-json", "basic-cql2", "advanced-comparison-operators", "case-insensitive-comparison",
+            "accent-insensitive-comparison", "basic-spatial-functions", "basic-spatial-functions-plus",
+            "spatial-functions", "temporal-functions", "property-property", "arithmetic",
+        )
+    ),
+    "http://www.opengis.net/spec/json-fg-1/1.0/conf/core",
+)  # fmt: skip
+JSONFG_CONFORMS = ["http://www.opengis.net/spec/json-fg-1/1.0/conf/core"]
+
+# A page up to here is read at once; a longer one is sent while it is read.
+AT_ONCE = 1000
+# What a page for people shows at most.
+ON_A_PAGE = 500
+
+router = APIRouter(tags=["features"])
+
+LayerId = Annotated[str, Path(description="`agency.layer`, as /collections lists it.", max_length=60)]
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """A request for items, understood: which rows, how many, in which form."""
+
+    chosen: Chosen
+    format: Format
+    language: Language
+    reference: Reference
+    columns: tuple[Column, ...]
+    rows: Rows
+    limit: int
+    count: bool
+    address: str
+    given: dict[str, str]
+
+    @property
+    def keys(self) -> Sequence[SortKey]:
+        """What the rows are sorted by."""
+        return self.rows.keys
+
+    @property
+    def pinned(self) -> dict[str, str]:
+        """The parameters of other pages of the same answer: all that were given, with the version."""
+        kept = {k: v for k, v in self.given.items() if k not in ("token", "asOf")}
+        return kept | {"version": str(self.chosen.version.number)}
+
+    @property
+    def matched(self) -> int | None:
+        """How many features there are in all, where that is known without counting."""
+        return self.chosen.version.features if not self.rows.conditions else None
+
+
+@router.get(
+    "/collections/{layer}/items",
+    summary="Features of a layer",
+    responses=content(COLLECTION, formats.ITEMS),
+    openapi_extra={"parameters": [p.openapi() for p in asked.ITEMS]},
+)
+@reads_parameters
+async def items(request: Request, layer: LayerId) -> Response:
+    """Give the features of a layer, page by page, or all of them in a format that is written in one go.
+
+    Every queryable may be used as a parameter as well: `name=value`.
+    """
+    wanted = await _understand(request, layer)
+    headers = keeping(request, wanted.chosen, wanted.format.name, wanted.language) | {
+        "Content-Crs": f"<{wanted.reference.uri}>"
+    }
+    if is_known(request, headers):
+        return Response(status_code=304, headers=headers)
+    city = city_state(request)
+    if wanted.format is formats.HTML:
+        return await _page_for_people(request, city, wanted, headers)
+    if wanted.format.whole:
+        return await _whole(city, wanted, headers)
+    if wanted.limit > AT_ONCE:
+        chunks = await primed(_long_page(city, wanted), city.settings.stream_seconds)
+        return Stream(chunks, city.settings.stream_seconds, media_type=wanted.format.media_type, headers=headers)
+    return Response(await _page(city, wanted), media_type=wanted.format.media_type, headers=headers)
+
+
+async def _understand(request: Request, layer_id: str) -> Wanted:
+    city, given = city_state(request), request.query_params
+    layer = find_readable(principal_of(request), city.layers, layer_id)
+    chosen_format = negotiate(request, formats.ITEMS)
+    asked.check_language(given)
+    number, at = asked.read_version(given), asked.read_as_of(given)
+    newest = await choose(city, layer, number, at)
+    # The names that may be used are those of the version; a token says which one that is, if nothing else does.
+    if "token" in given and number is None and at is None:
+        newest = await choose(city, layer, version_of_token(given["token"]), None)
+    known = queryables(newest.version)
+    asked.check_names(given, asked.ITEMS_NAMES, {n: q for n, q in known.items() if q.kind != "geometry"})
+    keys = read_sortby(given["sortby"], known) if "sortby" in given else ()
+    place = _place(given.get("token"), keys, newest)
+    settings, references = city.settings, offered(city.settings.profile)
+    everything = chosen_format.whole
+    limit = asked.read_limit(
+        given,
+        settings.stream_limit if everything else min(asked.DEFAULT_LIMIT, settings.items_limit),
+        settings.stream_limit if everything else settings.items_limit,
+    )
+    parameters = Parameters()
+    conditions = asked.read_conditions(given, newest.version, known, references, parameters)
+    return Wanted(
+        chosen=newest,
+        format=chosen_format,
+        language=language_of(request),
+        reference=asked.read_crs(given, "crs", references),
+        columns=asked.read_columns(given, newest.version),
+        rows=Rows(newest.version, conditions, parameters, keys, place),
+        limit=min(limit, ON_A_PAGE) if chosen_format is formats.HTML else limit,
+        count=asked.read_flag(given, "count"),
+        address=path(base_of(request), "collections", layer.id, "items"),
+        given=dict(given),
+    )
+
+
+def _place(token: str | None, keys: Sequence[SortKey], chosen: Chosen) -> Place | None:
+    if token is None:
+        return None
+    place = read_token(token, keys)
+    if place.version != chosen.version.number:
+        raise BadInput(BAD_TOKEN)
+    return place
+
+
+def _text_of(wanted: Wanted) -> FeatureText:
+    if wanted.format is formats.JSONFG:
+        of = theme_of(wanted.chosen.layer)
+        return statement.jsonfg(wanted.chosen.version, wanted.columns, wanted.reference, of.name)
+    return statement.geojson(wanted.columns, wanted.reference)
+
+
+def _members(wanted: Wanted) -> dict[str, Any]:
+    """What a collection says before its features."""
+    if wanted.format is not formats.JSONFG:
+        return {}
+    of = theme_of(wanted.chosen.layer)
+    system = {} if wanted.reference.in_sql and not wanted.reference.swapped and wanted.reference.is_wgs84 else {
+        "coordRefSys": wanted.reference.uri
+    }  # fmt: skip
+    dimension = {"point": 0, "line": 1, "polygon": 2}[of.geometry]
+    return {"conformsTo": JSONFG_CONFORMS, "featureType": of.name, "geometryDimension": dimension, **system}
+
+
+async def _page(city: CityState, wanted: Wanted) -> bytes:
+    """A page that is read at once."""
+    rows, matched = await _read(city, wanted, _text_of(wanted).columns())
+    before, after = _neighbours(wanted, rows)
+    rows = _in_order(wanted, rows)
+    features = ",".join(feature_texts(rows, len(wanted.keys), wanted.reference))
+    end = _ending(wanted, len(rows), matched, before, after)
+    return opening(_members(wanted)) + features.encode() + closing(end)
+
+
+async def _read(city: CityState, wanted: Wanted, columns: Sequence[str]) -> tuple[list[Any], int | None]:
+    """The rows of a page, with one more that tells whether there is another page; and how many there are in all."""
+    sql, values = wanted.rows.select(columns, wanted.limit + 1)
+    # Without a condition any plan is the right one, and need not be made again.
+    async with city.connection(asking=bool(wanted.rows.conditions)) as connection:
+        rows = await connection.fetch(sql, *values)
+        return rows, await _matched(connection, wanted)
+
+
+async def _matched(connection: Any, wanted: Wanted) -> int | None:
+    if wanted.matched is not None or not wanted.count:
+        return wanted.matched
+    sql, values = wanted.rows.count()
+    found: int = await connection.fetchval(sql, *values)
+    return found
+
+
+def _in_order(wanted: Wanted, rows: Sequence[Any]) -> Sequence[Any]:
+    rows = rows[: wanted.limit]
+    return rows if wanted.rows.forward else rows[::-1]
+
+
+def _neighbours(wanted: Wanted, rows: Sequence[Any]) -> tuple[Place | None, Place | None]:
+    """Where the page before ends and where the next one begins, if there are such pages.
+
+    `rows` are as they were read: towards the end of the page, or backwards from it, with one more if there is one.
+    """
+    more, place = len(rows) > wanted.limit, wanted.rows.place
+    kept = _in_order(wanted, rows)
+    if not kept:
+        # Beyond the end: what lies on the other side of the place can still be had.
+        turned = Place(place.version, not place.forward, place.keys, place.fid) if place else None
+        return (turned, None) if wanted.rows.forward else (None, turned)
+    number = wanted.chosen.version.number
+    before = place_of(kept[0], wanted.keys, number, forward=False)
+    after = place_of(kept[-1], wanted.keys, number, forward=True)
+    if wanted.rows.forward:
+        return (before if place else None), (after if more else None)
+    return (before if more else None), after
+
+
+def _ending(
+    wanted: Wanted, returned: int, matched: int | None, before: Place | None, after: Place | None
+) -> dict[str, Any]:
+    counted = {} if matched is None else {"numberMatched": matched}
+    return {**counted, "numberReturned": returned, "links": _links(wanted, before, after)}
+
+
+def _links(wanted: Wanted, before: Place | None, after: Place | None) -> list[Link]:
+    links = self_and_alternates(wanted.address, wanted.given, wanted.format, formats.ITEMS, wanted.language)
+    for rel, place, title in (
+        ("next", after, Text(en="Next page", vi="Trang sau")),
+        ("prev", before, Text(en="Previous page", vi="Trang trước")),
+    ):
+        if place is not None:
+            href = with_query(wanted.address, {**wanted.pinned, "token": write_token(place, wanted.keys)})
+            links.append(link(href, rel, wanted.format.media_type, title, wanted.language))
+    title = wanted.chosen.layer.title.in_language(wanted.language)
+    links.append(link(wanted.address.removesuffix("/items"), "collection", "application/json", title, wanted.language))
+    return links
+
+
+async def _long_page(city: CityState, wanted: Wanted) -> Chunks:
+    """A page that is sent while it is read; its links come at its end, when they are known."""
+    if not wanted.rows.forward:
+        # Read from its end: it has to be turned round first.
+        yield await _page(city, wanted)
+        return
+    select = wanted.rows.select(_text_of(wanted).columns(), wanted.limit + 1)
+    returned, last, more = 0, None, False
+    first = None
+    async with streaming(city) as connection:
+        matched = await _matched(connection, wanted)
+        yield opening(_members(wanted))
+        async with aclosing(batches(connection, select)) as read:
+            async for rows in read:
+                more = returned + len(rows) > wanted.limit
+                kept = rows[: wanted.limit - returned]
+                if kept:
+                    features = ",".join(feature_texts(kept, len(wanted.keys), wanted.reference))
+                    yield (("," if returned else "") + features).encode()
+                    first, last = first or kept[0], kept[-1]
+                returned += len(kept)
+    number = wanted.chosen.version.number
+    place = wanted.rows.place
+    before = place_of(first, wanted.keys, number, forward=False) if first and place else None
+    after = place_of(last, wanted.keys, number, forward=True) if last and more else None
+    yield closing(_ending(wanted, returned, matched, before, after))
+
+
+# All in one go -------------------------------------------------------------------------------------
+
+
+async def _whole(city: CityState, wanted: Wanted, headers: dict[str, str]) -> Response:
+    own = wanted.format
+    chunks: Chunks
+    if own in (formats.NDJSON, formats.SEQUENCE):
+        mark = "\x1e" if own is formats.SEQUENCE else ""
+        chunks = _lines(_all_rows(city, wanted, _text_of(wanted).columns()), wanted, mark)
+    else:
+        rows = _all_rows(city, wanted, statement.table(wanted.columns))
+        count, kind = len(wanted.keys), theme_of(wanted.chosen.layer).geometry
+        if own is formats.CSV:
+            chunks = tables.as_csv(rows, count, wanted.columns, kind, wanted.reference)
+        elif own is formats.FLATGEOBUF:
+            chunks = tables.as_flatgeobuf(rows, count, wanted.columns, wanted.reference)
+        else:
+            chunks = tables.as_geoparquet(rows, count, wanted.columns, wanted.reference)
+    links = self_and_alternates(wanted.address, wanted.given, own, formats.ITEMS, wanted.language)
+    name = f"{wanted.chosen.layer.id}_v{wanted.chosen.version.number}.{own.suffix}"
+    headers = headers | {"Link": as_header(links), "Content-Disposition": f'attachment; filename="{name}"'}
+    seconds = city.settings.stream_seconds
+    return Stream(await primed(chunks, seconds), seconds, media_type=own.media_type, headers=headers)
+
+
+async def _all_rows(
+    city: CityState, wanted: Wanted, columns: Sequence[str]
+) -> AsyncGenerator[Sequence[Any], None]:
+    async with streaming(city) as connection:
+        async with aclosing(batches(connection, wanted.rows.select(columns, wanted.limit))) as read:
+            async for rows in read:
+                yield rows
+
+
+async def _lines(rows: AsyncGenerator[Sequence[Any], None], wanted: Wanted, mark: str) -> Chunks:
+    async with aclosing(rows):
+        async for batch in rows:
+            texts = feature_texts(batch, len(wanted.keys), wanted.reference)
+            yield "".join(f"{mark}{text}\n" for text in texts).encode()
+
+
+# For people ----------------------------------------------------------------------------------------
+
+
+async def _page_for_people(
+    request: Request, city: CityState, wanted: Wanted, headers: dict[str, str]
+) -> Response:
+    rows, matched = await _read(city, wanted, statement.table(wanted.columns, geometry=False))
+    before, after = _neighbours(wanted, rows)
+    start = statement.AFTER_FID + len(wanted.keys)
+    found = [tuple(row)[start:] for row in _in_order(wanted, rows)]
+    links = _links(wanted, before, after)
+    return pages.items(request, wanted.chosen, wanted.columns, found, matched, links, wanted.language, headers)
+
+
+# One feature ---------------------------------------------------------------------------------------
+
+
+@router.get(
+    "/collections/{layer}/items/{feature}",
+    summary="One feature",
+    responses=content(FEATURE, formats.ITEM),
+    openapi_extra={"parameters": [p.openapi() for p in asked.ITEM]},
+)
+@reads_parameters
+async def item(
+    request: Request, layer: LayerId, feature: Annotated[str, Path(description="The feature's `id`.")]
+) -> Response:
+    """Give one feature by its id."""
+    city, given = city_state(request), request.query_params
+    found = find_readable(principal_of(request), city.layers, layer)
+    own = negotiate(request, formats.ITEM)
+    asked.check_language(given)
+    asked.check_names(given, asked.ITEM_NAMES, {})
+    chosen = await choose(city, found, asked.read_version(given), asked.read_as_of(given))
+    reference = asked.read_crs(given, "crs", offered(city.settings.profile))
+    columns, language = asked.read_columns(given, chosen.version), language_of(request)
+    headers = keeping(request, chosen, own.name, language) | {"Content-Crs": f"<{reference.uri}>"}
+    rows = Rows(chosen.version, ["f.id = $1::text"], Parameters([feature]))
+    if own is formats.HTML:
+        select = rows.select(statement.table(columns, geometry=False), None)
+    elif own is formats.JSONFG:
+        text = statement.jsonfg(chosen.version, columns, reference, theme_of(found).name)
+        select = rows.select(text.columns(), None)
+    else:
+        select = rows.select(statement.geojson(columns, reference).columns(), None)
+    row = None
+    if "\x00" not in feature:
+        async with city.connection() as connection:
+            row = await connection.fetchrow(select[0], *select[1])
+    if row is None:
+        raise NotFound(
+            Text(en="“{layer}” has no feature “{id}”.", vi="Lớp “{layer}” không có đối tượng “{id}”.").format(
+                layer=found.id, id=feature[:80]
+            )
+        )
+    if is_known(request, headers):
+        return Response(status_code=304, headers=headers)
+    base = base_of(request)
+    address = path(base, "collections", found.id, "items", feature)
+    links = self_and_alternates(address, dict(given), own, formats.ITEM, language)
+    title = found.title.in_language(language)
+    links.append(link(path(base, "collections", found.id), "collection", "application/json", title, language))
+    if own is formats.HTML:
+        return pages.item(request, chosen, columns, tuple(row)[statement.AFTER_FID :], links, language, headers)
+    (written,) = feature_texts([row], 0, reference)
+    members: dict[str, Any] = {"links": links}
+    if own is formats.JSONFG:
+        members["conformsTo"] = JSONFG_CONFORMS
+    return Response(with_members(written, members), media_type=own.media_type, headers=headers)
+
+

@@ -1,0 +1,56 @@
+"""Links between the documents."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+from urllib.parse import quote, urlencode
+
+from fastapi import Request
+
+from tiles.features.formats import Format
+from twin.text import Language, Text
+
+Link = dict[str, Any]
+
+RELATION = "http://www.opengis.net/def/rel/ogc/1.0/"
+
+
+def link(href: str, rel: str, media_type: str, title: Text | str, language: Language) -> Link:
+    """One link; its title is in the reader's language."""
+    said = title.in_language(language) if isinstance(title, Text) else title
+    return {"href": href, "rel": rel, "type": media_type, "title": said}
+
+
+def base_of(request: Request) -> str:
+    """The address of the server as the reader wrote it, without a slash at its end."""
+    return str(request.base_url).rstrip("/")
+
+
+def path(base: str, *steps: str) -> str:
+    """An address below the base; each step is written so that no character of it means something else."""
+    return "/".join([base, *(quote(step, safe="") for step in steps)])
+
+
+def with_query(address: str, given: dict[str, str]) -> str:
+    """An address with parameters."""
+    return f"{address}?{urlencode(given)}" if given else address
+
+
+def self_and_alternates(
+    address: str, given: dict[str, str], own: Format, offered: Sequence[Format], language: Language
+) -> list[Link]:
+    """A document's link to itself, and to its other formats."""
+    this = Text(en="This document", vi="Tài liệu này")
+    plain = {k: v for k, v in given.items() if k != "f"}
+    links = [link(with_query(address, given), "self", own.media_type, this, language)]
+    for other in offered:
+        if other is not own:
+            href = with_query(address, {**plain, "f": other.name})
+            links.append(link(href, "alternate", other.media_type, other.title, language))
+    return links
+
+
+def as_header(links: Sequence[Link]) -> str:
+    """Links as the header Link has them; titles are left out, since headers are ASCII."""
+    return ", ".join(f'<{link["href"]}>; rel="{link["rel"]}"; type="{link["type"]}"' for link in links)

@@ -1,0 +1,92 @@
+"""Answers that are sent while they are read: memory stays the same, whatever their length."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncGenerator, Sequence
+from contextlib import asynccontextmanager
+from typing import Any
+
+import anyio
+import asyncpg
+from fastapi.responses import StreamingResponse
+from starlette.types import Send
+
+from tiles.state import CityState
+from twin.errors import Unavailable
+from twin.text import Text
+
+# Rows that are read from the database at once.
+ROWS = 500
+
+BUSY = Text(
+    en="Other long answers are being written. Try again in a minute, or ask for less with limit=.",
+    vi="Máy chủ đang gửi các kết quả dài khác. Hãy thử lại sau một phút, hoặc hỏi ít hơn bằng limit=.",
+)
+
+Chunks = AsyncGenerator[bytes, None]
+
+
+class Stream(StreamingResponse):
+    """Sends chunks within a bounded time, and closes what makes them, however it ends."""
+
+    def __init__(self, chunks: Chunks, seconds: float, **options: Any) -> None:
+        super().__init__(chunks, **options)
+        self._chunks = chunks
+        self._seconds = seconds
+
+    async def stream_response(self, send: Send) -> None:
+        """Send all chunks."""
+        try:
+            async with asyncio.timeout(self._seconds):
+                await super().stream_response(send)
+        finally:
+            with anyio.CancelScope(shield=True):
+                await self._chunks.aclose()
+
+
+@asynccontextmanager
+async def streaming(city: CityState) -> AsyncGenerator[asyncpg.Connection, None]:
+    """A connection for a long answer; only so many at a time, so that short answers always find one."""
+    try:
+        async with asyncio.timeout(city.settings.pool_wait):
+            await city.streams.acquire()
+    except TimeoutError:
+        raise Unavailable(BUSY) from None
+    try:
+        async with city.connection(asking=True) as connection, connection.transaction(readonly=True):
+            yield connection
+    finally:
+        city.streams.release()
+
+
+async def batches(
+    connection: asyncpg.Connection, statement: tuple[str, list[object]]
+) -> AsyncGenerator[Sequence[asyncpg.Record], None]:
+    """The rows of a statement, some at a time, through a cursor of the database."""
+    sql, values = statement
+    cursor = await connection.cursor(sql, *values)
+    while rows := await cursor.fetch(ROWS):
+        yield rows
+
+
+async def primed(chunks: Chunks, seconds: float) -> Chunks:
+    """The same chunks, with the first one made already: what goes wrong until then can still be said properly."""
+    try:
+        async with asyncio.timeout(seconds):
+            first = await anext(chunks)
+    except StopAsyncIteration:
+        first = b""
+    except BaseException:
+        await chunks.aclose()
+        raise
+
+    async def all_of_them() -> Chunks:
+        try:
+            yield first
+            async for chunk in chunks:
+                yield chunk
+        finally:
+            await chunks.aclose()
+
+    return all_of_them()

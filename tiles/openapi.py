@@ -1,0 +1,119 @@
+"""The OpenAPI document, and that requests keep to it: a parameter that it does not name is refused."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+import orjson
+from fastapi import APIRouter, FastAPI, Request, Response
+from fastapi.dependencies.models import Dependant
+from fastapi.routing import APIRoute
+
+from twin.errors import BadInput
+from twin.text import Text
+
+MEDIA_TYPE = "application/vnd.oai.openapi+json;version=3.1"
+PROBLEM_TYPE = "application/problem+json"
+
+PROBLEM = {
+    "type": "object",
+    "title": "Problem (RFC 9457)",
+    "required": ["type", "title", "status", "detail"],
+    "properties": {
+        "type": {"type": "string"},
+        "title": {"type": "string"},
+        "status": {"type": "integer", "minimum": 400, "maximum": 599},
+        "detail": {"type": "string", "description": "What is wrong and what to do, in the reader's language."},
+    },
+}
+PROBLEMS = {
+    "400": "The request cannot be understood",
+    "401": "The key is not valid",
+    "404": "There is no such thing, or not for this reader",
+    "405": "This method is not offered here",
+    "503": "The database is not reachable now, or the answer took too long",
+}
+MARK = "reads_parameters"
+
+router = APIRouter(include_in_schema=False)
+F = TypeVar("F", bound=Callable[..., Any])
+
+
+def reads_parameters(endpoint: F) -> F:
+    """Mark an endpoint that checks the names of its parameters itself, since they depend on the layer."""
+    setattr(endpoint, MARK, True)
+    return endpoint
+
+
+async def only_known(request: Request) -> None:
+    """Refuse a parameter that the address does not have, and one that is given twice."""
+    query = request.scope["query_string"]
+    route = request.scope.get("route")
+    if not query or not isinstance(route, APIRoute) or not route.include_in_schema:
+        return
+    if route.endpoint not in _NAMES:
+        _NAMES[route.endpoint] = _names(route)
+    known = _NAMES[route.endpoint]
+    if known is None:
+        return
+    seen: set[str] = set()
+    for name, _ in request.query_params.multi_items():
+        if name in seen or name not in known:
+            raise BadInput(
+                Text(
+                    en="“{name}” is not a parameter here, or it is given twice. Known: {known}.",
+                    vi="“{name}” không phải tham số ở đây, hoặc xuất hiện hai lần. Có: {known}.",
+                ).format(name=name[:60], known=", ".join(sorted(known)) or "—")
+            )
+        seen.add(name)
+
+
+# By endpoint, since routes cannot be keys.
+_NAMES: dict[Callable[..., Any], frozenset[str] | None] = {}
+
+
+def _names(route: APIRoute) -> frozenset[str] | None:
+    if getattr(route.endpoint, MARK, False):
+        return None
+    further = (route.openapi_extra or {}).get("parameters", [])
+    return frozenset({*_query_names(route.dependant), *(p["name"] for p in further if p["in"] == "query")})
+
+
+def _query_names(dependant: Dependant) -> set[str]:
+    found = {str(field.alias) for field in dependant.query_params}
+    for inner in dependant.dependencies:
+        found |= _query_names(inner)
+    return found
+
+
+@router.get("/api")
+async def api(request: Request) -> Response:
+    """Give the OpenAPI document."""
+    app: FastAPI = request.app
+    if not hasattr(app.state, "openapi"):
+        app.state.openapi = orjson.dumps(document(app))
+    return Response(app.state.openapi, media_type=MEDIA_TYPE, headers={"Cache-Control": "public, max-age=300"})
+
+
+def document(app: FastAPI) -> dict[str, Any]:
+    """FastAPI's own document, with the errors that this program really answers, and how keys are shown."""
+    found = app.openapi()
+    schemas = found.setdefault("components", {}).setdefault("schemas", {})
+    for unused in ("HTTPValidationError", "ValidationError"):
+        schemas.pop(unused, None)
+    schemas["Problem"] = PROBLEM
+    found["components"]["securitySchemes"] = {
+        "bearer": {"type": "http", "scheme": "bearer", "description": "A key made with `twin key new`."},
+        "key": {"type": "apiKey", "in": "header", "name": "X-API-Key", "description": "The same key."},
+    }
+    # Without a key one reads what is open.
+    found["security"] = [{}, {"bearer": []}, {"key": []}]
+    problem = {PROBLEM_TYPE: {"schema": {"$ref": "#/components/schemas/Problem"}}}
+    for operations in found["paths"].values():
+        for operation in operations.values():
+            responses = operation["responses"]
+            responses.pop("422", None)
+            for status, said in PROBLEMS.items():
+                responses.setdefault(status, {"description": said, "content": problem})
+    return found
