@@ -44,7 +44,7 @@ def create_app(settings: Settings, database: Database) -> FastAPI:
     app.add_middleware(GZipMiddleware, minimum_size=512, compresslevel=5)
     app.add_middleware(HeadMiddleware)
     problems.install(app)
-    modules = (health, openapi, documents, collections, items, pages, vector, cells)
+    modules = (health, items, vector, cells, openapi, documents, collections, pages)
     for module in modules:
         app.include_router(module.router)
     # Each module says beside its routes which standards they keep.

@@ -27,6 +27,12 @@ NOT_READY = Text(
 )
 
 
+async def _reset(connection: asyncpg.Connection) -> None:
+    """Nothing but a transaction can be left open here: asking the server to forget more would double the traffic."""
+    if connection.is_in_transaction():
+        await connection.reset()
+
+
 class CityState:
     """The city as this process knows it. The catalogue is replaced whole, so a request sees one moment of it."""
 
@@ -82,13 +88,15 @@ class CityState:
                 # The questions asked of every layer are long: planned once a connection, not at each request.
                 "plan_cache_mode": "force_custom_plan" if asking else "force_generic_plan",
                 "jit": "off",
+                # Starting helpers takes longer than most questions, and there are other readers for the other cores.
+                "max_parallel_workers_per_gather": "0",
             }
             size = self.settings.pool_size
             pool = await asyncpg.create_pool(
                 **options, min_size=0, max_size=max(2, size // 2) if asking else size,
                 # Asked of every layer, the question about a cell is long; kept all the same.
                 max_cacheable_statement_size=0,
-                command_timeout=self.settings.statement_timeout + 2, max_inactive_connection_lifetime=300,
+                reset=_reset, command_timeout=self.settings.statement_timeout + 2, max_inactive_connection_lifetime=300,
             )  # fmt: skip
             # Somebody else may have opened one meanwhile.
             if self._pools.setdefault(asking, pool) is not pool:

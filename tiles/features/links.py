@@ -42,12 +42,15 @@ def self_and_alternates(
 ) -> list[Link]:
     """A document's link to itself, and to its other formats."""
     this = Text(en="This document", vi="Tài liệu này")
-    plain = {k: v for k, v in given.items() if k != "f"}
     links = [link(with_query(address, given), "self", own.media_type, this, language)]
-    for other in offered:
-        if other is not own:
-            href = with_query(address, {**plain, "f": other.name})
-            links.append(link(href, "alternate", other.media_type, other.title, language))
+    # Written once: there are many of these, in every answer.
+    plain = with_query(address, {k: v for k, v in given.items() if k != "f"})
+    start = f"{plain}{'&' if '?' in plain else '?'}f="
+    links += [
+        link(f"{start}{other.name}", "alternate", other.media_type, other.title, language)
+        for other in offered
+        if other is not own
+    ]
     return links
 
 
