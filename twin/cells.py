@@ -52,30 +52,35 @@ def cover(geometries: Geometries, resolution: int) -> Cover:
     Missing and empty geometries get no cell. The arrays are ordered by geometry, then by cell.
     """
     geometries = np.asarray(geometries, dtype=object)
-    present = ~(shapely.is_missing(geometries) | shapely.is_empty(geometries))
-    positions = np.flatnonzero(present)
-    if not len(positions):
-        return Cover(np.empty(0, np.int64), np.empty(0, np.int64), np.empty(0, np.bool_))
-    shapes = geometries[positions]
+    corners = corners_of(geometries)
+    by_corners, rest = settle(corners, resolution)
+    parts = [by_corners]
+    if len(rest):
+        parts.append(cover_fully(geometries[rest], rest, resolution))
+    feature, cell, whole = (np.concatenate([getattr(p, name) for p in parts]) for name in ("feature", "cell", "whole"))
+    order = np.lexsort((cell, feature))
+    return Cover(feature[order], cell[order], whole[order])
 
-    coordinates, owner = shapely.get_coordinates(shapes, return_index=True)
-    cells = _corner_cells(coordinates, owner, resolution)
-    settled, feature, cell = _of_corners(shapes, coordinates, owner, cells, resolution)
-    parts = [(positions[feature], cell, np.zeros(len(cell), np.bool_))]
 
+def cover_fully(shapes: Geometries, positions: Int64, resolution: int) -> Cover:
+    """Cover shapes that their corners do not settle; the cover names them by the given positions."""
     dimension = shapely.get_dimensions(shapes)
+    parts = []
     for chosen, covering in (
-        (~settled & (dimension == 0), _cover_points),
-        (~settled & (dimension == 1), _cover_lines),
-        (~settled & (dimension == 2), _cover_polygons),
+        (dimension == 0, _cover_points),
+        (dimension == 1, _cover_lines),
+        (dimension == 2, _cover_polygons),
     ):
         if chosen.any():
             feature, cell, whole = covering(shapes[chosen], resolution)
             parts.append((positions[chosen][feature], cell, whole))
-
     feature, cell, whole = (np.concatenate(arrays) for arrays in zip(*parts, strict=True))
-    order = np.lexsort((cell, feature))
-    return Cover(feature[order], cell[order], whole[order])
+    return Cover(feature, cell, whole)
+
+
+def cover_wkb_fully(wkb: Geometries, positions: Int64, resolution: int) -> Cover:
+    """Do the same to shapes that are given as WKB, as another process gets them."""
+    return cover_fully(shapely.from_wkb(wkb), positions, resolution)
 
 
 def point_cells(longitude: npt.ArrayLike, latitude: npt.ArrayLike, resolution: int) -> Int64:
@@ -90,6 +95,62 @@ def _to_int64(array: object) -> Int64:
     return cells
 
 
+@dataclass(frozen=True, slots=True)
+class Corners:
+    """The corners of many geometries, as arrays that another process can be sent quickly.
+
+    `coordinates` (n × 2, degrees), the position of the geometry that each belongs to, and of each geometry the
+    extent of its box in square degrees, which is 0 for those that are no surface.
+    """
+
+    coordinates: Floats
+    owner: Int64
+    extent: Floats
+
+
+def corners_of(geometries: Geometries) -> Corners:
+    """Take the corners of geometries; missing and empty ones have none."""
+    coordinates, owner = shapely.get_coordinates(geometries, return_index=True)
+    west, south, east, north = shapely.bounds(geometries).T
+    with np.errstate(invalid="ignore"):
+        box = (east - west) * (north - south)
+    return Corners(coordinates, owner.astype(np.int64), np.where(shapely.get_dimensions(geometries) < 2, 0.0, box))
+
+
+def settle(corners: Corners, resolution: int) -> tuple[Cover, Int64]:
+    """Cover the shapes that lie in the cells of their corners; give the positions of those that need a full cover.
+
+    Cells are convex, so a shape whose corners fall in one cell lies in it. A line or a small polygon lies in the cells
+    of its corners if each of its segments either stays in one cell or passes from a cell to its neighbour through
+    their common edge. Buildings are nearly all settled that way, at a tenth of the cost of a full cover.
+    """
+    coordinates, owner = corners.coordinates, corners.owner
+    if not len(owner):
+        return Cover(np.empty(0, np.int64), np.empty(0, np.int64), np.empty(0, np.bool_)), np.empty(0, np.int64)
+    cells = _corner_cells(coordinates, owner, resolution)
+    first = np.concatenate([[True], owner[1:] != owner[:-1]])
+    starts = np.flatnonzero(first)
+    positions = owner[starts]
+    # From here on shapes are counted without those that have no corner.
+    shape = np.cumsum(first) - 1
+    settled: npt.NDArray[np.bool_] = np.minimum.reduceat(cells, starts) == np.maximum.reduceat(cells, starts)
+
+    # A polygon may hold cells that no corner touches, unless its box is smaller than any cell.
+    smallest = h3.average_hexagon_area(resolution) * 0.5 / _KM2_PER_SQUARE_DEGREE
+    candidate = ~settled & (corners.extent[positions] < smallest)
+    if candidate.any():
+        # From one corner to the next: where the parts of a multi-geometry or a ring and a hole meet there is no
+        # segment, and asking for one all the same does no harm.
+        step = np.flatnonzero((cells[1:] != cells[:-1]) & ~first[1:] & candidate[shape[1:]])
+        proven = _through_common_edge(coordinates[step], coordinates[step + 1], cells[step], cells[step + 1])
+        candidate[shape[step[~proven]]] = False
+        settled |= candidate
+
+    fresh = settled[shape] & (first | np.concatenate([[True], cells[1:] != cells[:-1]]))
+    feature, cell = _distinct(owner[fresh], cells[fresh])
+    return Cover(feature, cell, np.zeros(len(cell), np.bool_)), positions[~settled]
+
+
 def _corner_cells(coordinates: Floats, owner: Int64, resolution: int) -> Int64:
     """The cell of each corner; that of a ring's last corner, which repeats the first, is not computed again."""
     ends = np.flatnonzero(np.concatenate([owner[1:] != owner[:-1], [True]]))
@@ -101,39 +162,6 @@ def _corner_cells(coordinates: Floats, owner: Int64, resolution: int) -> Int64:
     cells[asked] = point_cells(coordinates[asked, 0], coordinates[asked, 1], resolution)
     cells[ends[repeats]] = cells[starts[repeats]]
     return cells
-
-
-def _of_corners(
-    shapes: Geometries, coordinates: Floats, owner: Int64, cells: Int64, resolution: int
-) -> tuple[npt.NDArray[np.bool_], Int64, Int64]:
-    """Find shapes that the cells of their corners cover: which, and their pairs of position and cell.
-
-    Cells are convex, so a shape whose corners fall in one cell lies in it. A line or a small polygon lies in the cells
-    of its corners if each of its segments either stays in one cell or passes from a cell to its neighbour through
-    their common edge. Buildings are nearly all settled that way, at a tenth of the cost of a full cover.
-    """
-    first = np.ones(len(owner), np.bool_)
-    first[1:] = owner[1:] != owner[:-1]
-    starts = np.flatnonzero(first)
-    settled: npt.NDArray[np.bool_] = np.minimum.reduceat(cells, starts) == np.maximum.reduceat(cells, starts)
-
-    # Too large to be sure, by its box, that no cell fits into it: a polygon may hold cells that no corner touches.
-    west, south, east, north = shapely.bounds(shapes).T
-    area = h3.average_hexagon_area(resolution) * 0.5 / _KM2_PER_SQUARE_DEGREE
-    small = ((east - west) * (north - south) < area) | (shapely.get_dimensions(shapes) < 2)
-    candidate = ~settled & small
-    if candidate.any():
-        # From one corner to the next: where the parts of a multi-geometry or a ring and a hole meet there is no
-        # segment, and asking for one all the same does no harm.
-        step = np.flatnonzero((cells[1:] != cells[:-1]) & ~first[1:] & candidate[owner[1:]])
-        proven = _through_common_edge(coordinates[step], coordinates[step + 1], cells[step], cells[step + 1])
-        candidate[owner[step[~proven]]] = False
-        settled |= candidate
-
-    of = settled[owner]
-    fresh = of & (first | np.concatenate([[True], cells[1:] != cells[:-1]]))
-    feature, cell = _distinct(owner[fresh].astype(np.int64), cells[fresh])
-    return settled, feature, cell
 
 
 def _through_common_edge(start: Floats, end: Floats, start_cell: Int64, end_cell: Int64) -> npt.NDArray[np.bool_]:
