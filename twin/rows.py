@@ -40,6 +40,8 @@ def to_rows(
     digests += _mix(_hash_objects(wkb), 1)
     for column in columns:
         array = pa.array(features[column.name], ARROW_TYPES[column.type], from_pandas=True)
+        if isinstance(array, pa.ChunkedArray):
+            array = array.combine_chunks()
         arrays[column.name] = array
         if array.null_count < len(array):
             seed = int(_hash_objects(np.array([column.name], dtype=object))[0])
@@ -90,7 +92,7 @@ def _hash_values(array: pa.Array) -> UInt64:
         hashes = _hash_objects(encoded.dictionary.to_numpy(zero_copy_only=False))
         spread: UInt64 = hashes[encoded.indices.to_numpy()]
         return spread
-    values = array.to_numpy(zero_copy_only=False)
+    values = np.asarray(array.to_numpy(zero_copy_only=False))
     if values.dtype == np.float64:
         # Adding zero turns −0 into 0.
         values = values + 0.0
