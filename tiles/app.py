@@ -10,7 +10,6 @@ from fastapi import FastAPI
 from starlette.middleware.gzip import GZipMiddleware
 
 from tiles import cells, collections, health, problems, vector
-from tiles.cached import CachedTiles
 from tiles.head import HeadMiddleware
 from tiles.state import CityState
 from twin import __version__
@@ -41,7 +40,6 @@ def create_app(settings: Settings, database: Database) -> FastAPI:
     app.state.city = state
     app.add_middleware(GZipMiddleware, minimum_size=512, compresslevel=5)
     app.add_middleware(HeadMiddleware)
-    app.add_middleware(CachedTiles, city=state)
     problems.install(app)
     for module in (health, collections, vector, cells):
         app.include_router(module.router)

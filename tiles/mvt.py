@@ -11,7 +11,7 @@ from layers.contracts import theme_of
 from layers.theme import Theme
 from tiles.cache import Tile
 from tiles.choice import Chosen
-from tiles.encodings import encode
+from tiles.encodings import Encoding, encode
 from twin.db.tables import DATA_SCHEMA
 
 EXTENT = 4096
@@ -26,16 +26,18 @@ ATTEMPTS = 4
 SMALLEST_PIXELS = 0.25
 
 
-async def make_tile(connection: asyncpg.Connection, chosen: Sequence[Chosen], z: int, x: int, y: int) -> Tile:
+async def make_tile(
+    connection: asyncpg.Connection, chosen: Sequence[Chosen], z: int, x: int, y: int, encoding: Encoding = "gzip"
+) -> Tile:
     """Make a tile of some layers' versions, within its budget of bytes."""
     share = 1.0
     for attempt in range(1, ATTEMPTS + 1):
         body, cut = await _read(connection, chosen, z, x, y, share)
-        packed = encode(body, "gzip")
+        packed = encode(body, encoding)
         if len(packed) <= TILE_BYTES or attempt == ATTEMPTS:
             break
         share *= 0.9 * TILE_BYTES / len(packed)
-    return Tile(cut, {"gzip": packed} if body else {"identity": body})
+    return Tile(cut, {encoding: packed})
 
 
 async def _read(
