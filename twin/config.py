@@ -50,6 +50,7 @@ class Settings(BaseSettings):
         2_000_000, ge=1, description="Features an answer may have in a format that is written in one go."
     )
     stream_seconds: float = Field(900.0, gt=0, description="Seconds that writing one long answer may take.")
+    tile_cache_mb: int = Field(256, ge=0, le=100_000, description="Megabytes of tiles a server process keeps.")
     keep_versions: int = Field(5, ge=1, description="Versions of a layer that stay available.")
     batch_rows: int = Field(50_000, ge=1, description="Features handled at once while publishing.")
 

@@ -2,36 +2,22 @@
 
 from __future__ import annotations
 
-import hashlib
-from dataclasses import dataclass
 from datetime import datetime
 
 from fastapi import Request
 
+from tiles.choice import Chosen, caching, etag
 from tiles.state import CityState
-from twin import __version__
-from twin.catalogue import Layer, Version
-from twin.db.tables import Sharing
+from twin.catalogue import Layer
 from twin.errors import NotFound
 from twin.text import Text
 
-FOR_EVER = 31_536_000
-FOR_NOW = 60
 VARY = "Authorization, X-API-Key, Accept, Accept-Language"
 
 AT_SQL = """
 SELECT version FROM twin.audit WHERE layer = $1 AND action IN ('publish', 'rollback') AND at <= $2
 ORDER BY id DESC LIMIT 1
 """
-
-
-@dataclass(frozen=True, slots=True)
-class Chosen:
-    """A layer with the version that is meant; `pinned` says that the address names it, so that it never changes."""
-
-    layer: Layer
-    version: Version
-    pinned: bool
 
 
 async def choose(city: CityState, layer: Layer, number: int | None, at: datetime | None) -> Chosen:
@@ -61,12 +47,9 @@ async def choose(city: CityState, layer: Layer, number: int | None, at: datetime
 
 def keeping(request: Request, chosen: Chosen, form: str, language: str = "") -> dict[str, str]:
     """Headers of an answer that follows from a version, an address and this program alone."""
-    scope = "public" if chosen.layer.sharing is Sharing.OPEN else "private"
-    age = f"max-age={FOR_EVER}, immutable" if chosen.pinned else f"max-age={FOR_NOW}"
-    said = f"{__version__}/{chosen.version.key}/{request.url}/{form}/{language}"
     return {
-        "Cache-Control": f"{scope}, {age}",
-        "ETag": f'W/"{hashlib.sha256(said.encode()).hexdigest()[:24]}"',
+        "Cache-Control": caching((chosen,)),
+        "ETag": etag((chosen,), request.url, form, language),
         "Vary": VARY,
     }
 

@@ -9,9 +9,10 @@ import orjson
 from fastapi import APIRouter, Request, Response
 
 from layers.contracts import theme_of
+from tiles.choice import Chosen
 from tiles.features import formats, pages
 from tiles.features import parameters as asked
-from tiles.features.choosing import VARY, Chosen, choose, is_known, keeping
+from tiles.features.choosing import VARY, choose, is_known, keeping
 from tiles.features.formats import Format, negotiate
 from tiles.features.items import LayerId
 from tiles.features.links import Link, base_of, link, path, self_and_alternates

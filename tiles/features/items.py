@@ -10,13 +10,13 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Path, Request, Response
 
 from layers.contracts import theme_of
+from tiles.choice import Chosen
 from tiles.features import formats, pages, statement, tables
 from tiles.features import parameters as asked
-from tiles.features.choosing import Chosen, choose, is_known, keeping
+from tiles.features.choosing import choose, is_known, keeping
 from tiles.features.expressions import Parameters
 from tiles.features.formats import Format, negotiate
 from tiles.features.links import Link, as_header, base_of, link, path, self_and_alternates, with_query
-from tiles.features.schemas import COLLECTION, FEATURE, content
 from tiles.features.paging import (
     BAD_TOKEN,
     Place,
@@ -29,6 +29,7 @@ from tiles.features.paging import (
 from tiles.features.queryables import queryables
 from tiles.features.reference import Reference, offered
 from tiles.features.rendering import closing, feature_texts, opening, place_of, with_members
+from tiles.features.schemas import COLLECTION, FEATURE, content
 from tiles.features.statement import FeatureText, Rows
 from tiles.features.streaming import Chunks, Stream, batches, primed, streaming
 from tiles.openapi import reads_parameters
@@ -199,9 +200,9 @@ async def _page(city: CityState, wanted: Wanted) -> bytes:
     """A page that is read at once."""
     rows, matched = await _read(city, wanted, _text_of(wanted).columns())
     before, after = _neighbours(wanted, rows)
-    rows = _in_order(wanted, rows)
-    features = ",".join(feature_texts(rows, len(wanted.keys), wanted.reference))
-    end = _ending(wanted, len(rows), matched, before, after)
+    kept = _in_order(wanted, rows)
+    features = ",".join(feature_texts(kept, len(wanted.keys), wanted.reference))
+    end = _ending(wanted, len(kept), matched, before, after)
     return opening(_members(wanted)) + features.encode() + closing(end)
 
 
@@ -262,8 +263,8 @@ def _links(wanted: Wanted, before: Place | None, after: Place | None) -> list[Li
         if place is not None:
             href = with_query(wanted.address, {**wanted.pinned, "token": write_token(place, wanted.keys)})
             links.append(link(href, rel, wanted.format.media_type, title, wanted.language))
-    title = wanted.chosen.layer.title.in_language(wanted.language)
-    links.append(link(wanted.address.removesuffix("/items"), "collection", "application/json", title, wanted.language))
+    layer = wanted.chosen.layer.title
+    links.append(link(wanted.address.removesuffix("/items"), "collection", "application/json", layer, wanted.language))
     return links
 
 
@@ -320,13 +321,11 @@ async def _whole(city: CityState, wanted: Wanted, headers: dict[str, str]) -> Re
     return Stream(await primed(chunks, seconds), seconds, media_type=own.media_type, headers=headers)
 
 
-async def _all_rows(
-    city: CityState, wanted: Wanted, columns: Sequence[str]
-) -> AsyncGenerator[Sequence[Any], None]:
-    async with streaming(city) as connection:
-        async with aclosing(batches(connection, wanted.rows.select(columns, wanted.limit))) as read:
-            async for rows in read:
-                yield rows
+async def _all_rows(city: CityState, wanted: Wanted, columns: Sequence[str]) -> AsyncGenerator[Sequence[Any], None]:
+    select = wanted.rows.select(columns, wanted.limit)
+    async with streaming(city) as connection, aclosing(batches(connection, select)) as read:
+        async for rows in read:
+            yield rows
 
 
 async def _lines(rows: AsyncGenerator[Sequence[Any], None], wanted: Wanted, mark: str) -> Chunks:
@@ -339,9 +338,7 @@ async def _lines(rows: AsyncGenerator[Sequence[Any], None], wanted: Wanted, mark
 # For people ----------------------------------------------------------------------------------------
 
 
-async def _page_for_people(
-    request: Request, city: CityState, wanted: Wanted, headers: dict[str, str]
-) -> Response:
+async def _page_for_people(request: Request, city: CityState, wanted: Wanted, headers: dict[str, str]) -> Response:
     rows, matched = await _read(city, wanted, statement.table(wanted.columns, geometry=False))
     before, after = _neighbours(wanted, rows)
     start = statement.AFTER_FID + len(wanted.keys)
@@ -405,5 +402,3 @@ async def item(
     if own is formats.JSONFG:
         members["conformsTo"] = JSONFG_CONFORMS
     return Response(with_members(written, members), media_type=own.media_type, headers=headers)
-
-

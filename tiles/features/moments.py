@@ -61,7 +61,8 @@ def read_span(start: str, end: str, name: str) -> Span:
     if first and last and last < first:
         raise BadInput(
             Text(
-                en="{name}: the interval ends before it begins.", vi="{name}: khoảng thời gian kết thúc trước khi bắt đầu."
+                en="{name}: the interval ends before it begins.",
+                vi="{name}: khoảng thời gian kết thúc trước khi bắt đầu.",
             ).format(name=name)
         )
     return Span(first, last)

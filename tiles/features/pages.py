@@ -13,7 +13,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from layers.contracts import theme_of
 from tiles import display
-from tiles.features.choosing import Chosen
+from tiles.choice import Chosen
 from tiles.features.links import Link, base_of, path
 from twin.catalogue import Column
 from twin.text import LANGUAGES, Language, Text
@@ -95,9 +95,7 @@ def _page(
 ) -> Response:  # fmt: skip
     base = base_of(request)
     words = {name: text.in_language(language) for name, text in WORDS.items()}
-    languages = {
-        other: str(request.url.include_query_params(lang=other)) for other in LANGUAGES if other != language
-    }
+    languages = {other: str(request.url.include_query_params(lang=other)) for other in LANGUAGES if other != language}
     html = _environment().get_template(f"{template}.html").render(
         title=title, trail=[(words["home"], f"{base}/landing?f=html"), *trail], links=links, language=language,
         languages=languages, w=words, base=base, style=f"{base}/{STYLE}", **facts,
@@ -115,9 +113,7 @@ def _trail(request: Request, language: Language, chosen: Chosen | None = None) -
     return trail
 
 
-def landing(
-    request: Request, document: Mapping[str, Any], language: Language, headers: Mapping[str, str]
-) -> Response:
+def landing(request: Request, document: Mapping[str, Any], language: Language, headers: Mapping[str, str]) -> Response:
     """The landing page."""
     return _page(request, "landing", document["title"], [], document["links"], language, headers, document=document)
 
@@ -130,9 +126,7 @@ def conformance(
     return _page(request, "conformance", title, [], [], language, headers, classes=document["conformsTo"])
 
 
-def layers(
-    request: Request, document: Mapping[str, Any], language: Language, headers: Mapping[str, str]
-) -> Response:
+def layers(request: Request, document: Mapping[str, Any], language: Language, headers: Mapping[str, str]) -> Response:
     """All layers, by agency."""
     agencies: dict[str, list[Any]] = {}
     for described in document["collections"]:
@@ -144,9 +138,7 @@ def layers(
     )  # fmt: skip
 
 
-def layer(
-    request: Request, described: Mapping[str, Any], language: Language, headers: Mapping[str, str]
-) -> Response:
+def layer(request: Request, described: Mapping[str, Any], language: Language, headers: Mapping[str, str]) -> Response:
     """One layer."""
     return _page(
         request, "layer", described["title"], _trail(request, language), described["links"], language, headers,
@@ -188,9 +180,7 @@ def items(
     """A page of features as a table; rows have the id first."""
     address = path(base_of(request), "collections", chosen.layer.id, "items")
     at = f"?f=html&version={chosen.version.number}"
-    found = [
-        (row[0], f"{path(address, row[0])}{at}", _shown(chosen, columns, row[1:], language)) for row in rows
-    ]
+    found = [(row[0], f"{path(address, row[0])}{at}", _shown(chosen, columns, row[1:], language)) for row in rows]
     by_rel = {link["rel"]: link["href"] for link in links}
     return _page(
         request, "items", WORDS["features"].in_language(language), _trail(request, language, chosen), links, language,

@@ -1,4 +1,4 @@
-"""Pages by key: where a page begins is said by the sort keys of a feature, so that any page costs what the first does."""
+"""Pages by key: the sort keys of a feature say where a page begins, so that any page costs what the first does."""
 
 from __future__ import annotations
 
@@ -55,13 +55,12 @@ def read_sortby(text: str, known: Mapping[str, Queryable]) -> tuple[SortKey, ...
         name = part.strip().removeprefix("+").removeprefix("-")
         found = known.get(name)
         if found is None or found.kind not in SORTABLE or name in (k.of.name for k in keys) or len(keys) >= MAX_KEYS:
+            sortable = ", ".join(q.name for q in known.values() if q.kind in SORTABLE)
             raise BadInput(
                 Text(
                     en="sortby: “{part}” cannot be sorted by. Known: {known}; each once, at most {limit}.",
                     vi="sortby: không sắp xếp theo “{part}” được. Có: {known}; mỗi tên một lần, tối đa {limit}.",
-                ).format(
-                    part=part[:60], limit=MAX_KEYS, known=", ".join(q.name for q in known.values() if q.kind in SORTABLE)
-                )
+                ).format(part=part[:60], limit=MAX_KEYS, known=sortable)
             )
         keys.append(SortKey(found, part.strip().startswith("-")))
     return tuple(keys)

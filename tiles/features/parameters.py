@@ -158,9 +158,7 @@ def read_as_of(given: QueryParams) -> datetime | None:
     if text is None:
         return None
     if "version" in given:
-        raise BadInput(
-            Text(en="Give either version or asOf, not both.", vi="Chỉ cho version hoặc asOf, không cả hai.")
-        )
+        raise BadInput(Text(en="Give either version or asOf, not both.", vi="Chỉ cho version hoặc asOf, không cả hai."))
     return read_moment(text, "asOf", end_of_day=True)
 
 

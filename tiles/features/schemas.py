@@ -114,9 +114,7 @@ TEXT: Schema = {"type": "string"}
 def content(schema: Schema, offered: Sequence[Format]) -> dict[int | str, dict[str, Any]]:
     """The answers of an address: the document in its formats, 304 for who has it, 406 for who wants another form."""
     as_text, as_bytes = (HTML, CSV, NDJSON, SEQUENCE), (FLATGEOBUF, GEOPARQUET)
-    types = {
-        o.media_type: {"schema": TEXT if o in as_text else BINARY if o in as_bytes else schema} for o in offered
-    }
+    types = {o.media_type: {"schema": TEXT if o in as_text else BINARY if o in as_bytes else schema} for o in offered}
     problem = {"application/problem+json": {"schema": {"$ref": "#/components/schemas/Problem"}}}
     return {
         200: {"description": "The document", "content": types},

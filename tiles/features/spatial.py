@@ -26,9 +26,7 @@ MAX_VERTICES = 10_000
 CORNERS_A_SIDE = 32
 
 NOT_A_GEOMETRY = Text(en="this is not a geometry: {reason}", vi="không phải hình học: {reason}")
-TOO_MANY = Text(
-    en="a geometry may have {limit:,} vertices at most.", vi="một hình học có tối đa {limit:,} đỉnh."
-)
+TOO_MANY = Text(en="a geometry may have {limit:,} vertices at most.", vi="một hình học có tối đa {limit:,} đỉnh.")
 OUT_OF_REACH = Text(
     en="the geometry lies outside what its coordinate system can express.",
     vi="hình học nằm ngoài phạm vi của hệ tọa độ.",

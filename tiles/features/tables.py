@@ -117,9 +117,7 @@ def _batch(rows: Rows, keys: int, schema: pa.Schema, of: Reference) -> pa.Record
     return pa.record_batch(arrays, schema=schema)
 
 
-async def as_geoparquet(
-    rows: RowBatches, keys: int, columns: Sequence[Column], of: Reference
-) -> Chunks:
+async def as_geoparquet(rows: RowBatches, keys: int, columns: Sequence[Column], of: Reference) -> Chunks:
     """Rows as GeoParquet 1.1 (WKB), a row group at a time, sent as it is written."""
     name = _geometry_name(columns)
     about: dict[str, Any] = {"encoding": "WKB", "geometry_types": []}
@@ -173,9 +171,7 @@ class _Sink(io.RawIOBase):
         return b"".join(parts)
 
 
-async def as_flatgeobuf(
-    rows: RowBatches, keys: int, columns: Sequence[Column], of: Reference
-) -> Chunks:
+async def as_flatgeobuf(rows: RowBatches, keys: int, columns: Sequence[Column], of: Reference) -> Chunks:
     """Rows as FlatGeobuf with its spatial index: written to a temporary file first, for the index comes before them."""
     schema = _schema(columns)
     loop = asyncio.get_running_loop()
