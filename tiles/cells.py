@@ -40,6 +40,15 @@ Longitude = Annotated[float, Query(ge=-180, le=180, description="Longitude in de
 Latitude = Annotated[float, Query(ge=-90, le=90, description="Latitude in degrees (EPSG:4326).")]
 
 
+At = Annotated[
+    str | None,
+    Query(
+        description="A point `lng,lat`: features there are marked `here`.",
+        json_schema_extra={"format": "longitude-latitude"},
+    ),
+]
+
+
 @router.get("/cells/at", summary="Everything known of the place at a point")
 async def at_point(
     city: City, reader: Reader, lang: Lang, response: Response, lng: Longitude, lat: Latitude
@@ -52,8 +61,8 @@ async def at_point(
 @router.get("/cells/{cell}", summary="Everything known of a cell")
 async def of_cell(
     city: City, reader: Reader, lang: Lang, response: Response,
-    cell: Annotated[str, Path(description="H3 index, hexadecimal.")],
-    at: Annotated[str | None, Query(description="A point `lng,lat`: features there are marked `here`.")] = None,
+    cell: Annotated[str, Path(description="H3 index, hexadecimal.", json_schema_extra={"format": "h3"})],
+    at: At = None,
 ) -> dict[str, Any]:  # fmt: skip
     """Answer for one cell of any resolution, by agency and layer.
 

@@ -14,7 +14,11 @@ from twin.errors import Unavailable
 router = APIRouter(tags=["operations"])
 
 
-@router.get("/health", summary="Ready to answer?", responses={503: {"description": "The database is not reachable"}})
+@router.get(
+    "/health",
+    summary="Ready to answer?",
+    responses={503: {"description": "The database is not reachable", "content": {"application/json": {}}}},
+)
 async def health(city: City, response: Response) -> dict[str, Any]:
     """Ask the database through the pool: 200 where the server can answer, else 503."""
     response.headers["Cache-Control"] = "no-store"

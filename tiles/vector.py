@@ -69,8 +69,10 @@ async def fetch(
 Layers = Annotated[
     str, Path(description="`agency.layer` or `agency.layer@version`; several with commas.", max_length=2000)
 ]
-Zoom = Annotated[int, Path(description="Zoom, 0 to 22.")]
-Index = Annotated[int, Path(description="Column or row in the XYZ grid of WebMercatorQuad.")]
+Zoom = Annotated[int, Path(description="Zoom, 0 to 22.", json_schema_extra={"minimum": 0, "maximum": MAX_ZOOM})]
+Index = Annotated[
+    int, Path(description="Column or row in the XYZ grid of WebMercatorQuad.", json_schema_extra={"minimum": 0})
+]
 
 
 @router.get(

@@ -23,7 +23,7 @@ from twin.text import LANGUAGES, Text
 
 DEFAULT_LIMIT = 10
 MAX_IDS = 1000
-WHOLE = re.compile(r"\d{1,9}")
+WHOLE = re.compile(r"0*[1-9]\d{0,30}", re.ASCII)
 NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d{1,3})?")
 
 
@@ -137,9 +137,9 @@ def read_limit(given: QueryParams, default: int, maximum: int) -> int:
     text = given.get("limit")
     if text is None:
         return default
-    if not re.fullmatch(r"\d+", text, re.ASCII) or not text.strip("0"):
+    if not WHOLE.fullmatch(text):
         raise _refuse("limit", text, Text(en="a whole number from 1 on", vi="số nguyên từ 1 trở lên"))
-    return min(int(text.lstrip("0")[:12]), maximum)
+    return min(int(text), maximum)
 
 
 def read_version(given: QueryParams) -> int | None:
@@ -147,7 +147,7 @@ def read_version(given: QueryParams) -> int | None:
     text = given.get("version")
     if text is None:
         return None
-    if not WHOLE.fullmatch(text) or not text.isascii() or int(text) < 1:
+    if not WHOLE.fullmatch(text):
         raise _refuse("version", text, Text(en="a version's number", vi="số phiên bản"))
     return int(text)
 
