@@ -279,21 +279,22 @@ async def _long_page(city: CityState, wanted: Wanted) -> Chunks:
     first = None
     async with streaming(city) as connection:
         matched = await _matched(connection, wanted)
-        yield opening(_members(wanted))
+        # Sent with the first rows: what goes wrong before they are there can still be said properly.
+        start = opening(_members(wanted))
         async with aclosing(batches(connection, select)) as read:
             async for rows in read:
                 more = returned + len(rows) > wanted.limit
                 kept = rows[: wanted.limit - returned]
                 if kept:
                     features = ",".join(feature_texts(kept, len(wanted.keys), wanted.reference))
-                    yield (("," if returned else "") + features).encode()
+                    yield (b"," if returned else start) + features.encode()
                     first, last = first or kept[0], kept[-1]
                 returned += len(kept)
     number = wanted.chosen.version.number
     place = wanted.rows.place
     before = place_of(first, wanted.keys, number, forward=False) if first and place else None
     after = place_of(last, wanted.keys, number, forward=True) if last and more else None
-    yield closing(_ending(wanted, returned, matched, before, after))
+    yield (b"" if returned else start) + closing(_ending(wanted, returned, matched, before, after))
 
 
 # All in one go -------------------------------------------------------------------------------------
@@ -351,7 +352,8 @@ async def _page_for_people(request: Request, city: CityState, wanted: Wanted, he
 
 
 @router.get(
-    "/collections/{layer}/items/{feature}",
+    # An id may hold a slash.
+    "/collections/{layer}/items/{feature:path}",
     summary="One feature",
     responses=content(FEATURE, formats.ITEM),
     openapi_extra={"parameters": [p.openapi() for p in asked.ITEM]},

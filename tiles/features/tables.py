@@ -70,18 +70,20 @@ async def as_csv(rows: RowBatches, keys: int, columns: Sequence[Column], kind: G
     wkt = next(name for name in ("wkt", "geometry_wkt", "_wkt") if name not in taken)
     # Named by what they are, so that the order of axes is no question here.
     points = [name if name not in taken else f"geometry_{name}" for name in points]
-    yield _written([["id", *(c.name for c in columns), *points, wkt]])
+    out: list[list[Any]] = [["id", *(c.name for c in columns), *points, wkt]]
     async with aclosing(rows):
         async for batch in rows:
             shapes = of.from_wgs84(_shapes(batch), in_own_order=False)
             texts = shapely.to_wkt(shapes, rounding_precision=of.digits)
             single = shapely.get_type_id(shapes) == 0
             xy = np.column_stack([shapely.get_x(shapes), shapely.get_y(shapes)])
-            out = []
             for i, row in enumerate(batch):
                 where = (xy[i].tolist() if single[i] else ["", ""]) if points else []
                 out.append([*(cell(value) for value in row[start:-1]), *where, texts[i]])
             yield _written(out)
+            out = []
+    if out:
+        yield _written(out)
 
 
 def _written(rows: Sequence[Sequence[Any]]) -> bytes:
