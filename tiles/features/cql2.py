@@ -18,6 +18,15 @@ MAX_NODES = 20_000
 # Each level of brackets can double the parser's time on a text that ends up being wrong; so can each sign in a row.
 # This keeps the worst text within about a tenth of a second, and far from the depth at which the parser's stack ends.
 MAX_WORK = 500_000
+# The parser goes one call deeper for each operator, some 2 kB of a stack that nobody can catch the end of.
+MAX_OPERATORS = 250
+OPERATOR = re.compile(r"\b(?:and|or|not|like|in|between|is|div)\b|[-+*/^%<>=!]+", re.IGNORECASE)
+# The corners of geometries, whose signs are no operators: two to four numbers, with commas between corners.
+# Possessive throughout (++): a text that nearly is one is given up at once.
+_NUMBER = r"[+-]?+(?>\d++\.?+\d*+|\.\d++)(?:[eE][+-]?+\d++)?+"
+_BARE = rf"{_NUMBER}(?:\s++{_NUMBER}){{1,3}}+"
+_CORNER = rf"(?>{_BARE}|\(\s*+{_BARE}\s*+\))"
+CORNERS = re.compile(rf"\(\s*+{_CORNER}(?>\s*+,\s*+{_CORNER})*+\s*+\)")
 SIGNS_IN_A_ROW = re.compile(r"-(\s*-){2,}")
 QUOTED = re.compile(r"'(?:[^']|'')*'|\"[^\"]*\"")
 
@@ -35,6 +44,10 @@ TOO_LONG = Text(
 TOO_DEEP = Text(
     en="it is nested too deeply for its length. Write it with fewer brackets, or as cql2-json.",
     vi="lồng quá nhiều cấp so với độ dài. Hãy bớt dấu ngoặc, hoặc viết dạng cql2-json.",
+)
+TOO_MANY = Text(
+    en="it has more than {limit} operators. Use IN (…), or write it as cql2-json.",
+    vi="có hơn {limit} toán tử. Hãy dùng IN (…), hoặc viết dạng cql2-json.",
 )
 NOT_TEXT = Text(
     en="this is not CQL2 text; near “{near}” something else is expected. Example: height > 30 AND use = 'office'",
@@ -54,6 +67,8 @@ def read_text(text: str) -> Tree:
     bare = QUOTED.sub("''", text)
     if len(text) << min(depth_of_brackets(bare), 60) > MAX_WORK or SIGNS_IN_A_ROW.search(bare):
         raise refuse(TOO_DEEP)
+    if len(OPERATOR.findall(CORNERS.sub("()", bare))) > MAX_OPERATORS:
+        raise refuse(TOO_MANY.format(limit=MAX_OPERATORS))
     try:
         tree = cql2.parse_text(text).to_json()
     except RecursionError:

@@ -224,13 +224,18 @@ class Translator:
         return temporal.moment(value.text, value.kind)
 
     def _interval(self, start: Tree, end: Tree) -> temporal.Operand:
-        def side(node: Tree, *, is_end: bool) -> str:
+        def side(node: Tree, *, is_end: bool) -> temporal.Side:
             if isinstance(node, dict):
-                value = self._require(self.scalar(node), "time", "date")
+                # A property: CQL2 knows no other value here, and a bound one might stay unused.
+                value = self._require(self._property(node) if "property" in node else _nothing(node), "time", "date")
                 return temporal.moment(value.text, value.kind).start
             return temporal.bound(_text(node), self.parameters.add, is_end=is_end)
 
         return temporal.Operand(side(start, is_end=False), side(end, is_end=True), is_interval=True)
+
+
+def _nothing(node: Tree) -> Sql:
+    raise refuse(NOT_UNDERSTOOD.format(part=str(node)[:60]))
 
 
 def _text(value: Any) -> str:

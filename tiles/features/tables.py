@@ -179,9 +179,15 @@ async def as_flatgeobuf(rows: RowBatches, keys: int, columns: Sequence[Column], 
     loop = asyncio.get_running_loop()
 
     given_up = False
+    failures: list[Exception] = []
 
     async def following() -> Rows | None:
-        return None if given_up else await anext(rows, None)
+        try:
+            return None if given_up else await anext(rows, None)
+        except Exception as error:
+            # On its way through the writer it would lose its kind.
+            failures.append(error)
+            return None
 
     def arrow_batches() -> Iterator[pa.RecordBatch]:
         while (batch := asyncio.run_coroutine_threadsafe(following(), loop).result()) is not None:
@@ -207,6 +213,8 @@ async def as_flatgeobuf(rows: RowBatches, keys: int, columns: Sequence[Column], 
                 with anyio.CancelScope(shield=True):
                     await asyncio.wait([writing])
                 raise
+            if failures:
+                raise failures[0]
         with path.open("rb") as file:
             while chunk := await asyncio.to_thread(file.read, CHUNK):
                 yield chunk

@@ -37,12 +37,15 @@ FOR_INTERVALS = Text(
 )
 
 
+Side = Callable[[], str]
+
+
 @dataclass(frozen=True, slots=True)
 class Operand:
-    """When something starts and ends, in SQL."""
+    """When something starts and ends. The SQL is made when it is needed: a value that is bound must be used."""
 
-    start: str
-    end: str
+    start: Side
+    end: Side
     is_interval: bool = False
 
 
@@ -50,17 +53,20 @@ def relation(op: str, left: Operand, right: Operand) -> str:
     """The SQL of one temporal relation."""
     if op not in OF_MOMENTS and not (left.is_interval or right.is_interval):
         raise refuse(FOR_INTERVALS.format(op=op.upper()))
-    return "(" + FUNCTIONS[op].format(a0=left.start, a1=left.end, b0=right.start, b1=right.end) + ")"
+    template = FUNCTIONS[op]
+    sides = {"a0": left.start, "a1": left.end, "b0": right.start, "b1": right.end}
+    return "(" + template.format(**{name: side() for name, side in sides.items() if f"{{{name}}}" in template}) + ")"
 
 
 def moment(sql: str, kind: Kind) -> Operand:
     """A moment; a date counts as its first moment in UTC."""
     said = f"({sql}::timestamp AT TIME ZONE 'UTC')" if kind == "date" else sql
-    return Operand(said, said)
+    return Operand(lambda: said, lambda: said)
 
 
-def bound(text: str, add: Callable[[Any, str], str], *, is_end: bool) -> str:
+def bound(text: str, add: Callable[[Any, str], str], *, is_end: bool) -> Side:
     """One end of an interval: `..` is open, a date as an end means its last moment."""
     if text in OPEN:
-        return "'infinity'::timestamptz" if is_end else "'-infinity'::timestamptz"
-    return add(read_moment(text, "filter", end_of_day=is_end), "timestamptz")
+        return lambda: "'infinity'::timestamptz" if is_end else "'-infinity'::timestamptz"
+    said = read_moment(text, "filter", end_of_day=is_end)
+    return lambda: add(said, "timestamptz")
