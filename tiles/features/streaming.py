@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncGenerator, Sequence
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from typing import Any
 
 import anyio
@@ -12,6 +12,7 @@ import asyncpg
 from fastapi.responses import StreamingResponse
 from starlette.types import Send
 
+from tiles.problems import DATABASE_GONE
 from tiles.state import CityState
 from twin.errors import Unavailable
 from twin.text import Text
@@ -54,8 +55,15 @@ async def streaming(city: CityState) -> AsyncGenerator[asyncpg.Connection, None]
     except TimeoutError:
         raise Unavailable(BUSY) from None
     try:
-        async with city.connection(asking=True) as connection, connection.transaction(readonly=True):
-            yield connection
+        async with city.connection(asking=True) as connection:
+            transaction = connection.transaction(readonly=True)
+            await transaction.start()
+            try:
+                yield connection
+            finally:
+                # A reader who goes away cancels whatever runs here, but the transaction has to end all the same.
+                with anyio.CancelScope(shield=True), suppress(*DATABASE_GONE, asyncpg.PostgresError):
+                    await transaction.rollback()
     finally:
         city.streams.release()
 
