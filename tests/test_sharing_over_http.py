@@ -64,9 +64,15 @@ def eventually(ask: object, expected: object, seconds: float = 10) -> None:
         time.sleep(0.05)
 
 
+ITEM_FORMATS = ("json", "jsonfg", "html", "ndjson", "geojsonseq", "csv", "flatgeobuf", "geoparquet")
 CHANNELS = [
     f"/tiles/{LAYER}/{TILE}.mvt", f"/tiles/{LAYER}@1/{TILE}.mvt", f"/tiles/{OPEN},{LAYER}/{TILE}.mvt",
-    f"/tiles/{LAYER}/tilejson.json", f"/collections/{LAYER}",
+    f"/tiles/{LAYER}/tilejson.json", f"/collections/{LAYER}", f"/collections/{LAYER}?f=html",
+    f"/collections/{LAYER}/schema", f"/collections/{LAYER}/queryables?f=html", f"/collections/{LAYER}/sortables",
+    f"/collections/{LAYER}/items/7", f"/collections/{LAYER}/items/7?f=jsonfg", f"/collections/{LAYER}/items/7?f=html",
+    f"/collections/{LAYER}/items?version=1", f"/collections/{LAYER}/items?asOf=2099-01-01",
+    f"/collections/{LAYER}/items?limit=5000", f"/collections/{LAYER}/items?filter=name='lamp'",
+    *(f"/collections/{LAYER}/items?f={form}" for form in ITEM_FORMATS),
 ]  # fmt: skip
 
 
@@ -98,9 +104,30 @@ def test_its_own_agency_reads_a_restricted_layer_on_every_channel(server: LiveSe
 def test_a_restricted_layer_is_in_no_list_and_no_cell_of_a_stranger(server: LiveServer) -> None:
     own = key(server, "transport")
     cells = f"{server.url}/cells/at?lng=106.7005&lat=10.77"
-    for path in (f"{server.url}/collections", cells, f"{server.url}/deck.json"):
+    pages = (f"{server.url}/collections", f"{server.url}/collections?f=html", f"{server.url}/landing?f=html")
+    for path in pages:
+        assert LAYER not in httpx.get(path).text
+    for path in (f"{server.url}/collections", f"{server.url}/collections?f=html", cells, f"{server.url}/deck.json"):
         assert LAYER not in httpx.get(path).text
         eventually(lambda path=path: LAYER in httpx.get(path, headers={"X-API-Key": own}).text, True)
+
+
+def test_a_stranger_s_wrong_question_about_a_hidden_layer_is_answered_as_about_none(server: LiveServer) -> None:
+    for query in ("unknown=1", "limit=0", "filter=nothing=1", "version=99", "token=x", "f=gif", "asOf=now"):
+        for path in ("items", "items/7", "schema"):
+            asked = [
+                httpx.get(f"{server.url}/collections/{name}/{path}?{query}") for name in (LAYER, "transport.lumps")
+            ]
+            assert plain(asked[0]) == (asked[1].status_code, asked[1].text.replace("lumps", "lamps"))
+
+
+def test_a_tag_does_not_tell_a_stranger_that_a_layer_is_there(server: LiveServer) -> None:
+    own = key(server, "transport")
+    ask = lambda **headers: httpx.get(f"{server.url}/collections/{LAYER}/items", headers=headers)  # noqa: E731
+    eventually(lambda: ask(**{"X-API-Key": own}).status_code, 200)
+    tag = ask(**{"X-API-Key": own}).headers["etag"]
+    assert ask(**{"X-API-Key": own, "If-None-Match": tag}).status_code == 304
+    assert ask(**{"If-None-Match": tag}).status_code == ask(**{"If-None-Match": "*"}).status_code == 404
 
 
 def test_a_key_works_within_moments_and_ends_within_moments(server: LiveServer) -> None:

@@ -81,7 +81,7 @@ def test_a_tile_holds_exactly_the_features_of_its_area(
     layer = data.draw(st.sampled_from(sorted(collections)))
     of = theme(collections[layer]["theme"])
     zoom = data.draw(st.integers(max(of.details[-1].zoom, 13), 18))
-    west, south, east, north = collections[layer]["extent"]
+    west, south, east, north = collections[layer]["bounds"]
     lng, lat = data.draw(st.floats(west, east)), data.draw(st.floats(south, north))
     tile = tile_at(zoom, lng, lat)
     answer = http.get(f"/tiles/{layer}/{tile.z}/{tile.x}/{tile.y}.mvt")
@@ -142,7 +142,7 @@ def test_one_tile_may_hold_several_layers(http: httpx.Client) -> None:
 
 
 def test_each_ward_has_its_label_in_exactly_one_tile(http: httpx.Client, collections: dict) -> None:
-    west, south, east, north = collections["planning.wards"]["extent"]
+    west, south, east, north = collections["planning.wards"]["bounds"]
     labels: list[str] = []
     for tile in mercantile.tiles(west, south, east, north, 14):
         layer = decoded(http.get(f"/tiles/planning.wards/{tile.z}/{tile.x}/{tile.y}.mvt")).get("planning.wards:label")
@@ -220,7 +220,7 @@ def cell_features(answer: dict) -> dict[str, dict[str, dict]]:
 def test_a_cell_s_answer_equals_a_plain_query_of_its_polygon(
     data: st.DataObject, http: httpx.Client, collections: dict, sql: psycopg.Connection
 ) -> None:
-    west, south, east, north = collections["planning.wards"]["extent"]
+    west, south, east, north = collections["planning.wards"]["bounds"]
     lng, lat = data.draw(st.floats(west, east)), data.draw(st.floats(south, north))
     cell = h3.latlng_to_cell(lat, lng, 12)
     found = cell_features(http.get(f"/cells/{cell}").json())

@@ -53,19 +53,17 @@ def _headers(language: Language) -> dict[str, str]:
 
 @router.get("/", include_in_schema=False)
 async def root(request: Request) -> Response:
-    """The map for browsers, where there is one; the landing page for whoever asks for JSON, or where there is none."""
+    """The map for browsers, where there is one; the landing page for programs, and where there is no map."""
     home: Callable[[Request], Any] | None = getattr(request.app.state, "home", None)
-    if home is not None and not _wants_json(request):
+    if home is not None and _is_browser(request):
         page: Response = await home(request)
         return page
     return _landing(request, language_of(request))
 
 
-def _wants_json(request: Request) -> bool:
-    if "f" in request.query_params:
-        return True
-    accept = request.headers.get("accept", "")
-    return "text/html" not in accept and "json" in accept
+def _is_browser(request: Request) -> bool:
+    """Browsers name HTML among what they take; programs name JSON, or take anything."""
+    return "f" not in request.query_params and "text/html" in request.headers.get("accept", "")
 
 
 @router.get(
@@ -73,7 +71,7 @@ def _wants_json(request: Request) -> bool:
     openapi_extra={"parameters": list(DOCUMENT)},
 )  # fmt: skip
 async def landing(request: Request, lang: Lang) -> Response:
-    """Lead to everything else. The same document stands at / for whoever asks there for JSON."""
+    """Lead to everything else. The same document stands at / for programs."""
     return _landing(request, lang)
 
 
