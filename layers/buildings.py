@@ -75,5 +75,7 @@ BUILDINGS = Theme(
         "extrude": {"field": "height", "levels": {"field": "levels"}, "metres_per_level": METRES_PER_STOREY,
                     "default": METRES_PER_STOREY},
         "fill": by_term(USE, other="#dad6cf"),
+        "cells": {"color": "#a06a2c", "opacity": {
+            "field": "per_km2", "stops": [[0, 0], [100, 0.05], [500, 0.12], [2000, 0.24], [6000, 0.4]]}},
     },
 )  # fmt: skip

@@ -178,6 +178,9 @@ def fields_of_style(style: Mapping[str, Any]) -> set[str]:
     """Name the fields that a style reads, wherever they stand in it."""
     found: set[str] = set()
     for key, value in style.items():
+        if key == "cells":
+            # Colours of cells by what is counted in them, which no feature has.
+            continue
         if key == "field" and isinstance(value, str):
             found.add(value)
         elif isinstance(value, Mapping):

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from functools import lru_cache
 
 import asyncpg
+import h3
 
 from layers.contracts import theme_of
 from layers.theme import Theme
@@ -91,10 +92,11 @@ def _cells(layer_id: str, table: str, columns: tuple[str, ...], resolution: int)
     """The SELECT of the coarser cells that stand for features where these are too many to be drawn."""
     properties = "".join(f', "{name}"' for name in columns)
     box = f"ST_Transform(ST_TileEnvelope($1, $2, $3, margin => {BUFFER / EXTENT:.17g}), 4326)"
+    area = h3.average_hexagon_area(resolution)
     return (
         f"SELECT '{layer_id}:cells' AS name, false AS cut, "
         f"ST_AsMVT(tile, '{layer_id}:cells', {EXTENT}, 'geom') FILTER (WHERE geom IS NOT NULL) AS tile FROM ("
-        f"SELECT to_hex(cell) AS cell, features{properties}, "
+        f"SELECT to_hex(cell) AS cell, features, round(features / {area:.12g}, 1)::float8 AS per_km2{properties}, "
         f"ST_AsMVTGeom(ST_Transform(geom, 3857), ST_TileEnvelope($1, $2, $3), {EXTENT}, {BUFFER}) AS geom "
         f"FROM {DATA_SCHEMA}.{table} WHERE resolution = {resolution} AND geom && {box} "
         # The parameter of the other SELECTs is used by all, or PostgreSQL could not tell its type.
