@@ -11,9 +11,10 @@ from pydantic import Field
 
 from tiles.reader import City, Lang
 from tiles.writing import Known, require_publisher_now, writing
+from twin.catalogue import split_layer_id
 from twin.db.tables import Job
 from twin.errors import NotFound
-from twin.jobs import PublishOrder, cancel_job, find_job, list_jobs, queue_job
+from twin.jobs import Plain, PublishOrder, cancel_job, find_job, list_jobs, queue_job
 from twin.text import Text
 from twin.uploads import folder_of
 
@@ -39,7 +40,7 @@ class JobOrder(PublishOrder):
     """An upload that is whole, the layer it was begun for, and how it is to be published."""
 
     upload: UUID = Field(description="The last part of the upload's address.")
-    layer: str = Field(max_length=80, description="agency.name, as said when the upload was begun.")
+    layer: Plain = Field(max_length=80, description="agency.name, as said when the upload was begun.")
 
 
 @router.post(
@@ -73,6 +74,8 @@ def jobs(
     limit: Annotated[int, Query(ge=1, le=500)] = 50,
 ) -> dict[str, Any]:  # fmt: skip
     """List jobs, the newest first, without their reports."""
+    if layer is not None:
+        split_layer_id(layer)
     with writing(city) as session:
         found = list_jobs(session, principal, layer, limit)
     return {"jobs": [_described(job, response, brief=True) for job in found]}

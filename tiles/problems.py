@@ -82,7 +82,10 @@ def problem(request: Request, status: int, detail: Text | str, headers: dict[str
         "type": "about:blank",
         "title": title.in_language(language),
         "status": status,
-        "detail": detail.in_language(language) if isinstance(detail, Text) else detail,
+        # What a client sent may be quoted here, half a character included.
+        "detail": str(detail.in_language(language) if isinstance(detail, Text) else detail)
+        .encode("utf-8", "replace")
+        .decode(),
     }
     return JSONResponse(
         body, status, {"Content-Language": language, "Cache-Control": "no-store", **(headers or {})},

@@ -1,6 +1,7 @@
 """Files in pieces, by the tus 1.0.0 protocol: begin, ask how far it is, send on, give up.
 
-A cut connection loses nothing that arrived. Any server process that shares the folder and the database continues what another began.
+A cut connection loses nothing that arrived. Any server process that shares the folder and the database continues
+what another began.
 """
 
 from __future__ import annotations

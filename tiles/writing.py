@@ -18,7 +18,7 @@ from tiles.problems import TRY_LATER
 from tiles.reader import City, city_state, principal_of, token_of
 from tiles.state import CityState
 from twin.access import NEEDS_KEY, Principal, note_denied, principal_of_key, require_publisher, revoked_key
-from twin.catalogue import Layer
+from twin.catalogue import Layer, split_layer_id
 from twin.errors import Forbidden, TwinError, Unauthenticated, Unavailable
 from twin.text import Text
 
@@ -61,6 +61,7 @@ def known_principal(request: Request, city: City) -> Principal:
 def require_publisher_now(request: Request, principal: Principal, layer_id: str) -> Layer:
     """The layer, if the principal's key may publish into it by what the database says at this moment."""
     city = city_state(request)
+    split_layer_id(layer_id)
     try:
         with writing(city) as session:
             present = principal_of_key(session, principal.key or "")

@@ -11,13 +11,13 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 from uuid import UUID, uuid4
 
 import psycopg
 import sqlalchemy as sa
 from psycopg.rows import dict_row
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 from pydantic.alias_generators import to_camel
 from sqlalchemy.orm import Session
 
@@ -33,6 +33,15 @@ CHANNEL = "twin_job"
 JOB_LOCK = 731_055
 
 
+def _plain(said: str) -> str:
+    if storable(said) != said:
+        raise ValueError("the text holds a character that cannot be stored")
+    return said
+
+
+Plain = Annotated[str, AfterValidator(_plain)]
+
+
 class PublishOrder(BaseModel):
     """What is asked of a publish: the same that `twin ingest publish` can be told, with the mapping file's text."""
 
@@ -41,13 +50,13 @@ class PublishOrder(BaseModel):
     mode: Literal["replace", "upsert", "append"] = Field("replace", description="Replace all, by id, or only add.")
     strict: bool = Field(False, description="Refuse all if one feature fails.")
     dry_run: bool = Field(False, description="Only check.")
-    reason: str = Field("", max_length=2000, description="Kept in the record.")
-    mapping: str | None = Field(None, max_length=500_000, description="How columns become fields: a mapping's TOML.")
-    crs: str | None = Field(None, max_length=20_000, description="What the file fails to say: EPSG:9210.")
-    encoding: str | None = Field(None, max_length=100, description="Encoding of the file's text.")
-    source_layer: str | None = Field(None, max_length=500, description="Which layer of the file.")
-    longitude: str | None = Field(None, max_length=500, description="Column of a table.")
-    latitude: str | None = Field(None, max_length=500, description="Column of a table.")
+    reason: Plain = Field("", max_length=2000, description="Kept in the record.")
+    mapping: Plain | None = Field(None, max_length=500_000, description="How columns become fields: a mapping's TOML.")
+    crs: Plain | None = Field(None, max_length=20_000, description="What the file fails to say: EPSG:9210.")
+    encoding: Plain | None = Field(None, max_length=100, description="Encoding of the file's text.")
+    source_layer: Plain | None = Field(None, max_length=500, description="Which layer of the file.")
+    longitude: Plain | None = Field(None, max_length=500, description="Column of a table.")
+    latitude: Plain | None = Field(None, max_length=500, description="Column of a table.")
 
 
 NO_JOB = Text(en="There is no such job.", vi="Không có tác vụ này.")

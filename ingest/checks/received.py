@@ -3,15 +3,27 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from types import SimpleNamespace
 from typing import Any, cast
 
 from ingest.checks.encodings import TITLES
 from ingest.checks.plan import Plan
-from ingest.checks.problems import KINDS, Example, Problem
+from ingest.checks.problems import Example, Kind, Problem
 from ingest.checks.report import Report
 from ingest.spec import FieldSource
 from twin.text import Text
+
+
+@dataclass
+class _Told(Problem):
+    """A problem as the report calls it: a newer server may know some that this program does not."""
+
+    told: Kind | None = None
+
+    @property
+    def kind(self) -> Kind:
+        return self.told or super().kind
 
 
 def received(document: Mapping[str, Any]) -> Report:
@@ -38,9 +50,8 @@ def received(document: Mapping[str, Any]) -> Report:
     )  # fmt: skip
     return Report(
         cast(Plan, plan), counts["read"], counts["good"], counts["bad"], counts["mended"],
-        tuple(document["bounds"]) if document["bounds"] else None,  # type: ignore[arg-type]
-        # A newer server may know problems that this program does not.
-        tuple(_problem(p) for p in document["problems"] if p["code"] in KINDS),
+        tuple(document["bounds"]) if document["bounds"] else None,
+        tuple(_problem(p) for p in document["problems"]),
     )  # fmt: skip
 
 
@@ -69,4 +80,5 @@ def _problem(said: Mapping[str, Any]) -> Problem:
     examples = [
         Example(e["feature"], _text(e["detail"]), tuple(e["place"]) if e["place"] else None) for e in said["examples"]
     ]
-    return Problem(said["code"], said["count"], examples, said["field"])
+    told = Kind(said["severity"], _text(said["title"]), _text(said["advice"]))
+    return _Told(said["code"], said["count"], examples, said["field"], told)
