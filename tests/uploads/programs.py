@@ -146,6 +146,8 @@ class Proxy:
         self.cut_after = cut_after
         self.target = port
         self.passed = 0
+        self.stall_after: int | None = None
+        self.flowing = threading.Event()
         self._listening = socket.create_server(("127.0.0.1", 0))
         self.port = int(self._listening.getsockname()[1])
         self._thread = threading.Thread(target=self._accept, daemon=True)
@@ -167,6 +169,8 @@ class Proxy:
         with suppress(OSError):
             while data := source.recv(65_536):
                 sink.sendall(data)
+                if counted and self.stall_after and self.passed > self.stall_after:
+                    self.flowing.wait(60)
                 if counted:
                     self.passed += len(data)
                     if budget is not None and (budget := budget - len(data)) <= 0:
@@ -178,6 +182,7 @@ class Proxy:
             end.close()
 
     def close(self) -> None:
+        self.flowing.set()
         self._listening.close()
 
 
