@@ -50,6 +50,7 @@ def _about_the_file(command: Callable[..., Any]) -> Callable[..., Any]:
         click.option("--source-layer", help=say("Which layer of the file.", "Lớp nào trong tệp.")),
         click.option("--longitude", help=say("Column of a table.", "Cột kinh độ của bảng.")),
         click.option("--latitude", help=say("Column of a table.", "Cột vĩ độ của bảng.")),
+        click.option("--wkt", help=say("Column of a table that holds WKT.", "Cột của bảng chứa WKT.")),
     ]  # fmt: skip
     for option in reversed(options):
         command = option(command)

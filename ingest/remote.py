@@ -69,10 +69,9 @@ def publish_remotely(
     else:
         from rich.console import Console
 
-        from ingest.checks.received import received
-        from ingest.checks.terminal import print_report
+        from ingest.checks.received import print_received
 
-        print_report(received(result.result["report"]), Console())
+        print_received(result.result["report"], Console())
     return result
 
 

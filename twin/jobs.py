@@ -57,6 +57,7 @@ class PublishOrder(BaseModel):
     source_layer: Plain | None = Field(None, max_length=500, description="Which layer of the file.")
     longitude: Plain | None = Field(None, max_length=500, description="Column of a table.")
     latitude: Plain | None = Field(None, max_length=500, description="Column of a table.")
+    wkt: Plain | None = Field(None, max_length=500, description="Column of a table that holds WKT.")
 
 
 NO_JOB = Text(en="There is no such job.", vi="Không có tác vụ này.")

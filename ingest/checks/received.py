@@ -7,10 +7,15 @@ from dataclasses import dataclass
 from types import SimpleNamespace
 from typing import Any, cast
 
+from rich.console import Console
+from rich.text import Text as Styled
+
 from ingest.checks.encodings import TITLES
 from ingest.checks.plan import Plan
 from ingest.checks.problems import Example, Kind, Problem
 from ingest.checks.report import Report
+from ingest.checks.terminal import STYLES, print_report
+from ingest.checks.wording import printable
 from ingest.spec import FieldSource
 from twin.text import Text
 
@@ -24,6 +29,19 @@ class _Told(Problem):
     @property
     def kind(self) -> Kind:
         return self.told or super().kind
+
+
+def print_received(document: Mapping[str, Any], console: Console) -> None:
+    """Write a report for people. One of a form that this program does not know is told by its problems."""
+    if "fields" in document and "encoding" in document:
+        print_report(received(document), console)
+        return
+    console.print(Styled(printable(document["file"]["name"]), "bold"), highlight=False)
+    for said in document["problems"]:
+        problem = _problem(said)
+        sign, style = STYLES[problem.severity]
+        console.print(Styled(f"{sign} {problem.count:,}  {printable(problem.kind.title)}", style))
+        console.print(Styled(f"  → {printable(problem.kind.advice)}"))
 
 
 def received(document: Mapping[str, Any]) -> Report:

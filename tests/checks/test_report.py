@@ -18,7 +18,7 @@ from ingest.checks import Checker, Report, inspect
 from ingest.checks.html import POLICY, to_html
 from ingest.checks.picture import Thinned, frame_of, spread
 from ingest.checks.problems import KINDS, SEVERITIES
-from ingest.checks.received import received
+from ingest.checks.received import print_received, received
 from ingest.checks.terminal import print_report
 from layers.registry import theme
 from tests.checks.messy import messy
@@ -238,6 +238,10 @@ def test_a_report_that_came_as_json_looks_on_a_terminal_like_the_report_itself(
         for here in (report, empty):
             there = received(json.loads(json.dumps(here.to_dict())))
             assert on_terminal(there) == on_terminal(here)
+            other = {k: v for k, v in here.to_dict().items() if k != "fields"} | {"raster": {}}
+            out = StringIO()
+            print_received(other, Console(file=out, width=200))
+            assert all(p.kind.title.in_language(language) in out.getvalue() for p in here.problems)
             assert (there.exit_code, there.publishable) == (here.exit_code, here.publishable)
 
 

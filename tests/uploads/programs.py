@@ -32,6 +32,7 @@ class Programs:
     folder: Path
     settings: dict[str, str] = field(default_factory=dict)
     port: int = field(default_factory=free_port)
+    home: Path = HOME
     asked: httpx.Client | None = None
     running: list[subprocess.Popen[bytes]] = field(default_factory=list)
 
@@ -51,14 +52,14 @@ class Programs:
     def environment(self) -> dict[str, str]:
         clean = {k: v for k, v in os.environ.items() if not k.startswith(("TWIN_", "LC_", "LANG"))}
         return clean | {
-            "TWIN_HOME": str(HOME), "TWIN_DATABASE": str(self.database.url.database), "TWIN_PORT": str(self.port),
+            "TWIN_HOME": str(self.home), "TWIN_DATABASE": str(self.database.url.database), "TWIN_PORT": str(self.port),
             "TWIN_UPLOADS": str(self.uploads), "XDG_STATE_HOME": str(self.folder / "state"), **self.settings,
         }  # fmt: skip
 
     def in_process(self) -> Settings:
         """The same settings, for code that runs in the test itself."""
         more = {k.removeprefix("TWIN_").lower(): v for k, v in self.settings.items()}
-        return Settings(home=HOME, database=self.database.url.database, uploads=self.uploads, **more)  # type: ignore[arg-type]
+        return Settings(home=self.home, database=self.database.url.database, uploads=self.uploads, **more)  # type: ignore[arg-type]
 
     def start(self, *arguments: str) -> subprocess.Popen[bytes]:
         with self.log.open("ab") as output:

@@ -17,13 +17,19 @@ import pytest
 import shapely
 import sqlalchemy as sa
 
+from tests.conftest import HOME
 from tests.test_publish import LAYER, houses, rows
 from tests.uploads.programs import Programs, cutting, eventually
 from twin.access import revoke_key
+from twin.catalogue import LayerEntry, ensure_agency, ensure_layer
 from twin.client import Twin
 from twin.crs import transform
+from twin.db.cluster import PrivateCluster
+from twin.db.database import Database
+from twin.db.migrate import migrate
 from twin.errors import BadInput, Forbidden, Unauthenticated
 from twin.jobs import PublishOrder, queue_job
+from twin.text import Text
 from twin.transfer import Notes
 from twin.uploads import folder_of, open_upload
 
@@ -332,6 +338,39 @@ def test_the_folder_is_swept_of_what_nobody_will_ask_for(programs: Programs, tmp
     fresh.write_text("abc")
     programs.worker("--once").wait(30)
     assert sorted(left_over(programs)) == sorted([folder.file(kept.id), fresh])
+
+
+def test_a_database_that_goes_away_in_the_middle_delays_a_job_and_loses_nothing(tmp_path: Path, gpkg: Path) -> None:
+    cluster = PrivateCluster(HOME.parent / "away_from_jobs")
+    cluster.start()
+    try:
+        database = Database(cluster.url(f"jobs_{os.getpid()}_{time.monotonic_ns()}"), private=True)
+        migrate(database)
+        with database.session() as session:
+            ensure_agency(session, "construction", Text(en="construction", vi="construction"))
+            ensure_layer(session, LayerEntry(LAYER, "buildings", Text(en="Houses", vi="Nhà")))
+        programs = Programs(database, tmp_path, home=cluster.home)
+        try:
+            programs.serve()
+            key = programs.key()
+            queue(programs, gpkg, key)
+            programs.worker()
+            eventually(lambda: jobs(programs)[0].stage is not None)
+            database.writer.dispose()
+            cluster.stop()
+            ask = httpx.get(f"{programs.url}/jobs", headers={"X-API-Key": key}, timeout=30)
+            assert ask.status_code == 503 and "socket" not in ask.text and str(cluster.socket) not in ask.text
+            cluster.start()
+            eventually(lambda: jobs(programs)[0].state == "done", 60)
+            (job,) = jobs(programs)
+            assert job.version == 1 and versions(programs) == [(1, "published")]
+            told = {"X-API-Key": key}
+            eventually(lambda: httpx.get(f"{programs.url}/jobs", headers=told).status_code == 200)
+        finally:
+            programs.stop()
+        database.writer.dispose()
+    finally:
+        cluster.stop()
 
 
 def test_a_key_does_not_travel_in_clear_and_never_stands_in_a_message(tmp_path: Path) -> None:
