@@ -78,7 +78,7 @@ class _Teller:
 
     def __call__(self, name: str, done: int, total: int | None) -> None:
         now = time.monotonic()
-        if name != self._name or now - self._told >= TELL_SECONDS:
+        if name != self._name or done == total or now - self._told >= TELL_SECONDS:
             self._pipe.send(Stage(name, done, total))
             self._name, self._told = name, now
 

@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from pydantic import ValidationError
 from rich.progress import (
     BarColumn,
     DownloadColumn,
@@ -54,7 +55,13 @@ def publish_remotely(
                 vi="Cần có khóa để công bố lên máy chủ: --key, hoặc tốt hơn là biến TWIN_KEY.",
             )
         )
-    order = PublishOrder(mapping=mapping.read_text("utf-8") if mapping else None, **said)
+    try:
+        order = PublishOrder(mapping=mapping.read_bytes().decode("utf-8", "replace") if mapping else None, **said)
+    except ValidationError as error:
+        first = error.errors()[0]
+        raise BadInput(
+            Text(en="{name}: {reason}", vi="{name}: {reason}").format(name=first["loc"][0], reason=first["msg"])
+        ) from None
     with Twin(server, key, insecure_http=insecure_http) as city:
         with _progress() as told:
             result = city.publish(file, layer, order=order, progress=told)
@@ -95,16 +102,16 @@ def _progress() -> Iterator[Told]:
     def told(name: str, done: int, total: int | None) -> None:
         nonlocal shown
         bar = sending if name in BYTES else working
+        description = str(BYTES.get(name) or names.get(name) or name)
         if shown is None or shown[0] is not bar or (bar is sending and shown[1] != name):
             if shown is not None:
                 shown[0].stop()
             for task in bar.task_ids:
                 bar.remove_task(task)
             # Bytes that were there before are not counted into the speed.
-            bar.add_task("", total=total, completed=done)
+            bar.add_task(description, total=total, completed=done)
             bar.start()
         shown = (bar, name)
-        description = str(BYTES.get(name) or names.get(name) or name)
         bar.update(bar.task_ids[0], description=description, completed=done, total=total)
 
     try:

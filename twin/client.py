@@ -35,7 +35,7 @@ from twin.errors import (
 )
 from twin.jobs import PublishOrder
 from twin.text import Text, current_language
-from twin.transfer import PASSING, Notes, Patience, Transfer, last_part
+from twin.transfer import NO_TWIN, PASSING, Notes, Patience, Transfer, last_part
 
 KINDS: Mapping[int, type[TwinError]] = {
     400: BadInput, 401: Unauthenticated, 403: Forbidden, 404: NotFound, 405: NotFound, 409: Conflict, 413: TooLarge,
@@ -127,7 +127,7 @@ class Twin:
         last: tuple[Any, ...] = ()
         while True:
             try:
-                said = self._ask("GET", f"jobs/{job}").json()
+                said = _document(self._ask("GET", f"jobs/{job}"))
             except PASSING as error:
                 patience.pause(error)
                 continue
@@ -201,6 +201,16 @@ class _Elsewhere(Exception):  # not an error
 
 def _text(said: Mapping[str, str] | None) -> Text | None:
     return Text(en=said["en"], vi=said["vi"]) if said else None
+
+
+def _document(answer: httpx.Response) -> dict[str, Any]:
+    try:
+        said = answer.json()
+    except ValueError:
+        said = None
+    if not isinstance(said, dict) or "state" not in said:
+        raise BadInput(NO_TWIN)
+    return said
 
 
 def _detail(answer: httpx.Response) -> Text:

@@ -15,7 +15,7 @@ from uuid import UUID
 
 import httpx
 
-from twin.errors import BadInput, Busy, Conflict, NotFound, TwinError, Unavailable
+from twin.errors import BadInput, Busy, Conflict, TwinError, Unavailable
 from twin.text import Text
 
 TUS = {"Tus-Resumable": "1.0.0"}
@@ -114,7 +114,7 @@ class Transfer:
     def offset(self, upload: UUID) -> int:
         """How much has arrived."""
         answer = self._persist(lambda: self.ask("HEAD", f"uploads/{upload}", headers=TUS))
-        return int(answer.headers["Upload-Offset"])
+        return _offset(answer)
 
     def send(self, upload: UUID, path: Path, offset: int, sent: Sent) -> None:
         """Send what is missing. After a cut connection the server is asked how far it is."""
@@ -146,7 +146,7 @@ class Transfer:
 
         headers = TUS | {"Upload-Offset": str(offset), "Content-Type": PIECE, "Content-Length": str(size)}
         answer = self.ask("PATCH", f"uploads/{upload}", headers=headers, content=pieces())
-        return int(answer.headers["Upload-Offset"])
+        return _offset(answer)
 
     def _persist(self, step: Callable[[], httpx.Response]) -> httpx.Response:
         patience = Patience(self.patience)
@@ -157,14 +157,22 @@ class Transfer:
                 patience.pause(error)
 
 
+NO_TWIN = Text(
+    en="The answer is not one of a city's server. Is the address right, and does no other page stand between?",
+    vi="Trả lời không phải của máy chủ bản sao số. Địa chỉ có đúng không, có trang nào chắn giữa không?",
+)
+
+
 def last_part(answer: httpx.Response) -> UUID:
     """The id at the end of the address in Location. Nothing else of that address is followed."""
     try:
         return UUID(answer.headers.get("Location", "").rstrip("/").rpartition("/")[2])
     except ValueError:
-        raise NotFound(
-            Text(
-                en="This server does not take uploads: its answer names no address. Is it a city twin?",
-                vi="Máy chủ này không nhận tệp tải lên: trả lời không có địa chỉ. Đây có phải máy chủ bản sao số?",
-            )
-        ) from None
+        raise BadInput(NO_TWIN) from None
+
+
+def _offset(answer: httpx.Response) -> int:
+    try:
+        return int(answer.headers["Upload-Offset"])
+    except (KeyError, ValueError):
+        raise BadInput(NO_TWIN) from None

@@ -104,7 +104,12 @@ class UploadFolder:
         (workshop / "file").mkdir()
         path = workshop / "file" / name
         # A second name for the same bytes: a job that is tried again finds the file where it was.
-        os.link(self.file(upload), path)
+        try:
+            os.link(self.file(upload), path)
+        except FileNotFoundError:
+            raise
+        except OSError:  # not every file system can
+            shutil.copyfile(self.file(upload), path)
         return path
 
     def clear(self, upload: UUID | None, job: int) -> None:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
 import base64
 import json
 import os
 import re
 import subprocess
+from collections.abc import AsyncIterator
 from pathlib import Path
 
 import httpx
@@ -228,6 +230,27 @@ def test_two_connections_do_not_write_into_one_file(door: TestClient, programs: 
         fcntl.flock(held, fcntl.LOCK_EX)
         assert send(door, key, address, 0, b"abc").status_code == 423
     assert send(door, key, address, 0, b"abc").status_code == 204
+
+
+def test_a_connection_that_falls_silent_is_let_go_and_what_came_is_kept(
+    door: TestClient, programs: Programs, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("tiles.uploads.SILENCE_SECONDS", 0.2)
+    key = programs.key()
+    address = begin(door, key).headers["Location"]
+
+    async def silent() -> AsyncIterator[bytes]:
+        yield b"abc"
+        await asyncio.sleep(10)
+
+    async def patch() -> httpx.Response:
+        transport = httpx.ASGITransport(app=door.app)
+        async with httpx.AsyncClient(transport=transport, base_url="http://x") as client:
+            headers = bearer(key) | PIECE | {"Upload-Offset": "0"}
+            return await client.patch(address, content=silent(), headers=headers)
+
+    assert asyncio.run(patch()).status_code == 408
+    assert door.head(address, headers=bearer(key)).headers["Upload-Offset"] == "3"
 
 
 def test_a_job_is_queued_once_and_only_for_a_whole_file(door: TestClient, programs: Programs) -> None:

@@ -305,6 +305,23 @@ def test_a_file_that_ends_its_process_each_time_fails_with_a_reason(programs: Pr
     assert left_over(programs) == [] and versions(programs) == []
 
 
+def test_a_reader_that_crashes_does_not_take_the_worker_along(programs: Programs, tmp_path: Path, gpkg: Path) -> None:
+    key = programs.key()
+    queue(programs, gpkg, key)
+    worker = programs.worker()
+    for attempt in (1, 2, 3):
+        eventually(lambda n=attempt: (jobs(programs)[0].attempts, jobs(programs)[0].stage is None) == (n, False))
+        for child in Path(f"/proc/{worker.pid}/task/{worker.pid}/children").read_text().split():
+            if b"spawn_main" in Path(f"/proc/{child}/cmdline").read_bytes():
+                os.kill(int(child), signal.SIGKILL)
+    eventually(lambda: jobs(programs)[0].state == "failed")
+    assert "3 times" in jobs(programs)[0].error["en"] and left_over(programs) == []
+    houses(7).to_file(tmp_path / "good.gpkg")
+    queue(programs, tmp_path / "good.gpkg", key)
+    eventually(lambda: jobs(programs)[1].state == "done")
+    assert worker.poll() is None and len(rows(programs.database)) == 7
+
+
 def test_a_key_revoked_in_the_queue_and_a_wrong_digest_are_refused(programs: Programs, gpkg: Path) -> None:
     revoked, good = programs.key(name="gone"), programs.key(name="here")
     queue(programs, gpkg, revoked)
