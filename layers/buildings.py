@@ -66,6 +66,7 @@ BUILDINGS = Theme(
     ),
     importance=by_bulk,
     details=(Detail(13, 12_000, 1500), Detail(14, 2_000, 4000), Detail(15, 0, 10_000)),
+    rolls_up=True,
     label="name",
     tile_fields=("name", "height", "levels", "use"),
     base_map=True,

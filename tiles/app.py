@@ -10,7 +10,6 @@ from fastapi import FastAPI
 from starlette.middleware.gzip import GZipMiddleware
 
 from tiles import cells, collections, health, jobs, problems, uploads, vector
-from tiles.cached import CachedTiles
 from tiles.head import HeadMiddleware
 from tiles.state import CityState
 from tiles.writing import BodyLimit
@@ -43,7 +42,6 @@ def create_app(settings: Settings, database: Database) -> FastAPI:
     app.add_middleware(GZipMiddleware, minimum_size=512, compresslevel=5)
     app.add_middleware(HeadMiddleware)
     app.add_middleware(BodyLimit)
-    app.add_middleware(CachedTiles, city=state)
     problems.install(app)
     for module in (health, collections, vector, cells, uploads, jobs):
         app.include_router(module.router)

@@ -82,6 +82,8 @@ class CityState:
                 **options, min_size=0, max_size=self.settings.pool_size,
                 # Asked of every layer, the question about a cell is long; kept all the same.
                 max_cacheable_statement_size=0,
+                # Nothing is set on a connection that another request must not see: no question is spent on a reset.
+                reset=_nothing,
                 command_timeout=self.settings.statement_timeout + 2, max_inactive_connection_lifetime=300,
             )  # fmt: skip
         return self._pool
@@ -110,6 +112,10 @@ class CityState:
     def fact(self, key: str) -> Any:
         """A fact about this database that was written as JSON, or None."""
         return json.loads(self.info[key]) if key in self.info else None
+
+
+async def _nothing(_: asyncpg.Connection) -> None:
+    """Leave a connection as it is."""
 
 
 def _outdated(before: Mapping[str, Layer], now: Mapping[str, Layer]) -> Iterator[int]:

@@ -61,7 +61,7 @@ async def fetch(
 
     async def make() -> Tile:
         async with city.connection() as connection:
-            return await make_tile(connection, chosen, z, x, y)
+            return await make_tile(connection, chosen, z, x, y, encoding)
 
     return await city.tiles.fetch(key_of(chosen, z, x, y), encoding, make)
 

@@ -183,6 +183,8 @@ class LayerVersion(Base):
     bounds: Mapped[WKBElement | None] = mapped_column(Geometry("POLYGON", srid=4326, spatial_index=False))
     # Of the features' ids, geometries and values, whatever their order: equal digests mean equal content.
     content: Mapped[str | None]
+    # The coarser cells that the features were rolled up to, and how each column was; nothing where they were not.
+    rollup: Mapped[dict[str, Any] | None]
     source: Mapped[str] = mapped_column(server_default="")
     source_sha256: Mapped[str | None]
     fingerprint: Mapped[str | None]
