@@ -50,6 +50,7 @@ class PublishRequest:
     source_layer: str | None = None
     longitude: str | None = None
     latitude: str | None = None
+    wkt: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,7 +100,7 @@ def planned(path: Path, theme: Theme, request: PublishRequest, settings: Setting
     """Open a file and decide how it is read."""
     options = ReadOptions(
         layer=request.source_layer, crs=request.crs, encoding=request.encoding,
-        longitude=request.longitude, latitude=request.latitude, limits=Limits(),
+        longitude=request.longitude, latitude=request.latitude, wkt=request.wkt, limits=Limits(),
     )  # fmt: skip
     reader = open_file(path, options)
     try:
