@@ -58,6 +58,13 @@ class Settings(BaseSettings):
     job_attempts: int = Field(3, ge=1, description="Times a job is tried when its worker or the database fails.")
     job_days: float = Field(90.0, gt=0, description="Days that finished jobs and their reports are kept.")
 
+    archives: Path | None = Field(None, description="Folder of baked tile archives; else “archives” in TWIN_HOME.")
+
+    @property
+    def archive_folder(self) -> Path:
+        """Where baked tile archives lie."""
+        return self.archives or self.home / "archives"
+
     @property
     def upload_folder(self) -> Path:
         """Where uploaded files lie until they are published."""
