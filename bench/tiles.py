@@ -46,9 +46,10 @@ from twin.text import Text
 
 ROOT = Path(__file__).parent.parent
 CONNECTIONS = 16
+GZIP = {"Accept-Encoding": "gzip"}
 CONSTANT = """
 BODY = bytes({size})
-HEADERS = [(b"content-type", b"application/vnd.mapbox-vector-tile"), (b"content-length", b"{size}")]
+HEADERS = {headers}
 async def app(scope, receive, send):
     if scope["type"] == "http":
         await send({{"type": "http.response.start", "status": 200, "headers": HEADERS}})
@@ -202,13 +203,19 @@ def main() -> None:
                 load(base, paths, 2 if cache == "0" else 6, folder)
                 results[name] = load(base, paths, arguments.seconds, folder)
                 sample = {p: urllib.request.urlopen(base + p).read() for p in random.sample(paths, 30)}
-        mean = sum(map(len, sample.values())) // len(sample)
-        (folder / "constant_app.py").write_text(CONSTANT.format(size=mean))
+                packed = [urllib.request.urlopen(urllib.request.Request(base + p, headers=GZIP)) for p in sample]
+        # The same headers and as many bytes as a tile has on average.
+        size = sum(int(answer.headers["content-length"]) for answer in packed) // len(packed)
+        said = {
+            name.lower(): value for name, value in packed[0].headers.items() if name.lower() not in ("date", "server")
+        }
+        headers = [(name.encode(), value.encode()) for name, value in (said | {"content-length": str(size)}).items()]
+        (folder / "constant_app.py").write_text(CONSTANT.format(size=size, headers=headers))
         port = free_port()
         base = f"http://127.0.0.1:{port}"
         command = [sys.executable, "-m", "granian", "--interface", "asgi", "--port", str(port), "constant_app:app"]
         with running(command, base, {"PYTHONPATH": str(folder)}, folder):
-            results["constant bytes"] = load(base, ["/"], arguments.seconds, folder)
+            results["constant bytes"] = load(base, paths, arguments.seconds, folder)
         if arguments.tipg:
             port = free_port()
             base = f"http://127.0.0.1:{port}"

@@ -18,7 +18,7 @@ from ingest.checks.report import REFUSED, Report
 from ingest.identity import Numbering
 from ingest.limits import Limits
 from ingest.mapping import columns_of_layer
-from ingest.pipeline import PIPELINE, set_apart
+from ingest.pipeline import PIPELINE, set_apart, shape_of
 from ingest.readers.opening import open_file
 from ingest.readers.solids import solids_to_wgs84
 from ingest.readers.source import Reader, ReadOptions
@@ -28,7 +28,7 @@ from twin.catalogue import Column, Layer, read_catalogue
 from twin.config import Settings
 from twin.db.database import Database
 from twin.errors import NotFound
-from twin.staging import Mode, Outcome, Provenance, Shape, Staging
+from twin.staging import Mode, Outcome, Provenance, Staging
 from twin.text import Text
 
 # Told as work goes on: the stage's name, how far it is, and how far it goes (None where that is not known).
@@ -50,6 +50,7 @@ class PublishRequest:
     source_layer: str | None = None
     longitude: str | None = None
     latitude: str | None = None
+    wkt: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,7 +100,7 @@ def planned(path: Path, theme: Theme, request: PublishRequest, settings: Setting
     """Open a file and decide how it is read."""
     options = ReadOptions(
         layer=request.source_layer, crs=request.crs, encoding=request.encoding,
-        longitude=request.longitude, latitude=request.latitude, limits=Limits(),
+        longitude=request.longitude, latitude=request.latitude, wkt=request.wkt, limits=Limits(),
     )  # fmt: skip
     reader = open_file(path, options)
     try:
@@ -155,7 +156,7 @@ def _publish(
     request: PublishRequest, provenance: Provenance, stage: Stage,
 ) -> PublishResult:  # fmt: skip
     theme = plan.theme
-    shape = Shape(columns, theme.resolution, label=theme.label if theme.geometry == "polygon" else None)
+    shape = shape_of(theme, columns)
     checker, numbering = Checker(plan), Numbering()
     names = [column.name for column in columns]
     done = 0

@@ -11,7 +11,7 @@ import subprocess
 import sys
 import time
 import urllib.request
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -192,7 +192,9 @@ def free_port() -> int:
 
 
 @contextmanager
-def serving(database: Database, log: Path, home: Path | None = None) -> Iterator[LiveServer]:
+def serving(
+    database: Database, log: Path, home: Path | None = None, settings: Mapping[str, str] | None = None
+) -> Iterator[LiveServer]:
     """Run the built program against a database; at its end the log must be clean."""
     port = free_port()
     environment = {k: v for k, v in os.environ.items() if not k.startswith("TWIN_")}
@@ -200,6 +202,7 @@ def serving(database: Database, log: Path, home: Path | None = None) -> Iterator
         "TWIN_HOME": str(home or HOME),
         "TWIN_DATABASE": str(database.url.database),
         "TWIN_PORT": str(port),
+        **(settings or {}),
     }
     with log.open("wb") as output:
         process = subprocess.Popen(

@@ -9,10 +9,11 @@ from contextlib import asynccontextmanager
 from fastapi import Depends, FastAPI
 from starlette.middleware.gzip import GZipMiddleware
 
-from tiles import cells, collections, health, openapi, problems, vector
+from tiles import archives, cells, collections, health, jobs, openapi, problems, uploads, vector
 from tiles.features import documents, items, pages
 from tiles.head import HeadMiddleware
 from tiles.state import CityState
+from tiles.writing import BodyLimit
 from twin import __version__
 from twin.config import Settings
 from twin.db.database import Database
@@ -43,8 +44,9 @@ def create_app(settings: Settings, database: Database) -> FastAPI:
     app.state.city = state
     app.add_middleware(GZipMiddleware, minimum_size=512, compresslevel=5)
     app.add_middleware(HeadMiddleware)
+    app.add_middleware(BodyLimit)
     problems.install(app)
-    modules = (health, items, vector, cells, openapi, documents, collections, pages)
+    modules = (health, items, vector, cells, openapi, documents, collections, pages, uploads, jobs, archives)
     for module in modules:
         app.include_router(module.router)
     # Each module says beside its routes which standards they keep.

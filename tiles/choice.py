@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from twin import __version__
@@ -49,8 +49,29 @@ def choose(names: str, layers: dict[str, Layer], principal: Principal) -> tuple[
 
 def _choose_one(name: str, layers: dict[str, Layer], principal: Principal) -> Chosen:
     layer_id, at, number = name.partition("@")
-    layer = find_readable(principal, layers, layer_id)
-    assert layer.current is not None  # noqa: S101  # find_readable saw to it
+    return _version_of(find_readable(principal, layers, layer_id), at, number)
+
+
+def choose_any(names: Sequence[str], layers: Mapping[str, Layer]) -> tuple[Chosen, ...]:
+    """Choose for an operator at the database itself, from whom nothing is hidden."""
+    chosen = []
+    for name in dict.fromkeys(names):
+        layer_id, at, number = name.partition("@")
+        layer = layers.get(layer_id)
+        if layer is None or layer.current is None:
+            raise NotFound(
+                Text(
+                    en="There is no published layer “{id}”. See: twin layer list",
+                    vi="Không có lớp đã công bố “{id}”. Xem: twin layer list",
+                ).format(id=layer_id[:80])
+            )
+        chosen.append(_version_of(layer, at, number))
+    return tuple(chosen)
+
+
+def _version_of(layer: Layer, at: str, number: str) -> Chosen:
+    assert layer.current is not None  # noqa: S101  # the callers saw to it
+    layer_id = layer.id
     if not at:
         return Chosen(layer, layer.current, pinned=False)
     if not number.isascii() or not number.isdigit() or len(number) > 9:

@@ -19,6 +19,7 @@ from tiles.features.parameters import format_parameter
 from tiles.features.queryables import moment_of
 from tiles.features.reference import CRS84, offered
 from tiles.features.schemas import LAYERS, ONE_LAYER, content
+from tiles.mvt import ROLLUP_MIN_ZOOM
 from tiles.reader import City, Lang, Reader, city_state
 from twin.access import find_readable, readable
 from twin.catalogue import Layer
@@ -109,9 +110,18 @@ def describe(layer: Layer, language: Language) -> dict[str, Any]:
         "updateFrequency": layer.update_frequency,
         "sample": layer.sample,
         "minzoom": of.minzoom,
+        "rollup": _rollup(layer),
         "baseMap": of.base_map,
         "visible": of.visible if layer.visible is None else layer.visible,
         "style": dict(of.style),
         "legend": legend(of, language),
         "tiles": f"/tiles/{layer.id}@{current.number}/{{z}}/{{x}}/{{y}}.mvt",
     }
+
+
+def _rollup(layer: Layer) -> dict[str, Any] | None:
+    """The coarser cells that stand for the features at the zooms before they are drawn."""
+    current = layer.current
+    if current is None or current.rollup is None:
+        return None
+    return {"minzoom": ROLLUP_MIN_ZOOM, "layer": f"{layer.id}:cells", **current.rollup}

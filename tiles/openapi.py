@@ -35,6 +35,8 @@ PROBLEMS = {
     "503": "The database is not reachable now, or the answer took too long",
 }
 MARK = "reads_parameters"
+# What is tagged so needs a key.
+WRITING = "publishing"
 
 router = APIRouter(include_in_schema=False)
 F = TypeVar("F", bound=Callable[..., Any])
@@ -109,11 +111,21 @@ def document(app: FastAPI) -> dict[str, Any]:
     }
     # Without a key one reads what is open.
     found["security"] = [{}, {"bearer": []}, {"key": []}]
-    problem = {PROBLEM_TYPE: {"schema": {"$ref": "#/components/schemas/Problem"}}}
     for operations in found["paths"].values():
         for operation in operations.values():
-            responses = operation["responses"]
-            responses.pop("422", None)
-            for status, said in PROBLEMS.items():
-                responses.setdefault(status, {"description": said, "content": problem})
+            _settle(operation)
     return found
+
+
+def _settle(operation: dict[str, Any]) -> None:
+    """Give an operation the errors that any may have, each as a problem document; and its need of a key."""
+    problem = {PROBLEM_TYPE: {"schema": {"$ref": "#/components/schemas/Problem"}}}
+    responses = operation["responses"]
+    responses.pop("422", None)
+    for status, said in PROBLEMS.items():
+        responses.setdefault(status, {"description": said})
+    for status, response in responses.items():
+        if int(status) >= 400:
+            response.setdefault("content", problem)
+    if WRITING in operation.get("tags", ()):
+        operation["security"] = [{"bearer": []}, {"key": []}]

@@ -74,6 +74,12 @@ class Version:
     published: datetime
     source: str
     fingerprint: str | None
+    rollup: Mapping[str, Any] | None = None
+
+    @property
+    def rollup_table(self) -> str:
+        """The table of the version's coarser cells: (resolution, cell, features, …, geom)."""
+        return f"{self.table}_rollup"
 
     @property
     def cell_table(self) -> str:
@@ -187,7 +193,7 @@ SELECT coalesce(json_agg(json_build_object(
             'resolution', v.resolution, 'features', v.features, 'quarantined', v.quarantined,
             'bounds', CASE WHEN v.bounds IS NOT NULL THEN json_build_array(
                 ST_XMin(v.bounds), ST_YMin(v.bounds), ST_XMax(v.bounds), ST_YMax(v.bounds)) END,
-            'published', v.published_at, 'source', v.source, 'fingerprint', v.fingerprint
+            'published', v.published_at, 'source', v.source, 'fingerprint', v.fingerprint, 'rollup', v.rollup
         ) ORDER BY v.number), '[]')
         FROM twin.layer_version v WHERE v.layer_id = l.id AND v.state = 'published')
 ) ORDER BY a.name, l.name), '[]')::text
@@ -239,4 +245,5 @@ def _parse_version(entry: dict[str, Any]) -> Version:
         published=datetime.fromisoformat(entry["published"]),
         source=entry["source"],
         fingerprint=entry["fingerprint"],
+        rollup=entry["rollup"],
     )

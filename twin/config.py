@@ -54,6 +54,27 @@ class Settings(BaseSettings):
     keep_versions: int = Field(5, ge=1, description="Versions of a layer that stay available.")
     batch_rows: int = Field(50_000, ge=1, description="Features handled at once while publishing.")
 
+    uploads: Path | None = Field(
+        None, description="Folder of uploaded files, shared by servers and workers; else “uploads” in TWIN_HOME."
+    )
+    upload_bytes: int = Field(20 * 2**30, ge=1, description="Bytes that one upload may have.")
+    uploads_open: int = Field(20, ge=1, description="Unfinished uploads that one key may have.")
+    upload_hours: float = Field(24.0, gt=0, description="Hours after which an upload that does not go on is removed.")
+    job_attempts: int = Field(3, ge=1, description="Times a job is tried when its worker or the database fails.")
+    job_days: float = Field(90.0, gt=0, description="Days that finished jobs and their reports are kept.")
+
+    archives: Path | None = Field(None, description="Folder of baked tile archives; else “archives” in TWIN_HOME.")
+
+    @property
+    def archive_folder(self) -> Path:
+        """Where baked tile archives lie."""
+        return self.archives or self.home / "archives"
+
+    @property
+    def upload_folder(self) -> Path:
+        """Where uploaded files lie until they are published."""
+        return self.uploads or self.home / "uploads"
+
     @cached_property
     def profile(self) -> City:
         """The city that these settings name."""

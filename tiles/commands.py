@@ -1,0 +1,126 @@
+"""Commands of the developers' door: `twin tiles bake`."""
+
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+
+import click
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+
+from twin.catalogue import Bounds, read_catalogue
+from twin.cli import console, print_json, say
+from twin.commands import as_json
+from twin.config import load_settings
+from twin.db.database import open_database, speaking_of_database
+from twin.db.tables import Sharing
+from twin.errors import BadInput
+from twin.text import Text, current_language
+
+BOX = "WEST,SOUTH,EAST,NORTH"
+
+
+@click.group(help=say("Tiles in files.", "Ô bản đồ trong tệp."))
+def tiles() -> None:
+    """Group of tile commands."""
+
+
+@tiles.command(
+    help=say(
+        "Bake the tiles of layers into one PMTiles archive. The server offers the archives of its folder under "
+        "/archives; a CDN or a phone can use them without a server.\n\n"
+        "Examples:\n\n  twin tiles bake planning.wards transport.roads -o city.pmtiles\n\n"
+        "  twin tiles bake construction.buildings --bbox 106.69,10.76,106.71,10.79 --zoom 13-16 -o centre.pmtiles",
+        "Tạo sẵn ô bản đồ của các lớp thành một kho PMTiles. Máy chủ cung cấp các kho trong thư mục của nó tại "
+        "/archives; CDN hay điện thoại dùng được mà không cần máy chủ.\n\n"
+        "Ví dụ:\n\n  twin tiles bake planning.wards transport.roads -o city.pmtiles\n\n"
+        "  twin tiles bake construction.buildings --bbox 106.69,10.76,106.71,10.79 --zoom 13-16 -o centre.pmtiles",
+    )
+)
+@click.argument("layers", nargs=-1, required=True, metavar=say("LAYER…", "LỚP…"))
+@click.option(
+    "-o", "--output", type=click.Path(path_type=Path, dir_okay=False),
+    help=say("The archive; else city.pmtiles in the server's folder.", "Tệp kho; mặc định city.pmtiles của máy chủ."),
+)  # fmt: skip
+@click.option("--bbox", metavar=BOX, help=say("Area in degrees; else that of the layers.", "Vùng, tính bằng độ."))
+@click.option("--zoom", default="6-16", show_default=True, help=say("From and to.", "Từ mức đến mức."))
+@click.option(
+    "--not-open", is_flag=True,
+    help=say("Also layers that are not open: a file asks nobody for a key.", "Cả lớp không mở: tệp không hỏi khóa."),
+)  # fmt: skip
+@as_json
+def bake(
+    layers: tuple[str, ...], output: Path | None, bbox: str | None, zoom: str, not_open: bool, as_json: bool
+) -> None:
+    """Bake an archive."""
+    from tiles.archives import LAYERS
+    from tiles.bake import bake as bake_archive
+    from tiles.choice import choose_any
+    from tiles.vector import describe
+
+    settings = load_settings()
+    zooms = _zooms(zoom)
+    database = open_database(settings)
+    with database.session() as session:
+        chosen = choose_any(layers, read_catalogue(session))
+    closed = [c.layer.id for c in chosen if c.layer.sharing is not Sharing.OPEN]
+    if closed and not not_open:
+        raise BadInput(
+            Text(
+                en="Not open to everybody: {layers}. Whoever has the file can read them; if so, say --not-open.",
+                vi="Không mở cho mọi người: {layers}. Ai có tệp đều đọc được; nếu đúng ý, hãy thêm --not-open.",
+            ).format(layers=", ".join(closed))
+        )
+    described = describe(chosen, "", current_language())
+    area = _area(bbox) or tuple(described.get("bounds", (-180.0, -85.0, 180.0, 85.0)))
+    target = output or settings.archive_folder / "city.pmtiles"
+    target.parent.mkdir(parents=True, exist_ok=True)
+    metadata = {k: described[k] for k in ("name", "description", "attribution", "vector_layers")}
+    metadata |= {LAYERS: [c.name for c in chosen]}
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
+    with speaking_of_database(), Progress(*columns, console=console(), transient=True) as bar:
+        task = bar.add_task("", total=None)
+        result = asyncio.run(
+            bake_archive(
+                database, chosen, metadata, area, zooms, target,
+                lambda z, done, total: bar.update(
+                    task, description=f"{say('zoom', 'mức')} {z}", completed=done, total=total
+                ),
+            )
+        )  # fmt: skip
+    if as_json:
+        print_json({"archive": str(target), "tiles": result.tiles, "cut": result.cut, "bytes": result.size})
+        return
+    said = Text(
+        en="{path}: {tiles:,} tiles, {size:,.1f} MB; {cut:,} of them do not show every feature.",
+        vi="{path}: {tiles:,} ô, {size:,.1f} MB; {cut:,} ô không hiện đủ mọi đối tượng.",
+    )
+    click.echo(str(said.format(path=target, tiles=result.tiles, size=result.size / 1e6, cut=result.cut)))
+
+
+def _zooms(text: str) -> range:
+    first, _, last = text.partition("-")
+    if first.isdecimal() and (last or first).isdecimal() and int(first) <= int(last or first) <= 22:
+        return range(int(first), int(last or first) + 1)
+    raise BadInput(
+        Text(en="“{text}” are no zooms. Example: 6-16", vi="“{text}” không phải mức. Ví dụ: 6-16").format(
+            text=text[:20]
+        )
+    )
+
+
+def _area(text: str | None) -> Bounds | None:
+    if text is None:
+        return None
+    try:
+        west, south, east, north = (float(part) for part in text.split(","))
+    except ValueError:
+        west = south = east = north = float("nan")
+    if not (-180 <= west < east <= 180 and -85.06 <= south < north <= 85.06):
+        raise BadInput(
+            Text(
+                en="“{text}” is no area. Write {form} in degrees, as in 106.6,10.7,106.8,10.9",
+                vi="“{text}” không phải vùng. Hãy ghi {form} theo độ, ví dụ 106.6,10.7,106.8,10.9",
+            ).format(text=text[:60], form=BOX)
+        )
+    return west, south, east, north
