@@ -9,7 +9,7 @@ from contextlib import asynccontextmanager
 from fastapi import FastAPI
 from starlette.middleware.gzip import GZipMiddleware
 
-from tiles import archives, cells, collections, health, jobs, problems, uploads, vector
+from tiles import archives, cells, collections, health, jobs, observed, problems, uploads, vector
 from tiles.head import HeadMiddleware
 from tiles.state import CityState
 from tiles.writing import BodyLimit
@@ -43,6 +43,6 @@ def create_app(settings: Settings, database: Database) -> FastAPI:
     app.add_middleware(HeadMiddleware)
     app.add_middleware(BodyLimit)
     problems.install(app)
-    for module in (health, collections, vector, cells, uploads, jobs, archives):
+    for module in (health, collections, vector, cells, uploads, jobs, archives, observed):
         app.include_router(module.router)
     return app

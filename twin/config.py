@@ -45,6 +45,7 @@ class Settings(BaseSettings):
     pool_size: int = Field(8, ge=1, le=200, description="Database connections a server process may hold.")
     pool_wait: float = Field(5.0, gt=0, description="Seconds a request waits for a free connection.")
     statement_timeout: float = Field(10.0, gt=0, description="Seconds one query of the server may take.")
+    slow_seconds: float = Field(2.0, gt=0, description="Seconds from which on a request is written into the log.")
     tile_cache_mb: int = Field(256, ge=0, le=100_000, description="Megabytes of tiles a server process keeps.")
     keep_versions: int = Field(5, ge=1, description="Versions of a layer that stay available.")
     batch_rows: int = Field(50_000, ge=1, description="Features handled at once while publishing.")
