@@ -10,7 +10,7 @@ import numpy.typing as npt
 import pyarrow as pa
 import shapely
 from h3ronpy import ContainmentMode
-from h3ronpy.vector import coordinates_to_cells, wkb_to_cells
+from h3ronpy.vector import cells_to_coordinates, cells_to_wkb_polygons, coordinates_to_cells, wkb_to_cells
 
 from twin.errors import BadInput
 from twin.text import Text
@@ -182,3 +182,23 @@ def span(cell: int, resolution: int) -> tuple[int, int]:
     # Digit 7 marks "unused", so 6 is the largest that a descendant has.
     sixes = sum(6 << _DIGIT_BITS * (MAX_RESOLUTION - level) for level in range(own + 1, resolution + 1))
     return base & ~free | unused, base & ~free | sixes | unused
+
+
+def cell_places(cells: Int64) -> npt.NDArray[np.float64]:
+    """The middles of cells in degrees: longitude and latitude, one row a cell."""
+    found = pa.record_batch(cells_to_coordinates(pa.array(cells.astype(np.uint64))))
+    return np.column_stack([found.column(name).to_numpy() for name in ("lng", "lat")])
+
+
+def cell_polygons(cells: Int64) -> Geometries:
+    """The outlines of cells, as polygons in EPSG:4326."""
+    wkb = pa.array(cells_to_wkb_polygons(pa.array(cells.astype(np.uint64))))
+    polygons: Geometries = shapely.from_wkb(wkb.to_numpy(zero_copy_only=False))
+    return polygons
+
+
+def parents(cells: Int64, resolution: int) -> Int64:
+    """The ancestor of each cell at a coarser resolution: see `span`."""
+    unused = (1 << _DIGIT_BITS * (MAX_RESOLUTION - resolution)) - 1
+    found: Int64 = (cells & ~np.int64(0xF << _RESOLUTION_SHIFT)) | (resolution << _RESOLUTION_SHIFT) | unused
+    return found

@@ -11,6 +11,7 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from twin.city import City, read_city
 from twin.errors import SetupProblem
+from twin.rasters import RasterFolder
 from twin.text import Text
 
 HOME_NAME = ".twin"
@@ -46,7 +47,13 @@ class Settings(BaseSettings):
     pool_wait: float = Field(5.0, gt=0, description="Seconds a request waits for a free connection.")
     statement_timeout: float = Field(10.0, gt=0, description="Seconds one query of the server may take.")
     keep_versions: int = Field(5, ge=1, description="Versions of a layer that stay available.")
+    rasters: Path | None = Field(None, description="Folder of the published rasters; else `rasters` in the home.")
     batch_rows: int = Field(50_000, ge=1, description="Features handled at once while publishing.")
+
+    @property
+    def raster_folder(self) -> RasterFolder:
+        """Where published rasters lie."""
+        return RasterFolder((self.rasters or self.home / "rasters").absolute())
 
     @cached_property
     def profile(self) -> City:

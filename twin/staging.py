@@ -5,11 +5,12 @@ from __future__ import annotations
 import hashlib
 import struct
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor, ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass, field
 from multiprocessing import get_context
+from pathlib import Path
 from typing import Any, Literal, Self
 
 import geopandas as gpd
@@ -28,6 +29,7 @@ from twin.cells import Cover, cover
 from twin.db.database import DISK_FULL, Database
 from twin.db.tables import DATA_SCHEMA, Layer, LayerVersion, Quarantine, State
 from twin.errors import Conflict, Unavailable
+from twin.rasters import RasterFolder, digest_of
 from twin.text import Text
 from twin.versions import abandon, lock, point_to, qualified, retire
 
@@ -100,9 +102,11 @@ class _Tally:
         b = self.bounds
         self.bounds = [min(b[0], west), min(b[1], south), max(b[2], east), max(b[3], north)]
 
-    def content(self, shape: Shape) -> str:
+    def content(self, shape: Shape, raster: Mapping[str, Any] | None = None) -> str:
         columns = ",".join(f"{c.name}:{c.type}" for c in shape.columns)
         text = f"{self.features}/{self.digest:016x}/{self.quarantined}/{shape.resolution}/{columns}"
+        if raster is not None:
+            text += f"/{raster['sha256']}"
         return hashlib.sha256(text.encode()).hexdigest()
 
 
@@ -121,9 +125,7 @@ class _Work:
     def cover(self, geometries: npt.NDArray[np.object_], resolution: int) -> Future[Cover]:
         """Cover geometries; small batches at once, since another process takes a second to start."""
         if len(geometries) < WORTH_A_PROCESS and self._coverer is None:
-            done: Future[Cover] = Future()
-            done.set_result(cover(geometries, resolution))
-            return done
+            return _done(cover(geometries, resolution))
         if self._coverer is None:
             self._coverer = ProcessPoolExecutor(1, mp_context=get_context("spawn"))
         return self._coverer.submit(_cover_wkb, shapely.to_wkb(geometries), resolution)
@@ -148,6 +150,12 @@ class _Work:
             self._coverer.shutdown(wait=False, cancel_futures=True)
 
 
+def _done(covered: Cover) -> Future[Cover]:
+    future: Future[Cover] = Future()
+    future.set_result(covered)
+    return future
+
+
 def _cover_wkb(wkb: npt.NDArray[np.object_], resolution: int) -> Cover:
     return cover(shapely.from_wkb(wkb), resolution)
 
@@ -166,6 +174,7 @@ class Staging:
         provenance: Provenance,
         keep: int = 5,
         mode: Mode = "replace",
+        rasters: RasterFolder | None = None,
     ) -> None:
         self.database = database
         self.layer_id = layer_id
@@ -173,6 +182,8 @@ class Staging:
         self.provenance = provenance
         self.keep = keep
         self.mode = mode
+        self.rasters = rasters
+        self._raster: dict[str, Any] | None = None
         self._tally = _Tally()
         self._work = _Work()
         self._version_key = 0
@@ -196,12 +207,12 @@ class Staging:
                 self._cursor.close()
             with suppress(AdbcError):
                 self._bulk.close()  # rolls back what was not committed
-            abandon(self.database, self._layer_key)
+            abandon(self.database, self._layer_key, self.rasters)
         finally:
             self._held.__exit__(None, None, None)
 
     def _begin(self) -> None:
-        abandon(self.database, self._layer_key)
+        abandon(self.database, self._layer_key, self.rasters)
         agency, name = split_layer_id(self.layer_id)
         with self.database.session() as session:
             last = session.scalar(
@@ -224,25 +235,25 @@ class Staging:
         for statement in _table_ddl(self.table, self.shape):
             self._execute(statement)
 
-    def append(self, features: gpd.GeoDataFrame) -> None:
+    def append(self, features: gpd.GeoDataFrame, covered: Cover | None = None) -> None:
         """Copy a batch of features into the version.
 
         Columns: `fid` (int64, stable, unique), `id` (text), `importance` (float64), those of the shape, and the
-        geometry (EPSG:4326). Cells and label points are computed here.
+        geometry (EPSG:4326). Cells are computed here unless they are given, and label points are.
         """
         if features.empty:
             return
         geometries = np.asarray(features.geometry.values, dtype=object)
-        cells = self._work.cover(geometries, self.shape.resolution)
+        cells = self._work.cover(geometries, self.shape.resolution) if covered is None else _done(covered)
         table, row_hashes = _as_arrow(features, geometries, self.shape)
         fids = features["fid"].to_numpy()
         self._tally.add(features, row_hashes)
 
         def copy() -> None:
             self._copy(self.table, table)
-            covered = cells.result()
-            self._tally.cells += len(covered)
-            self._copy(f"{self.table}_cells", _cells_as_arrow(fids, covered))
+            found = cells.result()
+            self._tally.cells += len(found)
+            self._copy(f"{self.table}_cells", _cells_as_arrow(fids, found))
 
         self._work.copy(copy)
 
@@ -254,6 +265,16 @@ class Staging:
             session.execute(sa.insert(Quarantine), [{"version_id": self._version_key, **entry} for entry in entries])
         self._tally.quarantined += len(entries)
 
+    def keep_raster(self, facts: Mapping[str, Any], writer: Callable[[Path], None]) -> None:
+        """Keep a raster's file with the version: `writer` makes it, `facts` are what the catalogue says of it."""
+        if self.rasters is None:
+            raise ValueError("a staging without a raster folder cannot keep a raster")
+        name = self.rasters.new_name(self.table)
+        with self.database.session() as session:
+            session.get_one(LayerVersion, self._version_key).raster = {"path": name}
+        path = self.rasters.write(name, writer)
+        self._raster = {"path": name, **facts, "bytes": path.stat().st_size, "sha256": digest_of(path)}
+
     def publish(self) -> Outcome:
         """Index the version and make it the current one; where nothing changed, leave the current one in place."""
         self._work.finish()
@@ -261,7 +282,7 @@ class Staging:
             self._execute(statement)
         if self.mode != "replace":
             self._carry_over()
-        content = self._tally.content(self.shape)
+        content = self._tally.content(self.shape, self._raster)
         if unchanged := self._same_as_current(content):
             return unchanged
         for statement in _index_ddl(self.table, self.shape):
@@ -271,7 +292,7 @@ class Staging:
         except AdbcError as error:
             raise _explain(error) from error
         self._swap(content)
-        retired = retire(self.database, self.layer_id, self.keep)
+        retired = retire(self.database, self.layer_id, self.keep, self.rasters)
         tally = self._tally
         return Outcome(
             self.layer_id, self.number, tally.features, tally.cells, tally.quarantined, retired=tuple(retired)
@@ -359,6 +380,7 @@ class Staging:
             )
             version.bounds = from_shape(shapely.box(*tally.bounds), srid=4326) if tally.features else None
             version.content = content
+            version.raster = self._raster
             version.published_at = session.scalar(sa.select(sa.func.clock_timestamp()))
             version.state = State.PUBLISHED.value
             point_to(session, version, self.layer_id, self.provenance.actor, "publish", self.provenance.reason)

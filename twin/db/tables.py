@@ -171,6 +171,8 @@ class LayerVersion(Base):
     bounds: Mapped[WKBElement | None] = mapped_column(Geometry("POLYGON", srid=4326, spatial_index=False))
     # Of the features' ids, geometries and values, whatever their order: equal digests mean equal content.
     content: Mapped[str | None]
+    # Of a raster's version: the file's name and what was measured (see twin.rasters).
+    raster: Mapped[dict[str, Any] | None]
     source: Mapped[str] = mapped_column(server_default="")
     source_sha256: Mapped[str | None]
     fingerprint: Mapped[str | None]
