@@ -25,11 +25,13 @@ from twin.errors import BadInput, NotFound
 from twin.text import Text
 
 if TYPE_CHECKING:
+    from ingest.checks.raster_report import RasterReport
     from ingest.checks.report import Report
     from ingest.publishing import PublishRequest, PublishResult, Stage
 
 STAGES = {
     "read": Text(en="reading", vi="đang đọc"),
+    "raster": Text(en="writing the raster file", vi="đang ghi tệp raster"),
     "check": Text(en="checking", vi="đang kiểm tra"),
     "copy": Text(en="checking and copying", vi="đang kiểm tra và nạp"),
     "index": Text(en="indexing", vi="đang lập chỉ mục"),
@@ -50,6 +52,7 @@ def _about_the_file(command: Callable[..., Any]) -> Callable[..., Any]:
         click.option("--source-layer", help=say("Which layer of the file.", "Lớp nào trong tệp.")),
         click.option("--longitude", help=say("Column of a table.", "Cột kinh độ của bảng.")),
         click.option("--latitude", help=say("Column of a table.", "Cột vĩ độ của bảng.")),
+        click.option("--wkt", help=say("Column of a table that holds WKT.", "Cột của bảng chứa WKT.")),
     ]  # fmt: skip
     for option in reversed(options):
         command = option(command)
@@ -225,7 +228,7 @@ def _progress() -> Iterator[Stage]:
         yield stage
 
 
-def _show(report: Report, html: Path | None, as_json: bool, result: PublishResult | None = None) -> None:
+def _show(report: Report | RasterReport, html: Path | None, as_json: bool, result: PublishResult | None = None) -> None:
     if html:
         from ingest.checks.html import to_html
 

@@ -66,11 +66,16 @@ def load_settings() -> Settings:
     try:
         return Settings()
     except ValidationError as error:
-        first = error.errors()[0]
-        name = f"TWIN_{'_'.join(str(part) for part in first['loc']).upper()}"
-        raise SetupProblem(
-            Text(
-                en="The setting {name} is not usable: {reason} (it is {value!r}).",
-                vi="Giá trị của {name} không dùng được: {reason} (hiện là {value!r}).",
-            ).format(name=name, reason=first["msg"], value=os.environ.get(name, first.get("input")))
-        ) from None
+        raise unusable("TWIN_", error) from None
+
+
+def unusable(prefix: str, error: ValidationError) -> SetupProblem:
+    """The sentence for settings that do not fit: the first of them, with its value."""
+    first = error.errors()[0]
+    name = f"{prefix}{'_'.join(str(part) for part in first['loc']).upper()}"
+    return SetupProblem(
+        Text(
+            en="The setting {name} is not usable: {reason} (it is {value!r}).",
+            vi="Giá trị của {name} không dùng được: {reason} (hiện là {value!r}).",
+        ).format(name=name, reason=first["msg"], value=os.environ.get(name, first.get("input")))
+    )
