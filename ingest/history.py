@@ -60,6 +60,7 @@ def _facts(row: LayerVersion, layer: Layer) -> dict[str, Any]:
         "tool": row.tool_version,
         "reason": row.reason,
         "table": f"layer_data.{row.table_name}",
+        "raster": row.raster,
     }
 
 

@@ -49,6 +49,7 @@ def _facts(item: Layer) -> dict[str, Any]:
         "bounds": current.bounds if current else None,
         "table": f"layer_data.{current.table}" if current else None,
         "versions": sorted(item.versions),
+        "raster": dict(current.raster) if current and current.raster else None,
         "columns": [column.as_dict() for column in current.columns] if current else [],
     }
 
@@ -109,9 +110,13 @@ def show(layer_id: str, as_json: bool) -> None:
         print_json(facts)
         return
     facts["title"] = str(item.title)
-    columns = facts.pop("columns")
+    columns, raster = facts.pop("columns"), facts.pop("raster")
     for name, value in facts.items():
         click.echo(f"{name:12} {value if value not in (None, '') else '—'}")
+    if raster is not None:
+        click.echo(say("\nRaster", "\nẢnh raster"))
+        for name, value in raster.items():
+            click.echo(f"  {name:10} {value if value not in (None, '') else '—'}")
     table = Table(box=None, pad_edge=False, header_style="bold")
     for heading in (say("Column", "Cột"), say("Type", "Kiểu"), say("Unit", "Đơn vị"), say("Title", "Tên")):
         table.add_column(heading)

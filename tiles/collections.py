@@ -10,7 +10,7 @@ from layers.contracts import theme_of
 from tiles.display import legend
 from tiles.reader import City, Lang, Reader
 from twin.access import find_readable, readable
-from twin.catalogue import Layer
+from twin.catalogue import Layer, Version
 from twin.text import Language
 
 router = APIRouter(tags=["collections"])
@@ -53,6 +53,7 @@ def describe(layer: Layer, language: Language) -> dict[str, Any]:
         "published": current.published.isoformat().replace("+00:00", "Z"),
         "featureCount": current.features,
         "extent": list(current.bounds) if current.bounds else None,
+        "raster": _raster(current),
         "licence": layer.licence,
         "attribution": layer.attribution,
         "sharing": layer.sharing.value,
@@ -65,3 +66,8 @@ def describe(layer: Layer, language: Language) -> dict[str, Any]:
         "legend": legend(of, language),
         "tiles": f"/tiles/{layer.id}@{current.number}/{{z}}/{{x}}/{{y}}.mvt",
     }
+
+
+def _raster(version: Version) -> dict[str, Any] | None:
+    """What a raster's version says of its file, apart from where it lies."""
+    return {k: v for k, v in version.raster.items() if k != "path"} if version.raster else None

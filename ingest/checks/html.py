@@ -32,7 +32,7 @@ from twin.text import current_language
 
 POLICY = "default-src 'none'; style-src 'unsafe-inline'; img-src data:"
 MARK_RADIUS = 9
-MOST_CELLS = 2500
+MOST_CELLS = 4000
 
 STYLE = """
 :root { --ink: #1d2a2f; --soft: #5d6b70; --line: #dde3e4; --paper: #ffffff; --ground: #f4f6f6;
