@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import geopandas as gpd
+import numpy as np
+import numpy.typing as npt
+
 from layers.common import NAME, SAMPLES, STATUS
 from layers.theme import Detail, Field, Raster, Rollup, Theme, by_term, equal, term
 from twin.text import Text
@@ -46,6 +50,14 @@ FLOOD_SPOTS = Theme(
 
 # More water than this stands nowhere in a city's streets: such pixels are faults of the terrain model.
 DEEPEST = 20
+# A film of water is not drawn: dry cells would whiten the map under them.
+SHOWN_FROM = 0.01
+
+
+def by_depth(features: gpd.GeoDataFrame) -> npt.NDArray[np.float64]:
+    """Rank cells by their mean depth in metres."""
+    return np.asarray(features["depth"].astype("float64").fillna(0.0))
+
 
 FLOOD_DEPTH = Theme(
     name="flood_depth",
@@ -66,8 +78,8 @@ FLOOD_DEPTH = Theme(
         SAMPLES,
     ),
     raster=Raster("depth"),
-    importance=equal,
-    details=(Detail(11, limit=30_000),),
+    importance=by_depth,
+    details=(Detail(11, SHOWN_FROM, limit=30_000),),
     tile_fields=("depth",),
     visible=False,
     style={
@@ -75,7 +87,7 @@ FLOOD_DEPTH = Theme(
         "opacity": 0.65,
         "fill": {
             "field": "depth",
-            "stops": [[0, "#f0f6fa"], [0.2, "#c6dbef"], [0.5, "#8fbfe0"], [1, "#4a90c2"], [2, "#1f5f9e"],
+            "stops": [[SHOWN_FROM, "#e6f1f8"], [0.2, "#c6dbef"], [0.5, "#8fbfe0"], [1, "#4a90c2"], [2, "#1f5f9e"],
                       [4, "#12305f"]],
         },
     },

@@ -38,7 +38,7 @@ LAND_COVER = Theme(
     }),
     importance=equal,
     details=(Detail(11, limit=30_000),),
-    tile_fields=("cover", "share"),
+    tile_fields=("cover",),
     visible=False,
     style={"order": 15, "opacity": 0.7, "fill": by_term(COVER)},
 )  # fmt: skip

@@ -188,13 +188,13 @@ class ChooseLayer(BadInput):
         named = ", ".join(layers[:30]) + (" …" if len(layers) > 30 else "")
         if asked is None:
             message = Text(
-                en="{file} has {n} layers: {layers}. Say which one to read.",
-                vi="{file} có {n} lớp: {layers}. Hãy cho biết đọc lớp nào.",
+                en="{file} has {n} layers. Say which one to read with --source-layer: {layers}",
+                vi="{file} có {n} lớp. Hãy chọn lớp cần đọc bằng --source-layer: {layers}",
             )
         else:
             message = Text(
-                en="{file} has no layer “{asked}”. It has: {layers}.",
-                vi="{file} không có lớp “{asked}”. Các lớp hiện có: {layers}.",
+                en="{file} has no layer “{asked}”. For --source-layer it has: {layers}",
+                vi="{file} không có lớp “{asked}”. Các lớp dùng được với --source-layer: {layers}",
             )
         super().__init__(message.format(file=file, n=len(layers), layers=named or "–", asked=asked))
 
