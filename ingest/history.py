@@ -11,6 +11,7 @@ from typing import Any
 import click
 import sqlalchemy as sa
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 from sqlalchemy.orm import Session
 
@@ -22,9 +23,11 @@ from twin.db.database import open_database
 from twin.db.tables import Audit, LayerVersion, Quarantine
 from twin.differences import changes, summary, version_of
 from twin.errors import BadInput, NotFound
-from twin.text import Text
+from twin.text import Text, read_stored
 from twin.versions import rollback as roll_back
 
+# Columns of an export of quarantine that are not the file's own.
+OWN_COLUMNS = ("feature_id", "reason", "problem", "detail", "geometry", "fid")
 LAYER = click.argument("layer", metavar=say("LAYER", "LỚP"))
 
 
@@ -297,14 +300,23 @@ def quarantine(layer: str, number: int | None, out: Path | None, as_json: bool) 
         return
     if as_json:
         print_json(
-            [{"id": r.feature_id, "reason": r.reason, "detail": r.detail, "properties": r.properties} for r in rows]
-        )
+            [
+                {
+                    "id": r.feature_id, "reason": r.reason, "title": _title(r.reason).as_dict(),
+                    "detail": read_stored(r.detail).as_dict(), "properties": r.properties,
+                }
+                for r in rows
+            ]
+        )  # fmt: skip
+        return
+    if not rows:
+        click.echo(say("Nothing was set aside.", "Không có đối tượng nào bị cách ly."))
         return
     table = Table(box=None, pad_edge=False, header_style="bold")
     for heading in (say("Feature", "Đối tượng"), say("Reason", "Lý do"), say("Detail", "Chi tiết")):
         table.add_column(heading, overflow="fold")
     for row in rows[:200]:
-        table.add_row(row.feature_id or "—", row.reason, row.detail)
+        table.add_row(*map(escape, (row.feature_id or "—", str(_title(row.reason)), str(read_stored(row.detail)))))
     Console().print(table)
     if len(rows) > 200:
         click.echo(
@@ -312,12 +324,28 @@ def quarantine(layer: str, number: int | None, out: Path | None, as_json: bool) 
         )
 
 
+def _title(reason: str) -> Text:
+    """What a kind of problem is called."""
+    from ingest.checks.problems import KINDS
+
+    return KINDS[reason].title if reason in KINDS else Text(en=reason, vi=reason)
+
+
 def _export(rows: Any, path: Path) -> None:
     import geopandas as gpd
     import shapely
 
     frame = gpd.GeoDataFrame(
-        [{"feature_id": r.feature_id, "reason": r.reason, "detail": r.detail, **_plain(r.properties)} for r in rows],
+        [
+            {
+                "feature_id": r.feature_id,
+                "reason": r.reason,
+                "problem": str(_title(r.reason)),
+                "detail": str(read_stored(r.detail)),
+                **_plain(r.properties),
+            }
+            for r in rows
+        ],
         geometry=[shapely.from_wkb(r.geometry) if r.geometry else None for r in rows],
         crs=4326,
     )
@@ -325,4 +353,4 @@ def _export(rows: Any, path: Path) -> None:
 
 
 def _plain(properties: dict[str, Any]) -> dict[str, Any]:
-    return {k: v for k, v in properties.items() if k not in ("feature_id", "reason", "detail", "geometry", "fid")}
+    return {k: v for k, v in properties.items() if k not in OWN_COLUMNS}

@@ -15,7 +15,7 @@ import shapely
 from ingest.checks.plan import Limits, decode, encodings_of, sample_of
 from ingest.mapping import column_name
 from ingest.readers.opening import open_file
-from ingest.readers.source import Reader
+from ingest.readers.source import Reader, ReadOptions
 from layers.contracts import RESOLUTIONS, Contract, document, read_contract
 from layers.theme import RESERVED, FieldType, GeometryKind
 from twin.catalogue import LayerEntry, ensure_layer, split_layer_id
@@ -53,6 +53,7 @@ LABELS = ("ten", "name", "ten_goi", "title")
 )
 @click.argument("file", type=click.Path(path_type=Path, exists=True), required=False, metavar=say("[FILE]", "[TỆP]"))
 @click.option("--layer", help=say("AGENCY.NAME of the layer.", "ĐƠN_VỊ.TÊN của lớp."))
+@click.option("--source-layer", help=say("Which layer of the file.", "Lớp nào trong tệp."))
 @click.option(
     "--write",
     type=click.Path(path_type=Path, dir_okay=False),
@@ -64,7 +65,14 @@ LABELS = ("ten", "name", "ten_goi", "title")
     help=say("Make the layer that this contract describes.", "Tạo lớp theo hợp đồng này."),
 )
 @as_json
-def new(file: Path | None, layer: str | None, write: Path | None, contract: Path | None, as_json: bool) -> None:
+def new(
+    file: Path | None,
+    layer: str | None,
+    source_layer: str | None,
+    write: Path | None,
+    contract: Path | None,
+    as_json: bool,
+) -> None:
     """Propose a contract, or make the layer of one."""
     if contract is not None:
         made = read_contract(contract)
@@ -87,7 +95,7 @@ def new(file: Path | None, layer: str | None, write: Path | None, contract: Path
             )
         )
     split_layer_id(layer)
-    text = propose(file, layer)
+    text = propose(file, layer, source_layer)
     if write is None:
         click.echo(text)
         return
@@ -110,9 +118,9 @@ def _make(contract: Contract) -> None:
         ensure_layer(session, entry)
 
 
-def propose(file: Path, layer: str) -> str:
+def propose(file: Path, layer: str, source_layer: str | None = None) -> str:
     """Propose a contract for a file, as TOML to be edited."""
-    reader = open_file(file)
+    reader = open_file(file, ReadOptions(layer=source_layer))
     try:
         sample, read = sample_of(reader, Limits())
         if not read:

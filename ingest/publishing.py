@@ -97,11 +97,12 @@ def layer_of(database: Database, layer_id: str) -> Layer:
     return layer
 
 
-def options_of(request: PublishRequest) -> ReadOptions:
+def options_of(request: PublishRequest, settings: Settings) -> ReadOptions:
     """What a request says of its file, as readers take it."""
     return ReadOptions(
         layer=request.source_layer, crs=request.crs, encoding=request.encoding,
         longitude=request.longitude, latitude=request.latitude, wkt=request.wkt, limits=load_limits(),
+        workspace=settings.workspace,
     )  # fmt: skip
 
 
@@ -112,7 +113,7 @@ def _raster_request(request: PublishRequest) -> RasterRequest:
 @contextmanager
 def planned(path: Path, theme: Theme, request: PublishRequest, settings: Settings) -> Iterator[tuple[Reader, Plan]]:
     """Open a file and decide how it is read."""
-    reader = open_file(path, options_of(request))
+    reader = open_file(path, options_of(request, settings))
     try:
         yield reader, inspect(reader, theme, settings.profile, request.mapping, request.crs, file=path.name)
     finally:
@@ -123,7 +124,7 @@ def check_file(
     path: Path, theme: Theme, request: PublishRequest, settings: Settings, stage: Stage
 ) -> Report | RasterReport:
     """Check a whole file and write nothing."""
-    options = options_of(request)
+    options = options_of(request, settings)
     if takes_raster(path, theme, options):
         with opened(path, theme, _raster_request(request), options, settings) as (raster, raster_plan):
             return survey(raster, raster_plan, stage)[0]
@@ -155,7 +156,7 @@ def publish_file(
     theme = theme_of(layer)
     stage("read", 0, None)
     sha256 = sha256 or sha256_of(path)
-    if takes_raster(path, theme, options_of(request)):
+    if takes_raster(path, theme, options_of(request, settings)):
         return _publish_raster(database, settings, path, theme, request, actor, source_name, sha256, stage)
     with planned(path, theme, request, settings) as (reader, plan):
         if plan.blockers or request.dry_run or request.strict:
@@ -180,7 +181,7 @@ def _publish_raster(
                 vi="Ảnh raster thay toàn bộ lớp: hãy bỏ --mode.",
             )
         )
-    with opened(path, theme, _raster_request(request), options_of(request), settings) as (reader, plan):
+    with opened(path, theme, _raster_request(request), options_of(request, settings), settings) as (reader, plan):
         report, cells = survey(reader, plan, stage)
         if cells is None or request.dry_run or (request.strict and report.bad):
             return PublishResult(report, None)

@@ -9,7 +9,7 @@ from rich.console import Console
 from rich.table import Table
 
 from layers.registry import themes
-from twin.catalogue import Layer, ensure_agency, read_catalogue
+from twin.catalogue import Layer, ensure_agency, read_catalogue, split_layer_id
 from twin.cli import Registered, console, print_json, say
 from twin.commands import as_json
 from twin.config import load_settings
@@ -97,6 +97,7 @@ def list_layers(as_json: bool) -> None:
 @as_json
 def show(layer_id: str, as_json: bool) -> None:
     """Show a layer."""
+    split_layer_id(layer_id)
     item = _catalogue().get(layer_id)
     if item is None:
         raise NotFound(

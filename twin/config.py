@@ -48,6 +48,7 @@ class Settings(BaseSettings):
     statement_timeout: float = Field(10.0, gt=0, description="Seconds one query of the server may take.")
     keep_versions: int = Field(5, ge=1, description="Versions of a layer that stay available.")
     rasters: Path | None = Field(None, description="Folder of the published rasters; else `rasters` in the home.")
+    workspace: Path | None = Field(None, description="Folder to unpack archives in; else the system's temporary one.")
     batch_rows: int = Field(50_000, ge=1, description="Features handled at once while publishing.")
 
     @property

@@ -214,6 +214,11 @@ KINDS: dict[str, Kind] = {
         "Give each feature an id of its own; the first one is kept.",
         "Cho mỗi đối tượng một mã riêng; đối tượng đầu tiên được giữ.",
     ),
+    "id.exists": _kind(
+        "refused", "An id that the layer has already", "Mã đã có trong lớp",
+        "To change features that are there, publish with --mode upsert; to add, give new ids.",
+        "Để thay đối tượng đã có, dùng --mode upsert; để thêm mới, hãy cấp mã mới.",
+    ),
     "id.missing": _kind(
         "info", "Features without an id", "Đối tượng không có mã",
         "Their id is made from the geometry, and changes with it. Name a column with id = … to keep them recognisable.",

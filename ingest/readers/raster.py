@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import logging
 import math
 import shutil
 from collections.abc import Iterator
@@ -44,9 +45,11 @@ SETTINGS = {
     "GDAL_NUM_THREADS": "1",
     "GDAL_SKIP": "VRT,WMS,WMTS,WCS,HTTP,EEDAI,PLMosaic,DAAS,STACIT,STACTA,DERIVED",
 }
+# It also writes a warning to the log for each, and for the copy that gets its system first; neither is anybody's worry.
+logging.getLogger("rasterio._env").setLevel(logging.ERROR)
 MOST_SAMPLES = 16
-# GDAL does not pass the system's reason on; a disk with less than this left, in bytes, is why a write failed.
-NEARLY_FULL = 1 << 20
+# A copy with its overviews, while it is being made, takes at most so many times the size of the pixels.
+MOST_SPACE = 2
 RASTERS_FULL = Text(
     en="The disk of the rasters ({folder}) is full. Free some space and run the same command again: nothing was "
     "changed.",
@@ -166,12 +169,21 @@ class RasterReader(FileReader):
                 )  # fmt: skip
             unfinished.replace(target)
         except ERRORS as error:
-            if disk_is_full(error, target.parent):
+            if self._found_no_room(error, target.parent):
                 raise Unavailable(RASTERS_FULL.format(folder=target.parent)) from None
             raise cannot_read(self.path, error) from None
         finally:
             for left in target.parent.glob(f".{target.name}.*"):
                 left.unlink(missing_ok=True)
+
+    def _found_no_room(self, error: Exception, folder: Path) -> bool:
+        """Whether a write failed because the disk is full: GDAL says that it failed, and not why."""
+        if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
+            return True
+        data = self._data
+        pixels = sum(np.dtype(_dtype(t)).itemsize for t in data.dtypes) * data.width * data.height
+        said = " ".join(str(e) for e in (error, error.__cause__, error.__context__)).casefold()
+        return "write" in said and folder.is_dir() and shutil.disk_usage(folder).free < MOST_SPACE * pixels
 
     def cell_values(self, resolution: int, how: How | None = None, band: int = 1) -> CellValues:
         """Sample a band to cells: the mean of the pixels in each cell, or the most frequent value.
@@ -301,13 +313,6 @@ class RasterReader(FileReader):
         """Close the file and remove what was unpacked."""
         self._data.close()
         super().close()
-
-
-def disk_is_full(error: Exception, folder: Path) -> bool:
-    """Whether a write failed because there is no room."""
-    if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
-        return True
-    return folder.is_dir() and shutil.disk_usage(folder).free < NEARLY_FULL
 
 
 def _dtype(name: str) -> str:
