@@ -23,6 +23,7 @@ from twin.db.database import open_database
 from twin.db.tables import Audit, LayerVersion, Quarantine
 from twin.differences import changes, summary, version_of
 from twin.errors import BadInput, NotFound
+from twin.facts import print_facts
 from twin.text import Text, read_stored
 from twin.versions import rollback as roll_back
 
@@ -68,12 +69,13 @@ def _facts(row: LayerVersion, layer: Layer) -> dict[str, Any]:
 
 
 @click.command(
+    short_help=say("List a layer's versions.", "Liệt kê các phiên bản của một lớp."),
     help=say(
         "List a layer's versions: who published what, when, from which file, why.\n\n"
         "Example: twin ingest versions transport.bus_stops",
         "Liệt kê các phiên bản của một lớp: ai công bố gì, khi nào, từ tệp nào, vì sao.\n\n"
         "Ví dụ: twin ingest versions transport.bus_stops",
-    )
+    ),
 )
 @LAYER
 @as_json
@@ -108,11 +110,12 @@ def versions(layer: str, as_json: bool) -> None:
 
 
 @click.command(
+    short_help=say("Show the version of a time.", "Xem phiên bản hiện hành tại một thời điểm."),
     help=say(
         "Show which version was current at a time.\n\nExample: twin ingest show transport.bus_stops --at 2026-11-01",
         "Cho biết phiên bản nào là hiện hành tại một thời điểm.\n\n"
         "Ví dụ: twin ingest show transport.bus_stops --at 2026-11-01",
-    )
+    ),
 )
 @LAYER
 @click.option(
@@ -143,8 +146,12 @@ def show(layer: str, at: str, as_json: bool) -> None:
     if as_json:
         print_json(facts)
         return
-    for name, value in facts.items():
-        click.echo(f"{name:12} {value if value not in (None, '') else '—'}")
+    raster = facts.pop("raster")
+    zone = load_settings().profile.time_zone
+    print_facts(facts, zone)
+    if raster is not None:
+        click.echo(say("\nRaster", "\nẢnh raster"))
+        print_facts(raster, zone, "  ")
 
 
 def parse_moment(text: str) -> datetime:
@@ -164,12 +171,13 @@ def parse_moment(text: str) -> datetime:
 
 
 @click.command(
+    short_help=say("Show what changed between two versions.", "So sánh hai phiên bản."),
     help=say(
         "Show what changed between two versions (the current one if B is left out): counts, fields, wards.\n\n"
         "Example: twin ingest diff transport.bus_stops 3 4 --geojson changes.geojson",
         "Cho biết thay đổi giữa hai phiên bản (bỏ B là so với bản hiện hành): số lượng, trường, theo phường.\n\n"
         "Ví dụ: twin ingest diff transport.bus_stops 3 4 --geojson thay_doi.geojson",
-    )
+    ),
 )
 @LAYER
 @click.argument("a", type=int)
@@ -249,16 +257,21 @@ def _write_changes(session: Session, before: Version, after: Version, path: Path
 
 
 @click.command(
+    short_help=say("Go back to an earlier version.", "Quay lại một phiên bản trước."),
     help=say(
         "Make an earlier version the current one again: the one before, or --to a number.\n\n"
         'Example: twin ingest rollback transport.bus_stops --reason "wrong file"',
         "Quay lại một phiên bản trước: bản liền trước, hoặc --to một số.\n\n"
         'Ví dụ: twin ingest rollback transport.bus_stops --reason "nhầm tệp"',
-    )
+    ),
 )
 @LAYER
-@click.option("--to", type=int, help=say("Number of the version.", "Số phiên bản."))
-@click.option("--reason", default="", help=say("Kept in the record.", "Được ghi vào nhật ký."))
+@click.option(
+    "--to",
+    type=int,
+    help=say("Number of the version; else the one before.", "Số phiên bản; không nêu thì bản liền trước."),
+)
+@click.option("--reason", default="", help=say("Why; kept in the record.", "Lý do, được ghi vào nhật ký."))
 @as_json
 def rollback(layer: str, to: int | None, reason: str, as_json: bool) -> None:
     """Roll back."""
@@ -272,15 +285,21 @@ def rollback(layer: str, to: int | None, reason: str, as_json: bool) -> None:
 
 
 @click.command(
+    short_help=say("List or export what was set aside.", "Liệt kê hoặc xuất đối tượng bị cách ly."),
     help=say(
         "List the features that a version set aside, with the reasons; export them as GeoPackage to mend them "
         "and publish again.\n\nExample: twin ingest quarantine transport.bus_stops --out bad.gpkg",
         "Liệt kê các đối tượng bị cách ly và lý do; xuất ra GeoPackage để sửa rồi công bố lại.\n\n"
         "Ví dụ: twin ingest quarantine transport.bus_stops --out loi.gpkg",
-    )
+    ),
 )
 @LAYER
-@click.option("--version", "number", type=int, help=say("Of this version, else the current one.", "Của phiên bản này."))
+@click.option(
+    "--version",
+    "number",
+    type=int,
+    help=say("Of this version, else the current one.", "Của phiên bản này; không nêu thì bản hiện hành."),
+)
 @click.option(
     "--out",
     type=click.Path(path_type=Path, dir_okay=False),

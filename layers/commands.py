@@ -15,7 +15,14 @@ from twin.commands import as_json
 from twin.config import load_settings
 from twin.db.database import open_database
 from twin.errors import NotFound
+from twin.facts import print_facts
 from twin.text import Text
+
+KINDS = {
+    "point": Text(en="points", vi="điểm"), "line": Text(en="lines", vi="đường"),
+    "polygon": Text(en="polygons", vi="vùng"),
+}  # fmt: skip
+RASTER = Text(en="raster", vi="ảnh raster")
 
 
 @click.group(
@@ -112,12 +119,11 @@ def show(layer_id: str, as_json: bool) -> None:
         return
     facts["title"] = str(item.title)
     columns, raster = facts.pop("columns"), facts.pop("raster")
-    for name, value in facts.items():
-        click.echo(f"{name:12} {value if value not in (None, '') else '—'}")
+    zone = load_settings().profile.time_zone
+    print_facts(facts, zone)
     if raster is not None:
         click.echo(say("\nRaster", "\nẢnh raster"))
-        for name, value in raster.items():
-            click.echo(f"  {name:10} {value if value not in (None, '') else '—'}")
+        print_facts(raster, zone, "  ")
     table = Table(box=None, pad_edge=False, header_style="bold")
     for heading in (say("Column", "Cột"), say("Type", "Kiểu"), say("Unit", "Đơn vị"), say("Title", "Tên")):
         table.add_column(heading)
@@ -164,7 +170,8 @@ def list_themes(name: str | None, as_json: bool) -> None:
         return
     for item in chosen:
         click.secho(f"{item.name}  ", bold=True, nl=False)
-        click.echo(f"{item.title} — {item.geometry}, H3 {item.resolution}")
+        kind = RASTER if item.raster else KINDS[item.geometry]
+        click.echo(f"{item.title} — {kind}, H3 {item.resolution}")
         for field in item.fields:
             need = say(" (required)", " (bắt buộc)") if field.required else ""
             unit = f" [{field.unit}]" if field.unit else ""
@@ -179,6 +186,7 @@ def _contract(item: Any) -> dict[str, Any]:
         "theme": item.name,
         "title": item.title.as_dict(),
         "geometry": item.geometry,
+        "raster": item.raster is not None,
         "resolution": item.resolution,
         "fields": [
             {
