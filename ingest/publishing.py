@@ -199,7 +199,9 @@ def _publish(
     checker, numbering = Checker(plan), Numbering()
     names = [column.name for column in columns]
     done = 0
-    with Staging(database, request.layer, shape, provenance, settings.keep_versions, request.mode) as staging:
+    with Staging(
+        database, request.layer, shape, provenance, settings.keep_versions, request.mode, reader.count
+    ) as staging:
         if request.mode == "append":
             for ids in staging.existing_ids():
                 numbering.number(ids)

@@ -95,11 +95,15 @@ class Field:
 
 @dataclass(frozen=True, slots=True)
 class Detail:
-    """From `zoom` on, features of at least this importance are drawn, at most `limit` of them in one tile."""
+    """From `zoom` on, features of at least this importance are drawn, at most `limit` of them in one tile.
+
+    `fields` are the properties that the tile carries, where not all of the theme's tile fields are needed yet.
+    """
 
     zoom: int
     importance: float = 0.0
     limit: int = 10_000
+    fields: tuple[str, ...] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -155,6 +159,7 @@ class Theme:
             raise ValueError(f"theme {self.name!r} names a field twice")
         unknown = {
             *self.tile_fields,
+            *(name for detail in self.details for name in detail.fields or ()),
             *([self.label] if self.label else []),
             *fields_of_style(self.style),
         } - set(names)

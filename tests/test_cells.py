@@ -9,7 +9,7 @@ import shapely
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from twin.cells import cover, format_cell, parse_cell, point_cells, resolution_of, span
+from twin.cells import corners_of, cover, cover_fully, format_cell, parse_cell, point_cells, resolution_of, settle, span
 from twin.errors import BadInput
 
 SEED = 20250701
@@ -106,6 +106,40 @@ def test_no_point_of_a_polygon_with_a_hole_or_of_several_parts_lies_outside_its_
 def test_no_point_of_a_line_lies_outside_its_cover(resolution: int, step: float, count: int) -> None:
     rng = np.random.default_rng(SEED + 2)
     assert_covers(walks(count, step, rng), resolution, rng, tolerance=0.0)
+
+
+@pytest.mark.parametrize("kind", ["polygon", "line"])
+def test_shapes_settled_by_their_corners_get_the_cells_of_the_full_cover_anywhere_on_earth(kind: str) -> None:
+    rng = np.random.default_rng(SEED + 4)
+    settled_in_all = 0
+    # Around places all over the globe, faces' edges and pentagons among them, as large as a cell or less.
+    pentagons = [h3.cell_to_latlng(c) for c in h3.get_pentagons(11)]
+    places = [(float(rng.uniform(-80, 80)), float(rng.uniform(-179, 179))) for _ in range(60)] + pentagons
+    for lat, lng in places:
+        spread = float(rng.choice([2e-4, 2e-3, 0.02, 0.5]))
+        x, y = lng + rng.uniform(-spread, spread, 120), lat + rng.uniform(-spread, spread, 120)
+        angle = rng.uniform(0, 2 * np.pi, (120, 5))
+        if kind == "polygon":
+            angle = np.sort(angle, axis=1)
+        reach = rng.uniform(2e-5, 2e-4, (120, 5))
+        rings = np.stack([x[:, None] + reach * np.cos(angle), y[:, None] + reach * np.sin(angle)], axis=2)
+        shapes = shapely.polygons(rings) if kind == "polygon" else shapely.linestrings(rings)
+        shapes = shapes[shapely.is_valid(shapes) & (shapely.length(shapes) > 0)]
+        found, rest = settle(corners_of(shapes), 11)
+        settled = np.setdiff1d(np.arange(len(shapes)), rest)
+        full = cover_fully(shapes[settled], settled, 11)
+        ours = set(zip(found.feature.tolist(), found.cell.tolist(), strict=True))
+        theirs = set(zip(full.feature.tolist(), full.cell.tolist(), strict=True))
+        # The full cover takes a line as a strip of 11 cm to each side, and may touch a cell more.
+        assert ours == theirs if kind == "polygon" else ours <= theirs
+        settled_in_all += len(settled)
+        for i in settled[:15]:
+            points = points_of(shapes[i], rng, 40)
+            cells = found.cell[found.feature == i]
+            missed = ~np.isin(point_cells(points[:, 0], points[:, 1], 11), cells)
+            for cell, point in zip(point_cells(points[:, 0], points[:, 1], 11)[missed], points[missed], strict=True):
+                assert outline(cell).exterior.distance(shapely.Point(point)) <= 1e-9
+    assert settled_in_all > 2000
 
 
 def test_lines_along_and_through_cell_corners_are_covered() -> None:

@@ -5,12 +5,13 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator, Mapping
 from contextlib import asynccontextmanager, suppress
 from typing import Any
 
 import asyncpg
 
+from tiles.cache import TileCache
 from twin.access import KEYS_SQL, Key, parse_keys
 from twin.catalogue import SNAPSHOT_SQL, Layer, parse_snapshot
 from twin.config import Settings
@@ -35,6 +36,7 @@ class CityState:
         self.database = database
         self.keys: dict[str, Key] = {}
         self.info: dict[str, str] = {}
+        self.tiles = TileCache(settings.tile_cache_mb * 1_000_000)
         self._layers: dict[str, Layer] | None = None
         self._pool: asyncpg.Pool | None = None
 
@@ -80,6 +82,8 @@ class CityState:
                 **options, min_size=0, max_size=self.settings.pool_size,
                 # Asked of every layer, the question about a cell is long; kept all the same.
                 max_cacheable_statement_size=0,
+                # Nothing is set on a connection that another request must not see: no question is spent on a reset.
+                reset=_nothing,
                 command_timeout=self.settings.statement_timeout + 2, max_inactive_connection_lifetime=300,
             )  # fmt: skip
         return self._pool
@@ -102,8 +106,25 @@ class CityState:
             if keys_only:
                 return
             self.info = dict(await connection.fetch("SELECT key, value FROM twin.info"))
-            self._layers = parse_snapshot(await connection.fetchval(SNAPSHOT_SQL))
+            before, self._layers = self._layers or {}, parse_snapshot(await connection.fetchval(SNAPSHOT_SQL))
+        self.tiles.evict(_outdated(before, self._layers))
 
     def fact(self, key: str) -> Any:
         """A fact about this database that was written as JSON, or None."""
         return json.loads(self.info[key]) if key in self.info else None
+
+
+async def _nothing(_: asyncpg.Connection) -> None:
+    """Leave a connection as it is."""
+
+
+def _outdated(before: Mapping[str, Layer], now: Mapping[str, Layer]) -> Iterator[int]:
+    """Name the versions that are not shown any more: not current now, or of a layer whose contract changed."""
+    for name, layer in before.items():
+        if layer.current is None:
+            continue
+        same = now.get(name)
+        if same is None or same.current is None or same.current.key != layer.current.key:
+            yield layer.current.key
+        elif (same.theme, same.contract) != (layer.theme, layer.contract):
+            yield from (version.key for version in layer.versions.values())

@@ -1,7 +1,13 @@
 """Lets `python -m twin` be the same as `twin`."""
 
-from twin.cli import main
 
-# A helper process imports this module again, and must not run the command a second time.
+def main() -> None:
+    """Run the `twin` command."""
+    from twin.cli import main as run
+
+    run()
+
+
+# A helper process imports this module again: it must neither run the command a second time nor load all of it.
 if __name__ == "__main__":
     main()

@@ -17,6 +17,7 @@ from twin.text import Text
 
 Geometries = npt.NDArray[np.object_]
 Int64 = npt.NDArray[np.int64]
+Floats = npt.NDArray[np.float64]
 
 MAX_RESOLUTION = 15
 
@@ -51,28 +52,35 @@ def cover(geometries: Geometries, resolution: int) -> Cover:
     Missing and empty geometries get no cell. The arrays are ordered by geometry, then by cell.
     """
     geometries = np.asarray(geometries, dtype=object)
-    present = ~(shapely.is_missing(geometries) | shapely.is_empty(geometries))
-    positions = np.flatnonzero(present)
-    if not len(positions):
-        return Cover(np.empty(0, np.int64), np.empty(0, np.int64), np.empty(0, np.bool_))
-    shapes = geometries[positions]
+    corners = corners_of(geometries)
+    by_corners, rest = settle(corners, resolution)
+    parts = [by_corners]
+    if len(rest):
+        parts.append(cover_fully(geometries[rest], rest, resolution))
+    feature, cell, whole = (np.concatenate([getattr(p, name) for p in parts]) for name in ("feature", "cell", "whole"))
+    order = np.lexsort((cell, feature))
+    return Cover(feature[order], cell[order], whole[order])
 
-    single, where_single = _in_one_cell(shapes, resolution)
-    parts = [(positions[single], where_single[single], np.zeros(int(single.sum()), np.bool_))]
 
+def cover_fully(shapes: Geometries, positions: Int64, resolution: int) -> Cover:
+    """Cover shapes that their corners do not settle; the cover names them by the given positions."""
     dimension = shapely.get_dimensions(shapes)
+    parts = []
     for chosen, covering in (
-        (~single & (dimension == 0), _cover_points),
-        (~single & (dimension == 1), _cover_lines),
-        (~single & (dimension == 2), _cover_polygons),
+        (dimension == 0, _cover_points),
+        (dimension == 1, _cover_lines),
+        (dimension == 2, _cover_polygons),
     ):
         if chosen.any():
             feature, cell, whole = covering(shapes[chosen], resolution)
             parts.append((positions[chosen][feature], cell, whole))
-
     feature, cell, whole = (np.concatenate(arrays) for arrays in zip(*parts, strict=True))
-    order = np.lexsort((cell, feature))
-    return Cover(feature[order], cell[order], whole[order])
+    return Cover(feature, cell, whole)
+
+
+def cover_wkb_fully(wkb: Geometries, positions: Int64, resolution: int) -> Cover:
+    """Do the same to shapes that are given as WKB, as another process gets them."""
+    return cover_fully(shapely.from_wkb(wkb), positions, resolution)
 
 
 def point_cells(longitude: npt.ArrayLike, latitude: npt.ArrayLike, resolution: int) -> Int64:
@@ -87,12 +95,131 @@ def _to_int64(array: object) -> Int64:
     return cells
 
 
-def _in_one_cell(shapes: Geometries, resolution: int) -> tuple[npt.NDArray[np.bool_], Int64]:
-    """Find shapes that lie in a single cell: cells are convex, so the vertices decide."""
-    coordinates, owner = shapely.get_coordinates(shapes, return_index=True)
-    cells = point_cells(coordinates[:, 0], coordinates[:, 1], resolution)
-    starts = np.searchsorted(owner, np.arange(len(shapes)))
-    return np.minimum.reduceat(cells, starts) == np.maximum.reduceat(cells, starts), cells[starts]
+@dataclass(frozen=True, slots=True)
+class Corners:
+    """The corners of many geometries, as arrays that another process can be sent quickly.
+
+    `coordinates` (n × 2, degrees), the position of the geometry that each belongs to, and of each geometry the
+    extent of its box in square degrees, which is 0 for those that are no surface.
+    """
+
+    coordinates: Floats
+    owner: Int64
+    extent: Floats
+
+
+def corners_of(geometries: Geometries) -> Corners:
+    """Take the corners of geometries; missing and empty ones have none."""
+    coordinates, owner = shapely.get_coordinates(geometries, return_index=True)
+    west, south, east, north = shapely.bounds(geometries).T
+    with np.errstate(invalid="ignore"):
+        box = (east - west) * (north - south)
+    return Corners(coordinates, owner.astype(np.int64), np.where(shapely.get_dimensions(geometries) < 2, 0.0, box))
+
+
+def settle(corners: Corners, resolution: int) -> tuple[Cover, Int64]:
+    """Cover the shapes that lie in the cells of their corners; give the positions of those that need a full cover.
+
+    Cells are convex, so a shape whose corners fall in one cell lies in it. A line or a small polygon lies in the cells
+    of its corners if each of its segments either stays in one cell or passes from a cell to its neighbour through
+    their common edge. Buildings are nearly all settled that way, at a tenth of the cost of a full cover.
+    """
+    coordinates, owner = corners.coordinates, corners.owner
+    if not len(owner):
+        return Cover(np.empty(0, np.int64), np.empty(0, np.int64), np.empty(0, np.bool_)), np.empty(0, np.int64)
+    cells = _corner_cells(coordinates, owner, resolution)
+    first = np.concatenate([[True], owner[1:] != owner[:-1]])
+    starts = np.flatnonzero(first)
+    positions = owner[starts]
+    # From here on shapes are counted without those that have no corner.
+    shape = np.cumsum(first) - 1
+    settled: npt.NDArray[np.bool_] = np.minimum.reduceat(cells, starts) == np.maximum.reduceat(cells, starts)
+
+    # A polygon may hold cells that no corner touches, unless its box is smaller than any cell.
+    smallest = h3.average_hexagon_area(resolution) * 0.5 / _KM2_PER_SQUARE_DEGREE
+    candidate = ~settled & (corners.extent[positions] < smallest)
+    if candidate.any():
+        # From one corner to the next: where the parts of a multi-geometry or a ring and a hole meet there is no
+        # segment, and asking for one all the same does no harm.
+        step = np.flatnonzero((cells[1:] != cells[:-1]) & ~first[1:] & candidate[shape[1:]])
+        proven = _through_common_edge(coordinates[step], coordinates[step + 1], cells[step], cells[step + 1])
+        candidate[shape[step[~proven]]] = False
+        settled |= candidate
+
+    fresh = settled[shape] & (first | np.concatenate([[True], cells[1:] != cells[:-1]]))
+    feature, cell = _distinct(owner[fresh], cells[fresh])
+    return Cover(feature, cell, np.zeros(len(cell), np.bool_)), positions[~settled]
+
+
+def _corner_cells(coordinates: Floats, owner: Int64, resolution: int) -> Int64:
+    """The cell of each corner; that of a ring's last corner, which repeats the first, is not computed again."""
+    ends = np.flatnonzero(np.concatenate([owner[1:] != owner[:-1], [True]]))
+    starts = np.concatenate([[0], ends[:-1] + 1])
+    repeats = (coordinates[ends] == coordinates[starts]).all(axis=1) & (ends > starts)
+    asked = np.ones(len(owner), np.bool_)
+    asked[ends[repeats]] = False
+    cells = np.empty(len(owner), np.int64)
+    cells[asked] = point_cells(coordinates[asked, 0], coordinates[asked, 1], resolution)
+    cells[ends[repeats]] = cells[starts[repeats]]
+    return cells
+
+
+def _through_common_edge(start: Floats, end: Floats, start_cell: Int64, end_cell: Int64) -> npt.NDArray[np.bool_]:
+    """Tell which segments pass from one cell into its neighbour through their common edge, surely.
+
+    Where the grid is everywhere the same but for a shear, cells are regular hexagons in coordinates of the grid, and
+    the common edge of two neighbours lies on the bisector of their centres, half a side (1/√12 of their distance) to
+    each way from its middle. Segments that come close to the end of the edge are left to the full cover.
+    """
+    if not len(start):
+        return np.zeros(0, np.bool_)
+    lattice, uneven = _lattice(start, resolution_of(int(start_cell[0])))
+    if uneven > _UNEVEN:
+        return np.zeros(len(start), np.bool_)
+    near = cell_places(start_cell)
+    towards = (cell_places(end_cell) - near) @ lattice.T
+    p, q = (start - near) @ lattice.T, (end - near) @ lattice.T
+    along_p, along_q = (np.einsum("ij,ij->i", towards, x) - 0.5 for x in (p, q))
+    with np.errstate(all="ignore"):
+        crossing = p + (q - p) * (along_p / (along_p - along_q))[:, None]
+    aside = np.abs(towards[:, 0] * crossing[:, 1] - towards[:, 1] * crossing[:, 0])
+    doubt = 2 * uneven + 0.005
+    neighbours = np.abs(np.hypot(towards[:, 0], towards[:, 1]) - 1) < doubt
+    sure: npt.NDArray[np.bool_] = neighbours & (along_p * along_q <= 0) & (aside < (1 - 2 * doubt) / np.sqrt(12))
+    return sure
+
+
+# How much the grid may vary over a batch for its cells to count as one regular lattice.
+_UNEVEN = 0.03
+
+
+def _lattice(coordinates: Floats, resolution: int) -> tuple[Floats, float]:
+    """Give the matrix from degrees to coordinates in which neighbouring centres are one apart, and how much it varies.
+
+    It varies where the batch is wide, at the edges of the icosahedron's faces, and at the twelve pentagons.
+    """
+    west, south = coordinates.min(axis=0)
+    east, north = coordinates.max(axis=0)
+    places = np.array(
+        [[(west + east) / 2, (south + north) / 2], *((x, y) for x in (west, east) for y in (south, north))]
+    )
+    matrices = []
+    for place in point_cells(places[:, 0], places[:, 1], resolution):
+        ring = np.array([h3.str_to_int(c) for c in h3.grid_ring(format_cell(int(place)), 1)], dtype=np.int64)
+        if len(ring) != 6:
+            return _HEXAGON, np.inf
+        middle = cell_places(np.array([place]))[0]
+        arms = cell_places(ring) - middle
+        arms = arms[np.argsort(np.arctan2(arms[:, 1], arms[:, 0]))]
+        # The lattice looks the same after a sixth of a turn: any arm may be the first, if all places agree on it.
+        matrices.append(_HEXAGON @ np.linalg.inv(np.stack([(arms[0] - arms[3]) / 2, (arms[1] - arms[4]) / 2], axis=1)))
+    # Nearly turns by sixths: they keep lengths and angles.
+    turns = [matrix @ np.linalg.inv(matrices[0]) for matrix in matrices[1:]]
+    return matrices[0], max(float(np.abs(turn @ turn.T - np.eye(2)).max()) for turn in turns)
+
+
+# Two arms of a regular hexagon, a sixth of a turn apart, as columns.
+_HEXAGON = np.array([[1.0, 0.5], [0.0, np.sqrt(3) / 2]])
 
 
 Arrays = tuple[Int64, Int64, npt.NDArray[np.bool_]]
@@ -128,6 +255,11 @@ def _cells_of(shapes: Geometries, resolution: int, mode: ContainmentMode) -> tup
     feature = np.repeat(np.arange(len(shapes), dtype=np.int64), lengths)
     cell = _to_int64(lists.flatten())
     # The parts of a multi-geometry may share a cell.
+    return _distinct(feature, cell)
+
+
+def _distinct(feature: Int64, cell: Int64) -> tuple[Int64, Int64]:
+    """Order pairs of feature and cell, each once."""
     order = np.lexsort((cell, feature))
     feature, cell = feature[order], cell[order]
     first = np.ones(len(cell), np.bool_)
@@ -184,15 +316,15 @@ def span(cell: int, resolution: int) -> tuple[int, int]:
     return base & ~free | unused, base & ~free | sixes | unused
 
 
-def cell_places(cells: Int64) -> npt.NDArray[np.float64]:
-    """The middles of cells in degrees: longitude and latitude, one row a cell."""
-    found = pa.record_batch(cells_to_coordinates(pa.array(cells.astype(np.uint64))))
-    return np.column_stack([found.column(name).to_numpy() for name in ("lng", "lat")])
+def cell_places(cells: Int64) -> Floats:
+    """The centres of cells in degrees: longitude and latitude, one row a cell."""
+    centres = pa.record_batch(cells_to_coordinates(cells.view(np.uint64)))
+    return np.stack([centres.column("lng").to_numpy(), centres.column("lat").to_numpy()], axis=1)
 
 
 def cell_polygons(cells: Int64) -> Geometries:
     """The outlines of cells, as polygons in EPSG:4326."""
-    wkb = pa.array(cells_to_wkb_polygons(pa.array(cells.astype(np.uint64))))
+    wkb = pa.array(cells_to_wkb_polygons(cells.view(np.uint64)))
     polygons: Geometries = shapely.from_wkb(wkb.to_numpy(zero_copy_only=False))
     return polygons
 

@@ -11,7 +11,6 @@ from twin.cli import console, print_json, say
 from twin.config import load_settings
 from twin.db.cluster import server_binaries
 from twin.db.database import cluster_of, last_opened, open_database
-from twin.db.migrate import migrate
 from twin.db.tables import PrincipalRole
 from twin.errors import SetupProblem
 from twin.text import Text
@@ -103,6 +102,8 @@ def status(as_json: bool) -> None:
 )
 def migrate_command() -> None:
     """Run the migrations."""
+    from twin.db.migrate import migrate  # alembic, which no other command needs
+
     changed = migrate(open_database(load_settings()))
     console().print(
         say("The database is brought up to date.", "Đã cập nhật cơ sở dữ liệu.")

@@ -46,6 +46,7 @@ class Settings(BaseSettings):
     pool_size: int = Field(8, ge=1, le=200, description="Database connections a server process may hold.")
     pool_wait: float = Field(5.0, gt=0, description="Seconds a request waits for a free connection.")
     statement_timeout: float = Field(10.0, gt=0, description="Seconds one query of the server may take.")
+    tile_cache_mb: int = Field(256, ge=0, le=100_000, description="Megabytes of tiles a server process keeps.")
     keep_versions: int = Field(5, ge=1, description="Versions of a layer that stay available.")
     rasters: Path | None = Field(None, description="Folder of the published rasters; else `rasters` in the home.")
     workspace: Path | None = Field(None, description="Folder to unpack archives in; else the system's temporary one.")

@@ -3,20 +3,16 @@
 from __future__ import annotations
 
 import hashlib
-import struct
-from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from concurrent.futures import Future, ProcessPoolExecutor, ThreadPoolExecutor
-from contextlib import suppress
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
-from multiprocessing import get_context
 from pathlib import Path
-from typing import Any, Literal, Self
+from typing import TYPE_CHECKING, Any, Literal, Self
 
 import geopandas as gpd
 import numpy as np
 import numpy.typing as npt
-import pandas as pd
 import pyarrow as pa
 import shapely
 import sqlalchemy as sa
@@ -25,26 +21,23 @@ from geoalchemy2.shape import from_shape
 
 from twin import __version__
 from twin.catalogue import Column, split_layer_id
-from twin.cells import Cover, cover
+from twin.cells import Cover
 from twin.db.database import DISK_FULL, Database
 from twin.db.tables import DATA_SCHEMA, Layer, LayerVersion, Quarantine, State
 from twin.errors import Conflict, Unavailable
+from twin.loading import Loading
 from twin.rasters import RasterFolder, digest_of
+from twin.rows import to_rows
 from twin.text import Text
 from twin.versions import abandon, lock, point_to, qualified, retire
+
+if TYPE_CHECKING:
+    from adbc_driver_manager.dbapi import Cursor
 
 SQL_TYPES = {
     "text": "text", "integer": "bigint", "number": "double precision",
     "boolean": "boolean", "date": "date", "time": "timestamptz",
 }  # fmt: skip
-ARROW_TYPES = {
-    "text": pa.string(), "integer": pa.int64(), "number": pa.float64(),
-    "boolean": pa.bool_(), "date": pa.date32(), "time": pa.timestamp("us", tz="UTC"),
-}  # fmt: skip
-
-# Batches that may wait to be copied, and the size of one that is worth a process of its own to cover.
-AHEAD = 2
-WORTH_A_PROCESS = 20_000
 
 # Replace all features; replace those of the same id and add the others; only add.
 Mode = Literal["replace", "upsert", "append"]
@@ -110,60 +103,11 @@ class _Tally:
         return hashlib.sha256(text.encode()).hexdigest()
 
 
-class _Work:
-    """What goes on beside the caller: copying in a thread, and covering of large batches in another process.
-
-    H3's library holds Python's lock while it covers, so that a thread would not help it. At most `AHEAD` batches
-    wait to be copied: memory stays bounded.
-    """
-
-    def __init__(self) -> None:
-        self._copier = ThreadPoolExecutor(1, thread_name_prefix="copy")
-        self._coverer: ProcessPoolExecutor | None = None
-        self._waiting: deque[Future[None]] = deque()
-
-    def cover(self, geometries: npt.NDArray[np.object_], resolution: int) -> Future[Cover]:
-        """Cover geometries; small batches at once, since another process takes a second to start."""
-        if len(geometries) < WORTH_A_PROCESS and self._coverer is None:
-            return _done(cover(geometries, resolution))
-        if self._coverer is None:
-            self._coverer = ProcessPoolExecutor(1, mp_context=get_context("spawn"))
-        return self._coverer.submit(_cover_wkb, shapely.to_wkb(geometries), resolution)
-
-    def copy(self, task: Callable[[], None]) -> None:
-        """Do a task after those before it; an error of an earlier one is raised here."""
-        self._waiting.append(self._copier.submit(task))
-        while len(self._waiting) > AHEAD:
-            self._waiting.popleft().result()
-
-    def finish(self) -> None:
-        """Wait until all is copied."""
-        while self._waiting:
-            self._waiting.popleft().result()
-
-    def close(self) -> None:
-        """Give up what still waits, and end the helpers."""
-        for task in self._waiting:
-            task.cancel()
-        self._copier.shutdown(wait=True, cancel_futures=True)
-        if self._coverer is not None:
-            self._coverer.shutdown(wait=False, cancel_futures=True)
-
-
-def _done(covered: Cover) -> Future[Cover]:
-    future: Future[Cover] = Future()
-    future.set_result(covered)
-    return future
-
-
-def _cover_wkb(wkb: npt.NDArray[np.object_], resolution: int) -> Cover:
-    return cover(shapely.from_wkb(wkb), resolution)
-
-
 class Staging:
     """A version being made. Nothing of it can be seen before `publish`; leaving without it leaves nothing behind.
 
     Use as a context manager; call `append` for each batch, `quarantine` for what is left out, then `publish`.
+    `expected` is the number of features that will come, where it is known.
     """
 
     def __init__(
@@ -174,6 +118,7 @@ class Staging:
         provenance: Provenance,
         keep: int = 5,
         mode: Mode = "replace",
+        expected: int | None = None,
         rasters: RasterFolder | None = None,
     ) -> None:
         self.database = database
@@ -185,7 +130,7 @@ class Staging:
         self.rasters = rasters
         self._raster: dict[str, Any] | None = None
         self._tally = _Tally()
-        self._work = _Work()
+        self._work = Loading(expected)
         self._version_key = 0
         self.number = 0
         self.table = ""
@@ -244,16 +189,17 @@ class Staging:
         if features.empty:
             return
         geometries = np.asarray(features.geometry.values, dtype=object)
-        cells = self._work.cover(geometries, self.shape.resolution) if covered is None else _done(covered)
-        table, row_hashes = _as_arrow(features, geometries, self.shape)
+        wkb = shapely.to_wkb(geometries)
+        cells = self._work.cover(geometries, wkb, self.shape.resolution) if covered is None else lambda: [covered]
+        table, digests = to_rows(features, wkb, self.shape.columns, self.shape.label)
         fids = features["fid"].to_numpy()
-        self._tally.add(features, row_hashes)
+        self._tally.add(features, digests)
 
         def copy() -> None:
             self._copy(self.table, table)
-            found = cells.result()
-            self._tally.cells += len(found)
-            self._copy(f"{self.table}_cells", _cells_as_arrow(fids, found))
+            for found in cells():
+                self._tally.cells += len(found)
+                self._copy(f"{self.table}_cells", _cells_as_arrow(fids, found))
 
         self._work.copy(copy)
 
@@ -278,19 +224,17 @@ class Staging:
     def publish(self) -> Outcome:
         """Index the version and make it the current one; where nothing changed, leave the current one in place."""
         self._work.finish()
-        for statement in _key_ddl(self.table):
-            self._execute(statement)
         if self.mode != "replace":
+            for statement in (*_unique_ddl(self.table), _primary_key(self.table)):
+                self._execute(statement)
             self._carry_over()
         content = self._tally.content(self.shape, self._raster)
         if unchanged := self._same_as_current(content):
             return unchanged
-        for statement in _index_ddl(self.table, self.shape):
-            self._execute(statement)
-        try:
-            self._bulk.commit()
-        except AdbcError as error:
-            raise _explain(error) from error
+        # From here on others could see the tables, and nobody looks: the version is not published yet. Should this
+        # program die, whoever publishes next drops them.
+        self._commit()
+        self._index()
         self._swap(content)
         retired = retire(self.database, self.layer_id, self.keep, self.rasters)
         tally = self._tally
@@ -391,11 +335,49 @@ class Staging:
         except AdbcError as error:
             raise _explain(error) from error
 
-    def _execute(self, statement: str) -> None:
+    def _index(self) -> None:
+        """Build the indexes on two connections beside each other, each of which keeps one core busy."""
+        places, others = _index_ddl(self.table, self.shape)
+        if self.mode == "replace":
+            others = [*_unique_ddl(self.table), *others]
+        with self._second() as cursor, ThreadPoolExecutor(1) as beside:
+            done = beside.submit(_run_all, cursor, others)
+            for statement in places:
+                self._execute(statement)
+            done.result()
+        # Ends the locks of the indexes: a primary key asks for the table alone.
+        self._commit()
+        if self.mode == "replace":
+            self._execute(_primary_key(self.table))
+        self._execute(f"ANALYZE {qualified(self.table)}")
+        self._commit()
+
+    @contextmanager
+    def _second(self) -> Iterator[Cursor]:
+        with self.database.bulk() as connection, connection.cursor() as cursor:
+            yield cursor
+            connection.commit()
+
+    def _commit(self) -> None:
         try:
-            self._cursor.execute(statement)
+            self._bulk.commit()
         except AdbcError as error:
             raise _explain(error) from error
+
+    def _execute(self, statement: str) -> None:
+        _run(self._cursor, statement)
+
+
+def _run_all(cursor: Cursor, statements: Sequence[str]) -> None:
+    for statement in statements:
+        _run(cursor, statement)
+
+
+def _run(cursor: Cursor, statement: str) -> None:
+    try:
+        cursor.execute(statement)
+    except AdbcError as error:
+        raise _explain(error) from error
 
 
 def _explain(error: AdbcError) -> Exception:
@@ -427,82 +409,23 @@ def _table_ddl(table: str, shape: Shape) -> Iterator[str]:
     )
 
 
-def _key_ddl(table: str) -> Iterator[str]:
+def _unique_ddl(table: str) -> list[str]:
     features = qualified(table)
-    yield f"ALTER TABLE {features} ADD PRIMARY KEY (fid)"
-    yield f"CREATE UNIQUE INDEX ON {features} (id)"
+    return [f'CREATE UNIQUE INDEX "{table}_fid" ON {features} (fid)', f"CREATE UNIQUE INDEX ON {features} (id)"]
 
 
-def _index_ddl(table: str, shape: Shape) -> Iterator[str]:
+def _primary_key(table: str) -> str:
+    return f'ALTER TABLE {qualified(table)} ADD PRIMARY KEY USING INDEX "{table}_fid"'
+
+
+def _index_ddl(table: str, shape: Shape) -> tuple[list[str], list[str]]:
+    """Statements for the indexes of places, and those for the others: about as much work each."""
     features, cells = qualified(table), qualified(table + "_cells")
-    yield f"CREATE INDEX ON {features} USING gist (geom)"
+    places = [f"CREATE INDEX ON {features} USING gist (geom)"]
     if shape.label:
-        yield f"CREATE INDEX ON {features} USING gist (label_point)"
+        places.append(f"CREATE INDEX ON {features} USING gist (label_point) WHERE label_point IS NOT NULL")
     # Everything a question about a cell needs is in the index: the table itself is not read.
-    yield f"CREATE INDEX ON {cells} (cell) INCLUDE (fid, whole)"
-    yield f"ANALYZE {features}"
-    yield f"ANALYZE {cells}"
-
-
-def _as_arrow(
-    features: gpd.GeoDataFrame, geometries: npt.NDArray[np.object_], shape: Shape
-) -> tuple[pa.Table, npt.NDArray[np.uint64]]:
-    """The rows as PostgreSQL's binary COPY takes them, and a hash of each row's content."""
-    arrays: dict[str, pa.Array] = {
-        "fid": pa.array(features["fid"].to_numpy(), pa.int64()),
-        "id": pa.array(features["id"].to_numpy(dtype=object), pa.string()),
-    }
-    hashed = _mix(pd.util.hash_array(features["id"].to_numpy(dtype=object)), 0)
-    wkb = shapely.to_wkb(geometries)
-    hashed += _mix(pd.util.hash_array(wkb, categorize=False), 1)
-    for column in shape.columns:
-        array = pa.array(features[column.name], ARROW_TYPES[column.type], from_pandas=True)
-        arrays[column.name] = array
-        # A value that is missing adds nothing, so that a new empty column leaves every row as it was.
-        here = np.asarray(array.is_valid())
-        seed = int(pd.util.hash_array(np.array([column.name], dtype=object))[0])
-        hashed[here] += _mix(pd.util.hash_array(_plain(array.filter(array.is_valid()))), seed)
-    # Stirred once more: or the sum over all rows would not see two features exchange a value.
-    hashed = _mix(hashed, 2)
-    arrays["importance"] = pa.array(np.asarray(features["importance"], dtype=np.float64))
-    arrays["digest"] = pa.array(hashed.view(np.int64))
-    arrays["geom"] = _ewkb(wkb)
-    if shape.label:
-        arrays["label_point"] = _label_points(geometries, arrays[shape.label])
-    return pa.table(arrays), hashed
-
-
-def _ewkb(wkb: npt.NDArray[np.object_]) -> pa.Array:
-    """WKB with the SRID that PostGIS asks for, put in behind the byte order and the type (little-endian)."""
-    return pa.array([_EWKB_HEAD[w[1]] + w[5:] if w is not None else None for w in wkb], pa.binary())
-
-
-# By the type's code, 1 point to 7 collection, in two dimensions.
-_EWKB_HEAD = {code: b"\x01" + struct.pack("<II", code | 0x20000000, 4326) for code in range(1, 8)}
-
-
-def _label_points(geometries: npt.NDArray[np.object_], names: pa.Array) -> pa.Array:
-    """A point inside each polygon that has a name to be written there."""
-    points = np.full(len(geometries), None, dtype=object)
-    named = np.asarray(names.is_valid())
-    points[named] = shapely.to_wkb(shapely.point_on_surface(geometries[named]))
-    return _ewkb(points)
-
-
-def _plain(array: pa.Array) -> npt.NDArray[np.object_]:
-    """Values as text, whose hash does not depend on how pandas happened to hold them (1 and 1.0)."""
-    text: npt.NDArray[np.object_] = array.cast(pa.string()).to_numpy(zero_copy_only=False)
-    return text
-
-
-def _mix(hashed: npt.NDArray[np.uint64], seed: int) -> npt.NDArray[np.uint64]:
-    """Stir hashes with a seed (as MurmurHash3 ends), so that equal values in two columns do not cancel out."""
-    mixed = hashed ^ np.uint64(seed)
-    with np.errstate(over="ignore"):
-        for factor in (0xFF51AFD7ED558CCD, 0xC4CEB9FE1A85EC53):
-            mixed = (mixed ^ (mixed >> np.uint64(33))) * np.uint64(factor)
-    stirred: npt.NDArray[np.uint64] = mixed ^ (mixed >> np.uint64(33))
-    return stirred
+    return places, [f"CREATE INDEX ON {cells} (cell) INCLUDE (fid, whole)", f"ANALYZE {cells}"]
 
 
 def _cells_as_arrow(fids: npt.NDArray[np.int64], cells: Cover) -> pa.Table:

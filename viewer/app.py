@@ -5,9 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from fastapi import FastAPI, Request
+from fastapi import Request
+from starlette.types import ASGIApp
 
 from tiles.app import create_app
+from tiles.cached import CachedTiles
 from tiles.collections import describe
 from tiles.reader import city_state, principal_of
 from tiles.state import CityState
@@ -18,12 +20,12 @@ from twin.text import Language
 from viewer.pages import make_router
 
 
-def create() -> FastAPI:
+def create() -> ASGIApp:
     """Make the application from the settings; servers call this once a process."""
     settings = load_settings()
     app = create_app(settings, open_database(settings))
     app.include_router(make_router(seen_by, opening))
-    return app
+    return CachedTiles(app, app.state.city)
 
 
 async def seen_by(request: Request, language: Language) -> list[dict[str, Any]]:

@@ -18,10 +18,10 @@ from ingest.checks.picture import Thinned
 from ingest.checks.plan import PROBLEM, RAW, Plan, decode
 from ingest.checks.problems import KINDS, Example, Ledger
 from ingest.checks.report import Report
-from ingest.checks.seen import Seen, hash_shapes, hash_values
 from ingest.checks.shapes import Examined, area_of, examine
 from ingest.identity import ids_from_geometry
 from ingest.mapping import apply
+from ingest.seen import Seen, hash_shapes, hash_values
 from twin.catalogue import Bounds
 from twin.text import Text
 

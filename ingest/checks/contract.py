@@ -71,7 +71,9 @@ def contract(
 def divide(features: gpd.GeoDataFrame, examined: Examined, values: dict[str, Any], faults: Faults) -> Checked:
     """Part a batch into good features and entries for quarantine."""
     good = faults.none
-    frame = gpd.GeoDataFrame(pd.DataFrame(values), geometry=examined.shapes, crs=4326)
+    # Objects stay objects: pandas would turn texts into another form, from which they are taken again at once.
+    plain = {k: pd.Series(v, dtype=object) if pd.api.types.is_object_dtype(v) else v for k, v in values.items()}
+    frame = gpd.GeoDataFrame(pd.DataFrame(plain), geometry=examined.shapes, crs=4326)
     bad = _entries(features, examined.arrived, faults, np.flatnonzero(~good))
     return Checked(frame if good.all() else frame[good].reset_index(drop=True), bad)
 

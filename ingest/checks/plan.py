@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
@@ -51,6 +51,9 @@ class Readable(Protocol):
 
     def batches(self, rows: int) -> Iterator[gpd.GeoDataFrame]:
         """Read the features from the beginning, at most `rows` at a time."""
+
+    def sampled(self, rows: int, pick: Callable[[int], npt.NDArray[np.intp]]) -> Iterator[tuple[gpd.GeoDataFrame, int]]:
+        """Read some rows of each batch, with the batch's length."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -163,15 +166,19 @@ def sample_of(reader: Readable, limits: Limits) -> tuple[gpd.GeoDataFrame, int]:
     """Some rows spread over the beginning of the file, and how many rows that beginning has."""
     parts: list[gpd.GeoDataFrame] = []
     read = 0
-    batches = reader.batches(max(limits.sample, limits.reach // 5))
     each = max(2, limits.sample // 5)
-    for batch in batches:
-        read += len(batch)
-        if len(batch) > limits.sample or len(parts) > 0:
-            # Some as they come, since neighbours in a file are often alike, then some of all the others.
-            head, rest = batch.iloc[: each // 2], batch.iloc[each // 2 :]
-            batch = pd.concat([head, rest.iloc[:: len(rest) // each + 1]])
-        parts.append(batch)
+
+    def pick(rows: int) -> npt.NDArray[np.intp]:
+        if rows <= limits.sample and not parts:
+            return np.arange(rows)
+        # Some as they come, since neighbours in a file are often alike, then some of all the others.
+        head = min(rows, each // 2)
+        return np.concatenate([np.arange(head), np.arange(head, rows, (rows - head) // each + 1)])
+
+    batches = reader.sampled(max(limits.sample, limits.reach // 5), pick)
+    for part, rows in batches:
+        parts.append(part)
+        read += rows
         if read >= limits.reach:
             break
     if hasattr(batches, "close"):

@@ -8,7 +8,7 @@ import shutil
 import stat
 import tempfile
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
@@ -58,6 +58,9 @@ class ReadOptions:
     workspace: Path | None = None
 
 
+Pick = Callable[[int], npt.NDArray[np.intp]]
+
+
 @runtime_checkable
 class Reader(Protocol):
     """An opened file: what it says of itself, and its features in batches.
@@ -97,6 +100,9 @@ class Reader(Protocol):
     def batches(self, rows: int) -> Iterator[gpd.GeoDataFrame]:
         """Read the features from the beginning, at most `rows` at a time."""
 
+    def sampled(self, rows: int, pick: Pick) -> Iterator[tuple[gpd.GeoDataFrame, int]]:
+        """Read some rows of each batch, with the batch's length. `pick` names the rows of a batch of some length."""
+
     def close(self) -> None:
         """Remove what was unpacked to read the file."""
 
@@ -133,6 +139,15 @@ class FileReader:
         self.options = options
         self.limits = options.limits
         self._folders: list[finalize] = []
+
+    def batches(self, rows: int) -> Iterator[gpd.GeoDataFrame]:
+        """Read the features from the beginning, at most `rows` at a time."""
+        raise NotImplementedError
+
+    def sampled(self, rows: int, pick: Pick) -> Iterator[tuple[gpd.GeoDataFrame, int]]:
+        """Read some rows of each batch, with the batch's length."""
+        for batch in self.batches(rows):
+            yield batch.iloc[pick(len(batch))], len(batch)
 
     def say_crs(self, found: Any, reason: Text) -> None:
         """Take the CRS that a person gave, else the one that was found."""

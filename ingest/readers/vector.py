@@ -24,6 +24,7 @@ from ingest.readers.source import (
     CRS_OF_FORMAT,
     CRS_SILENT,
     FileReader,
+    Pick,
     ReadOptions,
     cannot_read,
     check_columns,
@@ -147,6 +148,14 @@ class VectorReader(FileReader):
 
     def batches(self, rows: int) -> Iterator[gpd.GeoDataFrame]:
         """Read the features in one pass; GDAL hands over Arrow batches of at most `rows`."""
+        return map(self._batch, self._record_batches(rows))
+
+    def sampled(self, rows: int, pick: Pick) -> Iterator[tuple[gpd.GeoDataFrame, int]]:
+        """Read some rows of each batch, with the batch's length; only those are converted."""
+        for batch in self._record_batches(rows):
+            yield self._batch(batch.take(pa.array(pick(batch.num_rows)))), batch.num_rows
+
+    def _record_batches(self, rows: int) -> Iterator[pa.RecordBatch]:
         with ExitStack() as opened:
             if self._ready is not None:
                 opened.push(self._opened.pop_all())
@@ -155,7 +164,7 @@ class VectorReader(FileReader):
                 _, stream = opened.enter_context(self._open(rows))
             while (batch := self._next(stream)) is not None:
                 for start in range(0, batch.num_rows, rows):
-                    yield self._batch(batch.slice(start, rows))
+                    yield batch.slice(start, rows)
 
     def close(self) -> None:
         """Close the file and remove what was unpacked."""

@@ -31,7 +31,7 @@ def from_wkb(values: Sequence[bytes | None] | Objects, limits: Limits) -> tuple[
     wkb = np.asarray(values, dtype=object)
     problems = np.full(len(wkb), None, dtype=object)
     raw = np.full(len(wkb), None, dtype=object)
-    sizes = np.fromiter((0 if value is None else len(value) for value in wkb), np.int64, len(wkb))
+    sizes = _sizes(wkb)
     # A vertex takes at least 16 bytes: nothing is built before its size is known to be fair.
     large = sizes > 32 * limits.vertices + 1024
     if large.any():
@@ -45,6 +45,13 @@ def from_wkb(values: Sequence[bytes | None] | Objects, limits: Limits) -> tuple[
             raw[i] = wkb[i].hex()[:RAW_LENGTH]
     _check(shapes, problems, limits)
     return shapes, problems, raw
+
+
+def _sizes(wkb: Objects) -> npt.NDArray[np.int64]:
+    try:
+        return np.fromiter(map(len, wkb), np.int64, len(wkb))
+    except TypeError:
+        return np.fromiter((0 if value is None else len(value) for value in wkb), np.int64, len(wkb))
 
 
 def _read(parse: Callable[..., Any], written: Objects) -> Objects:

@@ -12,6 +12,7 @@ import numpy as np
 import pandas as pd
 import pyogrio
 
+from ingest.readers.source import Pick
 from layers.theme import FieldType
 from twin.text import Text
 
@@ -52,6 +53,10 @@ class Memory:
     def batches(self, rows: int) -> Iterator[gpd.GeoDataFrame]:
         for start in range(0, len(self.frame), rows):
             yield self.frame.iloc[start : start + rows].reset_index(drop=True)
+
+    def sampled(self, rows: int, pick: Pick) -> Iterator[tuple[gpd.GeoDataFrame, int]]:
+        for batch in self.batches(rows):
+            yield batch.iloc[pick(len(batch))], len(batch)
 
 
 def _type(values: pd.Series) -> FieldType:

@@ -1,0 +1,182 @@
+"""Tiles in memory: compressed as the client likes, made once, bounded, and gone with their version."""
+
+from __future__ import annotations
+
+import asyncio
+import gzip
+import math
+import os
+from pathlib import Path
+
+import brotli
+import httpx
+import mapbox_vector_tile
+import pytest
+import zstandard
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tests.conftest import LiveServer
+from tiles import encodings
+from tiles.cache import Tile, TileCache
+from tiles.encodings import OFFERED, decode, encode
+
+BODY = b"a tile of some length, " * 100
+
+
+def key(version: int, x: int = 0) -> tuple[tuple[int, ...], str, int, int, int]:
+    return (version,), "WebMercatorQuad", 12, x, 0
+
+
+def made(body: bytes = BODY) -> Tile:
+    return Tile((), {"gzip": encode(body, "gzip")})
+
+
+@pytest.mark.parametrize(
+    ("accept", "expected"),
+    [
+        ("gzip, deflate, br, zstd", "br"),
+        ("gzip, deflate", "gzip"),
+        ("br;q=0.1, gzip;q=0.9", "gzip"),
+        ("zstd", "zstd"),
+        ("*", "br"),
+        ("identity", "identity"),
+        ("", "identity"),
+        ("gzip;q=0", "identity"),
+        ("gzip;q=nonsense", "identity"),
+        ("br;q=0, *", "zstd"),
+    ],
+)
+def test_the_encoding_is_the_one_that_the_client_likes_best(accept: str, expected: str) -> None:
+    assert encodings.chosen(accept) == expected
+
+
+@given(st.text(max_size=60))
+def test_any_header_leads_to_an_encoding_that_is_offered(accept: str) -> None:
+    assert encodings.chosen(accept) in OFFERED
+
+
+@given(body=st.binary(max_size=3000), encoding=st.sampled_from(OFFERED))
+def test_a_body_comes_out_of_its_encoding_as_it_went_in(body: bytes, encoding: encodings.Encoding) -> None:
+    assert decode(encode(body, encoding), encoding) == body
+
+
+def test_a_tile_is_made_once_for_all_who_ask_at_the_same_time_and_one_who_leaves_stops_nobody() -> None:
+    async def play() -> tuple[int, list[bytes]]:
+        cache, calls = TileCache(10**6), 0
+
+        async def make() -> Tile:
+            nonlocal calls
+            calls += 1
+            await asyncio.sleep(0.05)
+            return made()
+
+        asking = [asyncio.create_task(cache.fetch(key(1), e, make)) for e in ("gzip", "br", "gzip", "zstd")]
+        await asyncio.sleep(0.01)
+        asking[0].cancel()
+        answers = await asyncio.gather(*asking[1:])
+        return calls, [decode(body, e) for (_, body), e in zip(answers, ("br", "gzip", "zstd"), strict=True)]
+
+    calls, bodies = asyncio.run(play())
+    assert calls == 1
+    assert set(bodies) == {BODY}
+
+
+def test_a_tile_that_could_not_be_made_is_tried_again() -> None:
+    async def play() -> bytes:
+        cache = TileCache(10**6)
+
+        async def fail() -> Tile:
+            raise ConnectionError("gone")
+
+        async def make() -> Tile:
+            return made()
+
+        with pytest.raises(ConnectionError):
+            await cache.fetch(key(1), "gzip", fail)
+        return (await cache.fetch(key(1), "gzip", make))[1]
+
+    assert gzip.decompress(asyncio.run(play())) == BODY
+
+
+@given(
+    asked=st.lists(st.tuples(st.integers(1, 4), st.integers(0, 30), st.sampled_from(OFFERED)), max_size=120),
+    gone=st.sets(st.integers(1, 4)),
+)
+def test_memory_stays_bounded_and_exactly_the_tiles_of_a_gone_version_leave(
+    asked: list[tuple[int, int, encodings.Encoding]], gone: set[int]
+) -> None:
+    limit = 12_000
+
+    async def play() -> None:
+        cache = TileCache(limit)
+        for version, x, encoding in asked:
+            body = f"{version}/{x}/".encode() + os.urandom(400)
+
+            async def make(body: bytes = body) -> Tile:
+                return made(body)
+
+            _, found = await cache.fetch(key(version, x), encoding, make)
+            assert decode(found, encoding).startswith(f"{version}/{x}/".encode())
+            assert cache.size <= limit
+            assert cache.size == sum(tile.size() for tile in cache._tiles.values())
+        stayed = {k for k in cache._tiles if k[0][0] not in gone}
+        cache.evict(gone)
+        assert set(cache._tiles) == stayed
+        assert cache.size == sum(tile.size() for tile in cache._tiles.values())
+        assert set(cache._of_version) == {k[0][0] for k in stayed}
+
+    asyncio.run(play())
+
+
+def tile_path(lng: float, lat: float, z: int, layer: str = "construction.buildings") -> str:
+    x = int((lng + 180) / 360 * 2**z)
+    y = int((1 - math.asinh(math.tan(math.radians(lat))) / math.pi) / 2 * 2**z)
+    return f"/tiles/{layer}/{z}/{x}/{y}.mvt"
+
+
+def test_the_same_tile_comes_in_every_encoding_first_made_then_from_memory(live_server: LiveServer) -> None:
+    undo = {
+        "br": brotli.decompress, "gzip": gzip.decompress, "zstd": zstandard.decompress, "identity": bytes,
+    }  # fmt: skip
+    url = live_server.url + tile_path(106.7335, 10.7765, 15)
+    bodies, tags = set(), set()
+    for _ in range(2):
+        for encoding, decoded in undo.items():
+            with httpx.stream("GET", url, headers={"Accept-Encoding": encoding}, timeout=30) as answer:
+                raw = b"".join(answer.iter_raw())
+            assert answer.status_code == 200
+            assert answer.headers.get("content-encoding", "identity") == encoding
+            assert "Accept-Encoding" in answer.headers["vary"]
+            bodies.add(decoded(raw))
+            tags.add(answer.headers["etag"])
+    assert len(bodies) == len(tags) == 1
+    assert httpx.get(url, headers={"If-None-Match": tags.pop()}).status_code == 304
+    head = httpx.head(url, headers={"Accept-Encoding": "br"})
+    assert head.status_code == 200 and head.content == b"" and int(head.headers["content-length"]) > 0
+
+
+def test_a_tile_without_room_for_all_features_says_so_in_its_header_and_in_itself(live_server: LiveServer) -> None:
+    # The sample's places number more than a tile of this zoom shows.
+    found = 0
+    for layer, zoom in (("construction.buildings", 13), ("construction.buildings", 14), ("tourism.places", 12)):
+        answer = httpx.get(live_server.url + tile_path(106.7335, 10.7765, zoom, layer), timeout=30)
+        if answer.status_code == 404:
+            continue
+        layers = mapbox_vector_tile.decode(answer.content)
+        named = answer.headers.get("x-tile-cut", "")
+        assert (f"{layer}:cut" in layers) == (layer in named.split(","))
+        found += 1
+    assert found
+
+
+def test_the_log_of_cached_tiles_is_clean_for_odd_requests(live_server: LiveServer, tmp_path: Path) -> None:
+    base = live_server.url
+    path = tile_path(106.7335, 10.7765, 15)
+    assert httpx.get(base + path).status_code == 200
+    assert httpx.get(base + path, headers={"X-API-Key": "nonsense"}).status_code == 401
+    assert httpx.get(base + path, headers={"Authorization": "Bearer nonsense"}).status_code == 401
+    assert httpx.get(base + path, headers={"Authorization": "Basic eDp5"}).status_code == 200
+    assert httpx.get(base + path.replace("buildings", "nothing")).status_code == 404
+    assert httpx.get(base + "/tiles/construction.buildings/23/0/0.mvt").status_code == 400
+    assert httpx.get(base + "/tiles/construction.buildings@99/15/0/0.mvt").status_code == 404

@@ -1,0 +1,122 @@
+"""The short way of a tile: from the request to the bytes without the rest of the application."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+from tiles import encodings, vector
+from tiles.cache import Key, Tile
+from tiles.choice import Chosen, choose
+from tiles.encodings import Encoding
+from tiles.state import CityState
+from twin.access import ANONYMOUS, authenticate
+from twin.catalogue import Layer
+
+PATH = re.compile(r"/tiles/([^/]+)/(\d{1,2})/(\d{1,7})/(\d{1,7})\.mvt", re.ASCII)
+# Addresses that are remembered with what they mean; a reader of the map asks the same few hundred again and again.
+REMEMBERED = 20_000
+
+RawHeaders = list[tuple[bytes, bytes]]
+
+
+@dataclass(slots=True)
+class _Meant:
+    """What an address means to somebody: the layers, the tile, what is said of it; as long as the catalogue stands."""
+
+    catalogue: Mapping[str, Layer]
+    chosen: tuple[Chosen, ...]
+    key: Key
+    headers: dict[str, str]
+    not_modified: RawHeaders
+    ready: dict[Encoding, tuple[Tile, RawHeaders]] = field(default_factory=dict)
+
+
+class CachedTiles:
+    """Answers requests for vector tiles; what it cannot answer, errors as well, goes to the application.
+
+    Who asks is asked here as there, by the same functions. What an address means is remembered for those who show no
+    key, until the catalogue changes.
+    """
+
+    def __init__(self, app: ASGIApp, city: CityState) -> None:
+        self.app = app
+        self.city = city
+        self._remembered: dict[str, _Meant] = {}
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer one request."""
+        answer = None
+        if scope["type"] == "http" and scope["path"].startswith("/tiles/") and not scope["query_string"]:
+            answer = await self._answer(scope)
+        if answer is None:
+            await self.app(scope, receive, send)
+            return
+        status, headers, body = answer
+        await send({"type": "http.response.start", "status": status, "headers": headers})
+        await send({"type": "http.response.body", "body": b"" if scope["method"] == "HEAD" else body})
+
+    async def _answer(self, scope: Scope) -> tuple[int, RawHeaders, bytes] | None:
+        if scope["method"] not in ("GET", "HEAD"):
+            return None
+        asked: dict[bytes, bytes] = dict(scope["headers"])
+        try:
+            meant = self._meaning(scope["path"], asked)
+            if meant is None:
+                return None
+            if asked.get(b"if-none-match") == meant.headers["ETag"].encode():
+                return 304, meant.not_modified, b""
+            encoding = encodings.chosen(asked.get(b"accept-encoding", b"").decode("latin-1"))
+            found = self.city.tiles.get(meant.key, encoding)
+            if found is None:
+                _, _, z, x, y = meant.key
+                found = await vector.fetch(self.city, meant.chosen, z, x, y, encoding)
+        except Exception:
+            # Whatever it is: the application meets it again, and has the words for it.
+            return None
+        tile, body = found
+        ready = meant.ready.get(encoding)
+        if ready is None or ready[0] is not tile:
+            said = meant.headers | vector.about(tile, encoding)
+            said |= {"Content-Type": vector.MEDIA_TYPE, "Content-Length": str(len(body))}
+            ready = meant.ready[encoding] = (tile, _raw(said))
+        return 200, ready[1], body
+
+    def _meaning(self, path: str, asked: Mapping[bytes, bytes]) -> _Meant | None:
+        catalogue = self.city.layers
+        token = _token(asked)
+        meant = self._remembered.get(path) if token is None else None
+        if meant is not None and meant.catalogue is catalogue:
+            return meant
+        match = PATH.fullmatch(path)
+        if match is None:
+            return None
+        z, x, y = int(match[2]), int(match[3]), int(match[4])
+        vector.check_tile(z, x, y)
+        principal = ANONYMOUS if token is None else authenticate(token, self.city.keys)
+        chosen = choose(match[1], catalogue, principal)
+        headers = vector.headers_of(chosen, z, x, y)
+        meant = _Meant(catalogue, chosen, vector.key_of(chosen, z, x, y), headers, _raw(headers))
+        if token is None:
+            if len(self._remembered) >= REMEMBERED:
+                self._remembered.clear()
+            self._remembered[path] = meant
+        return meant
+
+
+def _token(headers: Mapping[bytes, bytes]) -> str | None:
+    """The key that a request shows, as `tiles.reader.principal_of` finds it."""
+    authorization = headers.get(b"authorization")
+    if authorization is not None:
+        scheme, _, token = authorization.decode("latin-1").partition(" ")
+        if scheme.lower() == "bearer":
+            return token.strip()
+    key = headers.get(b"x-api-key")
+    return key.decode("latin-1") if key is not None else None
+
+
+def _raw(headers: Mapping[str, str]) -> RawHeaders:
+    return [(name.lower().encode(), value.encode("latin-1")) for name, value in headers.items()]
