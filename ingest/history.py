@@ -94,8 +94,8 @@ def versions(layer: str, as_json: bool) -> None:
     table = Table(box=None, pad_edge=False, header_style="bold")
     for heading in ("", say("Version", "Phiên bản"), say("Published", "Công bố"), say("By", "Người công bố")):
         table.add_column(heading, no_wrap=True)
-    table.add_column(say("Features", "Đối tượng"), justify="right")
-    table.add_column(say("Set aside", "Cách ly"), justify="right")
+    table.add_column(say("Features", "Đối tượng"), justify="right", no_wrap=True)
+    table.add_column(say("Set aside", "Cách ly"), justify="right", no_wrap=True)
     table.add_column(say("From", "Từ tệp"), overflow="fold")
     table.add_column(say("Reason", "Lý do"), overflow="fold")
     dropped = say("(retired)", "(đã gỡ)")

@@ -155,17 +155,34 @@ def _toml(layer: str, kind: GeometryKind, reader: Reader, frame: pd.DataFrame) -
     label = next((f["name"] for f in fields if f["name"] in LABELS and f["type"] == "text"), None)
     title = layer.split(".")[1].replace("_", " ")
     lines = [
-        "# A proposal: title each field in both languages, correct types and units, strike out what is not needed.",
+        "# "
+        + say(
+            "A proposal: title each field in both languages, correct types and units, strike out what is not needed.",
+            "Đề xuất: đặt tên mỗi trường bằng hai ngôn ngữ, sửa kiểu và đơn vị, bỏ những gì không cần.",
+        ),
         f"layer = {_said(layer)}",
         f"title = {{ vi = {_said(title)}, en = {_said(title)} }}",
-        'licence = "not stated"',
+        f"licence = {_said(say('not stated', 'chưa nêu'))}",
         f"attribution = {_said(layer.split('.')[0])}",
-        "# open (everybody), shared (every agency) or restricted (your agency)",
+        "# "
+        + say(
+            "open (everybody), shared (every agency) or restricted (your agency)",
+            "open (mọi người), shared (mọi đơn vị) hoặc restricted (chỉ đơn vị của bạn)",
+        ),
         'sharing = "restricted"',
-        "# continuous, daily, weekly, monthly, quarterly, yearly or irregular",
+        "# "
+        + say(
+            "how often it changes: continuous, daily, weekly, monthly, quarterly, yearly or irregular",
+            "chu kỳ cập nhật: continuous (liên tục), daily (ngày), weekly (tuần), monthly (tháng), quarterly (quý), "
+            "yearly (năm) hoặc irregular (không định kỳ)",
+        ),
         'update_frequency = "irregular"',
         f'geometry = "{kind}"',
-        "# H3 cells of about 2,150 m² at 11, seven times as large at 10, and so on",
+        "# "
+        + say(
+            "H3 cells of about 2,150 m² at 11, seven times as large at 10, and so on",
+            "ô H3 rộng khoảng 2.150 m² ở mức 11, lớn gấp bảy ở mức 10, v.v.",
+        ),
         f"resolution = {RESOLUTIONS[kind]}",
     ]
     if label:

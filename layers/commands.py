@@ -100,7 +100,7 @@ def list_layers(as_json: bool) -> None:
         "Ví dụ: twin layer show construction.buildings",
     )
 )
-@click.argument("layer_id")
+@click.argument("layer_id", metavar=say("LAYER", "LỚP"))
 @as_json
 def show(layer_id: str, as_json: bool) -> None:
     """Show a layer."""
@@ -141,7 +141,7 @@ def show(layer_id: str, as_json: bool) -> None:
         'Ví dụ: twin layer agency health --vi "Sở Y tế" --en "Department of Health"',
     )
 )
-@click.argument("name")
+@click.argument("name", metavar=say("NAME", "TÊN"))
 @click.option("--vi", required=True, help=say("Title in Vietnamese.", "Tên tiếng Việt."))
 @click.option("--en", required=True, help=say("Title in English.", "Tên tiếng Anh."))
 def agency(name: str, vi: str, en: str) -> None:
@@ -158,7 +158,7 @@ def agency(name: str, vi: str, en: str) -> None:
         "Liệt kê các chuyên đề và trường dữ liệu.\n\nVí dụ: twin layer themes buildings",
     ),
 )
-@click.argument("name", required=False)
+@click.argument("name", required=False, metavar=say("[THEME]", "[CHUYÊN_ĐỀ]"))
 @as_json
 def list_themes(name: str | None, as_json: bool) -> None:
     """List themes."""

@@ -92,8 +92,8 @@ def kmz(folder: Path) -> Path:
 
 FORMATS: dict[str, tuple[Writer, str]] = {
     "geojson": (lambda f: write(f / "lots.geojson", "GeoJSON"), "GeoJSON"),
-    "geojson lines": (lambda f: write(f / "lots.geojsonl", "GeoJSONSeq"), "GeoJSON, one feature a line"),
-    "geojson lines named json": (lambda f: write(f / "l.geojsonl", "GeoJSONSeq").rename(f / "l.json"), "GeoJSON, one feature a line"),
+    "geojson lines": (lambda f: write(f / "lots.geojsonl", "GeoJSONSeq"), "GeoJSONL"),
+    "geojson lines named json": (lambda f: write(f / "l.geojsonl", "GeoJSONSeq").rename(f / "l.json"), "GeoJSONL"),
     "geopackage": (lambda f: write(f / "lots.gpkg", "GPKG"), "GeoPackage"),
     "shapefile": (shapefile, "Shapefile"),
     "zipped shapefile": (zipped_shapefile, "Shapefile"),
