@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import getpass
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -27,7 +27,7 @@ from twin.text import Text
 if TYPE_CHECKING:
     from ingest.checks.raster_report import RasterReport
     from ingest.checks.report import Report
-    from ingest.publishing import PublishRequest, PublishResult, Stage
+    from ingest.publishing import PublishResult, Stage
 
 STAGES = {
     "read": Text(en="reading", vi="đang đọc"),
@@ -114,11 +114,13 @@ def check(
         "Publish a file into a layer, checked, as one new version. What fails the checks is set aside with its reason "
         "(see: twin ingest quarantine). An unchanged file makes no version.\n\n"
         "Examples:\n\n  twin ingest publish tram.csv --layer transport.bus_stops --theme transit_stops\n\n"
-        '  twin ingest publish nha.gpkg --layer construction.buildings --mode upsert --reason "survey of May"',
+        '  twin ingest publish nha.gpkg --layer construction.buildings --mode upsert --reason "survey of May"\n\n'
+        "  TWIN_KEY=… twin ingest publish nha.gpkg --layer construction.buildings --server https://city.example",
         "Công bố một tệp vào một lớp, có kiểm tra, thành một phiên bản mới. Đối tượng không đạt được cách ly kèm lý do "
         "(xem: twin ingest quarantine). Tệp không đổi thì không tạo phiên bản.\n\n"
         "Ví dụ:\n\n  twin ingest publish tram.csv --layer transport.bus_stops --theme transit_stops\n\n"
-        '  twin ingest publish nha.gpkg --layer construction.buildings --mode upsert --reason "khảo sát tháng 5"',
+        '  twin ingest publish nha.gpkg --layer construction.buildings --mode upsert --reason "khảo sát tháng 5"\n\n'
+        "  TWIN_KEY=… twin ingest publish nha.gpkg --layer construction.buildings --server https://city.example",
     ),
 )
 @FILE
@@ -142,12 +144,45 @@ def check(
     "--html", type=click.Path(path_type=Path, dir_okay=False),
     help=say("Write the report there, with a map.", "Ghi báo cáo kèm bản đồ vào tệp này."),
 )  # fmt: skip
+@click.option(
+    "--server", envvar="TWIN_SERVER", metavar="URL",
+    help=say("Upload to this server instead (or TWIN_SERVER).", "Tải lên máy chủ này (hoặc TWIN_SERVER)."),
+)  # fmt: skip
+@click.option(
+    "--key", envvar="TWIN_KEY", metavar=say("KEY", "KHÓA"),
+    help=say(
+        "Your agency's key there. Better in TWIN_KEY: others on this machine see a command line.",
+        "Khóa của đơn vị. Nên đặt trong TWIN_KEY: người khác trên máy có thể thấy dòng lệnh.",
+    ),
+)  # fmt: skip
+@click.option(
+    "--insecure-http", is_flag=True,
+    help=say("Let the key travel over plain http.", "Cho phép gửi khóa qua http không mã hóa."),
+)  # fmt: skip
 @as_json
 def publish(
     file: Path, layer: str, mode: str, strict: bool, dry_run: bool, reason: str, theme: str | None,
-    title: str | None, licence: str, sharing: str, html: Path | None, as_json: bool, **about: Any,
+    title: str | None, licence: str, sharing: str, html: Path | None, server: str | None, key: str | None,
+    insecure_http: bool, as_json: bool, **about: Any,
 ) -> int:  # fmt: skip
     """Publish a file."""
+    if server:
+        if theme or title:
+            raise BadInput(
+                Text(
+                    en="A new layer is made on the server itself (twin layer new), not by uploads: leave out --theme.",
+                    vi="Lớp mới được tạo trên máy chủ (twin layer new), không qua tải lên: hãy bỏ --theme.",
+                )
+            )
+        from ingest.remote import publish_remotely
+
+        sent = publish_remotely(
+            file, layer, server, key, insecure_http, html, as_json,
+            mode=mode, strict=strict, dry_run=dry_run, reason=reason, **about,
+        )  # fmt: skip
+        if sent.result:
+            _conclude(sent.result, layer, dry_run)
+        return sent.exit_code
     from ingest.publishing import PublishRequest, publish_file
 
     settings = load_settings()
@@ -158,7 +193,7 @@ def publish(
     with _progress() as stage:
         result = publish_file(database, settings, file, request, getpass.getuser(), file.name, None, stage)
     _show(result.report, html, as_json, result)
-    _conclude(result, request)
+    _conclude(result.to_dict(), layer, dry_run)
     return result.exit_code
 
 
@@ -249,32 +284,32 @@ def _show(report: Report | RasterReport, html: Path | None, as_json: bool, resul
         print_report(report, Console())
 
 
-def _conclude(result: PublishResult, request: PublishRequest) -> None:
-    """Say in one line what came of it."""
-    outcome, out = result.outcome, console()
-    if outcome is None:
-        if request.dry_run:
+def _conclude(result: Mapping[str, Any], layer: str, dry_run: bool) -> None:
+    """Say in one line what came of it, be it here or on a server."""
+    out, number = console(), result["version"]
+    if not result["published"]:
+        if dry_run:
             out.print(say("Nothing was written (--dry-run).", "Chưa ghi gì (--dry-run)."))
         else:
             out.print(say("Refused: the layer is as it was.", "Bị từ chối: lớp vẫn như cũ."), style="red")
-    elif outcome.unchanged:
+    elif result["unchanged"]:
         out.print(
             say(
-                f"Nothing changed: version {outcome.number} of {outcome.layer} stays the current one.",
-                f"Không có thay đổi: phiên bản {outcome.number} của {outcome.layer} vẫn là bản hiện hành.",
+                f"Nothing changed: version {number} of {layer} stays the current one.",
+                f"Không có thay đổi: phiên bản {number} của {layer} vẫn là bản hiện hành.",
             )
         )
     else:
         aside = ""
-        if outcome.quarantined:
+        if result["quarantined"]:
             aside = say(
-                f" {outcome.quarantined:,} set aside: twin ingest quarantine {outcome.layer}",
-                f" Cách ly {outcome.quarantined:,}: twin ingest quarantine {outcome.layer}",
+                f" {result['quarantined']:,} set aside: twin ingest quarantine {layer}",
+                f" Cách ly {result['quarantined']:,}: twin ingest quarantine {layer}",
             )
         out.print(
             say(
-                f"Published version {outcome.number} of {outcome.layer}: {outcome.features:,} features.{aside}",
-                f"Đã công bố phiên bản {outcome.number} của {outcome.layer}: {outcome.features:,} đối tượng.{aside}",
+                f"Published version {number} of {layer}: {result['features']:,} features.{aside}",
+                f"Đã công bố phiên bản {number} của {layer}: {result['features']:,} đối tượng.{aside}",
             ),
             style="green",
         )

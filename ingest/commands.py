@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import click
 from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
-from ingest import agency, history
+from ingest import agency, history, worker
 from twin.cli import console, say
 from twin.config import load_settings
 from twin.db.database import open_database
@@ -48,6 +48,7 @@ for _command in (
     history.diff,
     history.rollback,
     history.quarantine,
+    worker.worker,
 ):
     ingest.add_command(_command)
 

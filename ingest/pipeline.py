@@ -45,7 +45,7 @@ def publish(
     provenance: Provenance, outline: BaseGeometry, keep: int = 5, progress: Progress = lambda _: None,
 ) -> Published:  # fmt: skip
     """Publish batches as the next version of a layer, checked; what fails goes to the version's quarantine."""
-    shape = Shape(tuple(columns), theme.resolution, label=theme.label if theme.geometry == "polygon" else None)
+    shape = shape_of(theme, columns)
     findings, numbering = Findings(), Numbering()
     with Staging(database, layer_id, shape, provenance, keep) as staging:
         for batch in batches:
@@ -56,6 +56,12 @@ def publish(
             staging.quarantine([*checked.bad, *doubles])
             progress(len(batch.features))
         return Published(staging.publish(), findings)
+
+
+def shape_of(theme: Theme, columns: Sequence[Column]) -> Shape:
+    """The tables of a version that follows a theme."""
+    label = theme.label if theme.geometry == "polygon" else None
+    return Shape(tuple(columns), theme.resolution, label, theme.rollup(column.name for column in columns))
 
 
 def _number(

@@ -19,7 +19,7 @@ from ingest.checks.report import REFUSED, Report
 from ingest.identity import Numbering
 from ingest.limits import load_limits
 from ingest.mapping import columns_of_layer
-from ingest.pipeline import PIPELINE, set_apart
+from ingest.pipeline import PIPELINE, set_apart, shape_of
 from ingest.rasters import RasterRequest, fingerprint, opened, stage_raster, survey, takes_raster
 from ingest.readers.opening import open_file
 from ingest.readers.solids import solids_to_wgs84
@@ -30,7 +30,7 @@ from twin.catalogue import Column, Layer, read_catalogue
 from twin.config import Settings
 from twin.db.database import Database
 from twin.errors import BadInput, NotFound
-from twin.staging import Mode, Outcome, Provenance, Shape, Staging
+from twin.staging import Mode, Outcome, Provenance, Staging
 from twin.text import Text
 
 # Told as work goes on: the stage's name, how far it is, and how far it goes (None where that is not known).
@@ -195,7 +195,7 @@ def _publish(
     request: PublishRequest, provenance: Provenance, stage: Stage,
 ) -> PublishResult:  # fmt: skip
     theme = plan.theme
-    shape = Shape(columns, theme.resolution, label=theme.label if theme.geometry == "polygon" else None)
+    shape = shape_of(theme, columns)
     checker, numbering = Checker(plan), Numbering()
     names = [column.name for column in columns]
     done = 0

@@ -17,7 +17,7 @@ from ingest.checks.raster import RasterSurvey, inspect_raster, wrong_theme
 from ingest.checks.raster_report import RasterPlan, RasterReport
 from ingest.identity import Numbering
 from ingest.mapping import columns_of_layer
-from ingest.pipeline import PIPELINE
+from ingest.pipeline import PIPELINE, shape_of
 from ingest.readers.cell_tally import CellValues
 from ingest.readers.opening import is_raster, open_raster
 from ingest.readers.raster import RasterReader
@@ -27,7 +27,7 @@ from twin.cells import Cover, cell_polygons, format_cell
 from twin.config import Settings
 from twin.db.database import Database
 from twin.errors import BadInput
-from twin.staging import Outcome, Provenance, Shape, Staging
+from twin.staging import Outcome, Provenance, Staging
 from twin.text import Text
 
 Stage = Callable[[str, int, int | None], None]
@@ -80,7 +80,7 @@ def stage_raster(
 ) -> Outcome:  # fmt: skip
     """Make a version of a raster that was surveyed: the file first, then the cells, then the swap."""
     theme = report.plan.theme
-    shape = Shape(columns_of_layer(theme, {}), theme.resolution)
+    shape = shape_of(theme, columns_of_layer(theme, {}))
     with Staging(
         database, layer_id, shape, provenance, settings.keep_versions, rasters=settings.raster_folder
     ) as staging:

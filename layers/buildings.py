@@ -66,6 +66,7 @@ BUILDINGS = Theme(
     ),
     importance=by_bulk,
     details=(Detail(13, 12_000, 1500), Detail(14, 2_000, 4000), Detail(15, 0, 10_000)),
+    rolls_up=True,
     label="name",
     tile_fields=("name", "height", "levels", "use"),
     base_map=True,
@@ -74,5 +75,7 @@ BUILDINGS = Theme(
         "extrude": {"field": "height", "levels": {"field": "levels"}, "metres_per_level": METRES_PER_STOREY,
                     "default": METRES_PER_STOREY},
         "fill": by_term(USE, other="#dad6cf"),
+        "cells": {"color": "#a06a2c", "opacity": {
+            "field": "per_km2", "stops": [[0, 0], [100, 0.05], [500, 0.12], [2000, 0.24], [6000, 0.4]]}},
     },
 )  # fmt: skip

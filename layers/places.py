@@ -48,6 +48,7 @@ PLACES = Theme(
     fields=(NAME, KIND, ADDRESS),
     importance=by_rank(RANK, of="kind"),
     details=(Detail(12, 9, 200), Detail(14, 6, 300), Detail(15, 4, 600), Detail(16, 0, 2000)),
+    rolls_up=True,
     label="name",
     tile_fields=("name", "kind"),
     base_map=True,

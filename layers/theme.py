@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import unicodedata
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any, Literal
@@ -14,6 +14,7 @@ import numpy as np
 import numpy.typing as npt
 import shapely
 
+from twin.rollup import Plan, Rolled, resolution_for
 from twin.text import Text
 
 GeometryKind = Literal["point", "line", "polygon"]
@@ -132,6 +133,7 @@ class Theme:
     `resolution` is the H3 resolution of the layer's cells: fine enough that a feature spans a few of them.
     `importance` ranks features (any scale, larger first); `details` says what each zoom shows of that ranking.
     `style` is plain JSON that the viewer draws (see docs/architecture.md, "Styles"); the legend follows from it.
+    `rolls_up` says that below the first zoom of `details` a map shows how many features there are in H3 cells.
     `coverage` says that features should tile the plane without overlaps (wards, zones).
     `raster` is there if the theme's layers are rasters: their features are then the cells themselves, as polygons.
     """
@@ -151,6 +153,7 @@ class Theme:
     base_map: bool = False
     visible: bool = True
     raster: Raster | None = None
+    rolls_up: bool = False
     by_name: Mapping[str, Field] = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
@@ -181,6 +184,18 @@ class Theme:
         """The first zoom at which the theme draws anything."""
         return self.details[0].zoom
 
+    def rollup(self, columns: Iterable[str]) -> Plan | None:
+        """How features with these columns come to coarser cells, if they do."""
+        if not self.rolls_up:
+            return None
+        there = set(columns)
+        rolled = tuple(
+            Rolled(f.name, f.type, f.rollup.value, f.weight if f.weight in there else None)
+            for f in self.fields
+            if f.rollup is not None and f.name in there
+        )
+        return Plan(resolution_for(self.minzoom - 1), rolled)
+
     def detail(self, zoom: int) -> Detail | None:
         """What a tile of this zoom shows, or None below the first."""
         return next((d for d in reversed(self.details) if d.zoom <= zoom), None)
@@ -190,6 +205,9 @@ def fields_of_style(style: Mapping[str, Any]) -> set[str]:
     """Name the fields that a style reads, wherever they stand in it."""
     found: set[str] = set()
     for key, value in style.items():
+        if key == "cells":
+            # Colours of cells by what is counted in them, which no feature has.
+            continue
         if key == "field" and isinstance(value, str):
             found.add(value)
         elif isinstance(value, Mapping):

@@ -45,6 +45,7 @@ TRANSIT_STOPS = Theme(
     fields=(NAME, CODE, MODE, ADDRESS, STATUS),
     importance=equal,
     details=(Detail(14, limit=3000),),
+    rolls_up=True,
     label="name",
     tile_fields=("name", "mode"),
     visible=False,

@@ -175,6 +175,18 @@ def test_the_server_waits_for_a_healthy_database_and_a_loaded_city() -> None:
     assert "--host=127.0.0.1" in services["database"]["healthcheck"]["test"]
 
 
+def test_the_server_and_the_worker_share_the_folder_of_uploads_that_the_image_prepares() -> None:
+    services = compose()["services"]
+    assert parse(services["worker"]["command"])
+    (server,), (worker,) = services["server"]["volumes"], services["worker"]["volumes"]
+    volume, _, folder = server.partition(":")
+    assert server == worker and volume in compose()["volumes"]
+    assert (
+        services["server"]["environment"]["TWIN_UPLOADS"] == services["worker"]["environment"]["TWIN_UPLOADS"] == folder
+    )
+    assert any(f"--owner=twin --mode=0700 {folder}" in rest for name, rest in last_stage() if name == "RUN")
+
+
 def test_data_outlives_the_containers_and_nothing_is_open_to_other_machines() -> None:
     services = compose()["services"]
     (volume,) = services["database"]["volumes"]

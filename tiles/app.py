@@ -9,9 +9,10 @@ from contextlib import asynccontextmanager
 from fastapi import FastAPI
 from starlette.middleware.gzip import GZipMiddleware
 
-from tiles import cells, collections, health, problems, vector
+from tiles import cells, collections, health, jobs, problems, uploads, vector
 from tiles.head import HeadMiddleware
 from tiles.state import CityState
+from tiles.writing import BodyLimit
 from twin import __version__
 from twin.config import Settings
 from twin.db.database import Database
@@ -40,7 +41,8 @@ def create_app(settings: Settings, database: Database) -> FastAPI:
     app.state.city = state
     app.add_middleware(GZipMiddleware, minimum_size=512, compresslevel=5)
     app.add_middleware(HeadMiddleware)
+    app.add_middleware(BodyLimit)
     problems.install(app)
-    for module in (health, collections, vector, cells):
+    for module in (health, collections, vector, cells, uploads, jobs):
         app.include_router(module.router)
     return app

@@ -8,6 +8,7 @@ from fastapi import APIRouter, Response
 
 from layers.contracts import theme_of
 from tiles.display import legend
+from tiles.mvt import ROLLUP_MIN_ZOOM
 from tiles.reader import City, Lang, Reader
 from twin.access import find_readable, readable
 from twin.catalogue import Layer, Version
@@ -60,6 +61,7 @@ def describe(layer: Layer, language: Language) -> dict[str, Any]:
         "updateFrequency": layer.update_frequency,
         "sample": layer.sample,
         "minzoom": of.minzoom,
+        "rollup": _rollup(layer),
         "baseMap": of.base_map,
         "visible": of.visible if layer.visible is None else layer.visible,
         "style": dict(of.style),
@@ -71,3 +73,11 @@ def describe(layer: Layer, language: Language) -> dict[str, Any]:
 def _raster(version: Version) -> dict[str, Any] | None:
     """What a raster's version says of its file, apart from where it lies."""
     return {k: v for k, v in version.raster.items() if k != "path"} if version.raster else None
+
+
+def _rollup(layer: Layer) -> dict[str, Any] | None:
+    """The coarser cells that stand for the features at the zooms before they are drawn."""
+    current = layer.current
+    if current is None or current.rollup is None:
+        return None
+    return {"minzoom": ROLLUP_MIN_ZOOM, "layer": f"{layer.id}:cells", **current.rollup}

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from functools import lru_cache
 
 import asyncpg
+import h3
 
 from layers.contracts import theme_of
 from layers.theme import Theme
@@ -13,6 +14,7 @@ from tiles.cache import Tile
 from tiles.choice import Chosen
 from tiles.encodings import Encoding, encode
 from twin.db.tables import DATA_SCHEMA
+from twin.rollup import resolution_for
 
 EXTENT = 4096
 # Wide enough that a wide line or a label's symbol at the edge is drawn whole.
@@ -22,6 +24,8 @@ MAX_DATA_ZOOM = 16
 # A tile's budget, compressed. One that is larger is made again with fewer features, the least important left out.
 TILE_BYTES = 500_000
 ATTEMPTS = 4
+# From this zoom on, cells stand for the features of layers that have them, up to the zoom that draws the features.
+ROLLUP_MIN_ZOOM = 6
 # Features of less than this many screen pixels (of 256 a tile) each way are not drawn.
 SMALLEST_PIXELS = 0.25
 
@@ -69,14 +73,35 @@ def tile_sql(chosen: Sequence[Chosen], zoom: int) -> str | None:
 
     $1, $2, $3 are z, x, y; $4 is the share of the usual number of features that there is room for.
     """
-    parts = [
-        part
-        for c in chosen
-        for part in _parts(
-            c.layer.id, c.version.table, theme_of(c.layer), tuple(column.name for column in c.version.columns), zoom
-        )
-    ]
+    parts = [part for c in chosen for part in _parts_of(c, zoom)]
     return " UNION ALL ".join(parts) if parts else None
+
+
+def _parts_of(c: Chosen, zoom: int) -> tuple[str, ...]:
+    of = theme_of(c.layer)
+    if of.detail(zoom) is not None:
+        return _parts(c.layer.id, c.version.table, of, tuple(column.name for column in c.version.columns), zoom)
+    if c.version.rollup is None or zoom < ROLLUP_MIN_ZOOM:
+        return ()
+    resolution = min(resolution_for(zoom), max(c.version.rollup["resolutions"]))
+    return (_cells(c.layer.id, c.version.rollup_table, tuple(c.version.rollup["columns"]), resolution),)
+
+
+@lru_cache(maxsize=4096)
+def _cells(layer_id: str, table: str, columns: tuple[str, ...], resolution: int) -> str:
+    """The SELECT of the coarser cells that stand for features where these are too many to be drawn."""
+    properties = "".join(f', "{name}"' for name in columns)
+    box = f"ST_Transform(ST_TileEnvelope($1, $2, $3, margin => {BUFFER / EXTENT:.17g}), 4326)"
+    area = h3.average_hexagon_area(resolution)
+    return (
+        f"SELECT '{layer_id}:cells' AS name, false AS cut, "
+        f"ST_AsMVT(tile, '{layer_id}:cells', {EXTENT}, 'geom') FILTER (WHERE geom IS NOT NULL) AS tile FROM ("
+        f"SELECT to_hex(cell) AS cell, features, round(features / {area:.12g}, 1)::float8 AS per_km2{properties}, "
+        f"ST_AsMVTGeom(ST_Transform(geom, 3857), ST_TileEnvelope($1, $2, $3), {EXTENT}, {BUFFER}) AS geom "
+        f"FROM {DATA_SCHEMA}.{table} WHERE resolution = {resolution} AND geom && {box} "
+        # The parameter of the other SELECTs is used by all, or PostgreSQL could not tell its type.
+        "AND $4::float8 > 0) AS tile"
+    )
 
 
 @lru_cache(maxsize=4096)

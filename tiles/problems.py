@@ -12,7 +12,19 @@ from fastapi.responses import JSONResponse
 from starlette.exceptions import HTTPException
 
 from tiles.reader import language_of
-from twin.errors import BadInput, Conflict, Forbidden, NotFound, TwinError, Unauthenticated, Unavailable
+from twin.errors import (
+    BadInput,
+    Busy,
+    Conflict,
+    Forbidden,
+    NoRoom,
+    NotFound,
+    TooLarge,
+    TooMany,
+    TwinError,
+    Unauthenticated,
+    Unavailable,
+)
 from twin.text import Text
 
 log = logging.getLogger("twin.http")
@@ -23,7 +35,11 @@ STATUS: dict[type[TwinError], int] = {
     Forbidden: 403,
     NotFound: 404,
     Conflict: 409,
+    TooLarge: 413,
+    Busy: 423,
+    TooMany: 429,
     Unavailable: 503,
+    NoRoom: 507,
 }
 
 TITLES = {
@@ -33,11 +49,18 @@ TITLES = {
     404: Text(en="Not found", vi="Không tìm thấy"),
     405: Text(en="This method is not offered here", vi="Phương thức không được hỗ trợ ở đây"),
     409: Text(en="In conflict with what is there", vi="Xung đột với dữ liệu hiện có"),
+    408: Text(en="The request stopped arriving", vi="Yêu cầu bị ngừng giữa chừng"),
+    412: Text(en="This version of the protocol is not spoken here", vi="Không hỗ trợ phiên bản giao thức này"),
+    413: Text(en="Too large", vi="Quá lớn"),
+    415: Text(en="This kind of content is not taken here", vi="Không nhận kiểu nội dung này"),
+    423: Text(en="In use", vi="Đang được sử dụng"),
+    429: Text(en="Too many at once", vi="Quá nhiều cùng lúc"),
     500: Text(en="A fault of the server", vi="Lỗi của máy chủ"),
     503: Text(
         en="The city's database is not reachable now",
         vi="Hiện không kết nối được cơ sở dữ liệu của thành phố",
     ),
+    507: Text(en="The server's disk is full", vi="Đĩa của máy chủ đã đầy"),
 }
 TRY_LATER = Text(en="Try again in a few seconds.", vi="Hãy thử lại sau vài giây.")
 TOO_SLOW = Text(
@@ -59,7 +82,10 @@ def problem(request: Request, status: int, detail: Text | str, headers: dict[str
         "type": "about:blank",
         "title": title.in_language(language),
         "status": status,
-        "detail": detail.in_language(language) if isinstance(detail, Text) else detail,
+        # What a client sent may be quoted here, half a character included.
+        "detail": str(detail.in_language(language) if isinstance(detail, Text) else detail)
+        .encode("utf-8", "replace")
+        .decode(),
     }
     return JSONResponse(
         body, status, {"Content-Language": language, "Cache-Control": "no-store", **(headers or {})},
@@ -84,7 +110,10 @@ def install(app: FastAPI) -> None:
 
     @app.exception_handler(HTTPException)
     async def on_http(request: Request, error: HTTPException) -> JSONResponse:
-        return problem(request, error.status_code, str(error.detail), dict(error.headers or {}))
+        said: object = error.detail
+        return problem(
+            request, error.status_code, said if isinstance(said, Text) else str(said), dict(error.headers or {})
+        )
 
     @app.exception_handler(asyncpg.QueryCanceledError)
     async def on_slow(request: Request, _: Exception) -> JSONResponse:

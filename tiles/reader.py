@@ -36,11 +36,16 @@ def city_state(request: Request) -> CityState:
 
 
 def principal_of(request: Request) -> Principal:
-    """Who asks, by the key in `Authorization: Bearer` or `X-API-Key`; nobody in particular without one."""
+    """Who asks, by their key; nobody in particular without one."""
+    return authenticate(token_of(request), city_state(request).keys)
+
+
+def token_of(request: Request) -> str | None:
+    """The key in `Authorization: Bearer` or `X-API-Key`, as it is said."""
     scheme, _, token = request.headers.get("authorization", "").partition(" ")
     if scheme.lower() == "bearer":
-        return authenticate(token.strip(), city_state(request).keys)
-    return authenticate(request.headers.get("x-api-key"), city_state(request).keys)
+        return token.strip()
+    return request.headers.get("x-api-key")
 
 
 City = Annotated[CityState, Depends(city_state)]

@@ -12,7 +12,7 @@ from tiles import encodings
 from tiles.cache import Tile
 from tiles.choice import Chosen, caching, choose, etag
 from tiles.encodings import Encoding
-from tiles.mvt import MAX_DATA_ZOOM, make_tile
+from tiles.mvt import MAX_DATA_ZOOM, ROLLUP_MIN_ZOOM, make_tile
 from tiles.reader import City, Lang, Reader
 from tiles.state import CityState
 from twin.catalogue import Bounds
@@ -123,9 +123,9 @@ def describe(chosen: Sequence[Chosen], base: str, language: Language) -> dict[st
         "version": "1.0.0",
         "scheme": "xyz",
         "tiles": [f"{base}/tiles/{names}/{{z}}/{{x}}/{{y}}.mvt"],
-        "minzoom": min(theme_of(c.layer).minzoom for c in chosen),
+        "minzoom": min(first_zoom(c) for c in chosen),
         "maxzoom": MAX_DATA_ZOOM,
-        "vector_layers": [_vector_layer(c, language) for c in chosen],
+        "vector_layers": [described for c in chosen for described in _vector_layers(c, language)],
     }
     if bounds := _union([c.version.bounds for c in chosen if c.version.bounds]):
         document["bounds"] = list(bounds)
@@ -133,16 +133,36 @@ def describe(chosen: Sequence[Chosen], base: str, language: Language) -> dict[st
     return document
 
 
-def _vector_layer(c: Chosen, language: Language) -> dict[str, Any]:
+def first_zoom(c: Chosen) -> int:
+    """The first zoom at which a tile shows anything of a layer: its features or the cells that stand for them."""
+    minzoom = theme_of(c.layer).minzoom
+    return min(minzoom, ROLLUP_MIN_ZOOM) if c.version.rollup else minzoom
+
+
+def _vector_layers(c: Chosen, language: Language) -> list[dict[str, Any]]:
     of = theme_of(c.layer)
-    fields = {name: str(of.by_name[name].title.in_language(language)) for name in of.tile_fields}
-    return {
-        "id": c.layer.id,
-        "description": c.layer.title.in_language(language),
-        "minzoom": of.minzoom,
-        "maxzoom": MAX_DATA_ZOOM,
-        "fields": fields,
-    }
+    titles = {name: str(of.by_name[name].title.in_language(language)) for name in of.by_name}
+    title = c.layer.title.in_language(language)
+    described = [
+        {
+            "id": c.layer.id, "description": title, "minzoom": of.minzoom, "maxzoom": MAX_DATA_ZOOM,
+            "fields": {name: titles[name] for name in of.tile_fields},
+        }
+    ]  # fmt: skip
+    if c.version.rollup and of.minzoom > ROLLUP_MIN_ZOOM:
+        counted = {name: f"{titles.get(name, name)} ({rule})" for name, rule in c.version.rollup["columns"].items()}
+        fields = {"cell": "H3", "features": FEATURES.in_language(language), "per_km2": PER_KM2.in_language(language)}
+        described.append(
+            {
+                "id": f"{c.layer.id}:cells", "description": title, "minzoom": ROLLUP_MIN_ZOOM,
+                "maxzoom": of.minzoom - 1, "fields": fields | counted,
+            }
+        )  # fmt: skip
+    return described
+
+
+FEATURES = Text(en="features", vi="số đối tượng")
+PER_KM2 = Text(en="features per km²", vi="số đối tượng trên km²")
 
 
 def _union(boxes: Sequence[Bounds]) -> Bounds | None:

@@ -15,10 +15,10 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy.orm import Session
 
-from twin.catalogue import Layer
+from twin.catalogue import Layer, split_layer_id
 from twin.db.tables import Agency, ApiKey, Audit, PrincipalRole, Sharing
 from twin.db.tables import Principal as PrincipalRow
-from twin.errors import BadInput, NotFound, Unauthenticated
+from twin.errors import BadInput, Forbidden, NotFound, TwinError, Unauthenticated
 from twin.events import Event, notify
 from twin.text import Text
 
@@ -32,9 +32,24 @@ class Principal:
     name: str
     agency: str | None = None
     role: PrincipalRole = PrincipalRole.READER
+    key: str | None = None
+
+    @property
+    def actor(self) -> str:
+        """How the records name it."""
+        return f"{self.agency}/{self.name}" if self.agency else self.name
 
 
 ANONYMOUS = Principal("anonymous")
+
+NOT_VALID = Text(
+    en="This API key is not valid. It may have been revoked; ask your agency for a new one.",
+    vi="Khóa API không hợp lệ. Có thể khóa đã bị thu hồi; hãy xin đơn vị của bạn khóa mới.",
+)
+NEEDS_KEY = Text(
+    en="A key is needed for this. Send it as the header “Authorization: Bearer …”.",
+    vi="Việc này cần có khóa. Hãy gửi khóa trong tiêu đề “Authorization: Bearer …”.",
+)
 
 
 def may_read(principal: Principal, layer: Layer) -> bool:
@@ -61,6 +76,63 @@ def find_readable(principal: Principal, layers: Mapping[str, Layer], layer_id: s
     return layer
 
 
+def require_publisher(principal: Principal, layers: Mapping[str, Layer], layer_id: str) -> Layer:
+    """The layer of that id, if the principal may publish into it.
+
+    Another agency's layer is refused by its name alone, so that nothing is told of whether it exists.
+    """
+    agency, _ = split_layer_id(layer_id)
+    if principal.agency is None:
+        raise Unauthenticated(NEEDS_KEY)
+    if principal.agency != agency:
+        raise Forbidden(
+            Text(
+                en="This key is of “{own}” and cannot publish into a layer of “{other}”.",
+                vi="Khóa này thuộc “{own}”, không được công bố vào lớp của “{other}”.",
+            ).format(own=principal.agency, other=agency)
+        )
+    if principal.role == PrincipalRole.READER:
+        raise Forbidden(
+            Text(
+                en="This key only reads. Ask for a key that publishes: twin key new --role publisher",
+                vi="Khóa này chỉ được đọc. Hãy xin khóa có quyền công bố: twin key new --role publisher",
+            )
+        )
+    layer = layers.get(layer_id)
+    if layer is None:
+        raise NotFound(
+            Text(
+                en="“{own}” has no layer “{id}” yet. Ask the platform's operator to make it (twin layer new).",
+                vi="“{own}” chưa có lớp “{id}”. Hãy nhờ người vận hành tạo lớp (twin layer new).",
+            ).format(own=agency, id=layer_id)
+        )
+    return layer
+
+
+def principal_of_key(session: Session, key_id: str) -> Principal:
+    """Whose key this is now, as the database says it; a revoked key is nobody's any more."""
+    key = session.get(ApiKey, key_id)
+    if key is None or key.revoked_at is not None:
+        raise Unauthenticated(NOT_VALID)
+    account = key.principal
+    return Principal(account.name, account.agency.name, PrincipalRole(account.role), key.id)
+
+
+def note_denied(session: Session, actor: str, key_id: str | None, layer_id: str | None, error: TwinError) -> None:
+    """Write down that somebody with a key tried to publish what he may not."""
+    detail = {"key": key_id, "reason": error.message.en}
+    session.add(Audit(actor=actor, action="publish.denied", layer=layer_id and layer_id[:80], detail=detail))
+
+
+def revoked_key(session: Session, token: str) -> ApiKey | None:
+    """The key of a token that was good once; None for one that never was."""
+    match = TOKEN.fullmatch(token)
+    key = session.get(ApiKey, match[1]) if match else None
+    if match and key and key.revoked_at and hmac.compare_digest(key.secret_hash, _hash(match[2])):
+        return key
+    return None
+
+
 # Keys ----------------------------------------------------------------------------------------------
 
 
@@ -85,7 +157,7 @@ def parse_keys(text: str) -> dict[str, Key]:
 
     def key(entry: dict[str, Any]) -> Key:
         return Key(
-            Principal(entry["name"], entry["agency"], PrincipalRole(entry["role"])),
+            Principal(entry["name"], entry["agency"], PrincipalRole(entry["role"]), entry["id"]),
             bytes.fromhex(entry["hash"]),
         )
 
@@ -99,12 +171,7 @@ def authenticate(token: str | None, keys: Mapping[str, Key]) -> Principal:
     match = TOKEN.fullmatch(token)
     key = keys.get(match[1]) if match else None
     if match is None or key is None or not hmac.compare_digest(key.secret_hash, _hash(match[2])):
-        raise Unauthenticated(
-            Text(
-                en="This API key is not valid. It may have been revoked; ask your agency for a new one.",
-                vi="Khóa API không hợp lệ. Có thể khóa đã bị thu hồi; hãy xin đơn vị của bạn khóa mới.",
-            )
-        )
+        raise Unauthenticated(NOT_VALID)
     return key.principal
 
 

@@ -78,6 +78,12 @@ class Version:
     source: str
     fingerprint: str | None
     raster: Mapping[str, Any] | None = None
+    rollup: Mapping[str, Any] | None = None
+
+    @property
+    def rollup_table(self) -> str:
+        """The table of the version's coarser cells: (resolution, cell, features, …, geom)."""
+        return f"{self.table}_rollup"
 
     @property
     def cell_table(self) -> str:
@@ -191,7 +197,7 @@ SELECT coalesce(json_agg(json_build_object(
             'resolution', v.resolution, 'features', v.features, 'quarantined', v.quarantined,
             'bounds', CASE WHEN v.bounds IS NOT NULL THEN json_build_array(
                 ST_XMin(v.bounds), ST_YMin(v.bounds), ST_XMax(v.bounds), ST_YMax(v.bounds)) END,
-            'published', v.published_at, 'source', v.source, 'fingerprint', v.fingerprint,
+            'published', v.published_at, 'source', v.source, 'fingerprint', v.fingerprint, 'rollup', v.rollup,
             'raster', v.raster
         ) ORDER BY v.number), '[]')
         FROM twin.layer_version v WHERE v.layer_id = l.id AND v.state = 'published')
@@ -245,4 +251,5 @@ def _parse_version(entry: dict[str, Any]) -> Version:
         source=entry["source"],
         fingerprint=entry["fingerprint"],
         raster=entry["raster"],
+        rollup=entry["rollup"],
     )

@@ -57,6 +57,20 @@ class Settings(BaseSettings):
         """Where published rasters lie."""
         return RasterFolder((self.rasters or self.home / "rasters").absolute())
 
+    uploads: Path | None = Field(
+        None, description="Folder of uploaded files, shared by servers and workers; else “uploads” in TWIN_HOME."
+    )
+    upload_bytes: int = Field(20 * 2**30, ge=1, description="Bytes that one upload may have.")
+    uploads_open: int = Field(20, ge=1, description="Unfinished uploads that one key may have.")
+    upload_hours: float = Field(24.0, gt=0, description="Hours after which an upload that does not go on is removed.")
+    job_attempts: int = Field(3, ge=1, description="Times a job is tried when its worker or the database fails.")
+    job_days: float = Field(90.0, gt=0, description="Days that finished jobs and their reports are kept.")
+
+    @property
+    def upload_folder(self) -> Path:
+        """Where uploaded files lie until they are published."""
+        return self.uploads or self.home / "uploads"
+
     @cached_property
     def profile(self) -> City:
         """The city that these settings name."""

@@ -74,8 +74,9 @@ def _run(settings: Settings, data: Path | None, buildings: int) -> NoReturn:
         _run_to_end("ingest", "city", *source, "--database", name)
         _step(3, say("Starting the server", "Bật máy chủ"))
         with _server(settings, name) as server:
-            _announce(settings)
-            server.wait()
+            with _worker(name):
+                _announce(settings)
+                server.wait()
             raise SetupProblem(
                 Text(
                     en="The server ended by itself; see the lines above.",
@@ -142,13 +143,27 @@ def _server(settings: Settings, database: str) -> Iterator[subprocess.Popen[byte
         _wait_until_healthy(process, settings)
         yield process
     finally:
-        if process.poll() is None:
-            process.terminate()
-            try:
-                process.wait(STOP_SECONDS)
-            except subprocess.TimeoutExpired:
-                process.kill()
-                process.wait()
+        _stop(process)
+
+
+@contextmanager
+def _worker(database: str) -> Iterator[None]:
+    """A worker beside the server, so that uploaded files are published; stopped at the end."""
+    process = _start("ingest", "worker", "--database", database)
+    try:
+        yield
+    finally:
+        _stop(process)
+
+
+def _stop(process: subprocess.Popen[bytes]) -> None:
+    if process.poll() is None:
+        process.terminate()
+        try:
+            process.wait(STOP_SECONDS)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
 
 
 def _start(*arguments: str) -> subprocess.Popen[bytes]:

@@ -40,6 +40,24 @@ class Conflict(TwinError):
     """It contradicts what is already there."""
 
 
+class Busy(TwinError):
+    """Somebody else is at it in this moment."""
+
+
+class TooLarge(TwinError):
+    """More was given than is taken."""
+
+    exit_code = 2
+
+
+class TooMany(TwinError):
+    """More is open at once than is allowed."""
+
+
+class NoRoom(TwinError):
+    """The disk is full."""
+
+
 class Unavailable(TwinError):
     """The database or another part is not reachable now; trying again later may help."""
 

@@ -19,7 +19,7 @@ import sqlalchemy as sa
 from adbc_driver_manager import Error as AdbcError
 from geoalchemy2.shape import from_shape
 
-from twin import __version__
+from twin import __version__, rollup
 from twin.catalogue import Column, split_layer_id
 from twin.cells import Cover
 from twin.db.database import DISK_FULL, Database
@@ -29,7 +29,7 @@ from twin.loading import Loading
 from twin.rasters import RasterFolder, digest_of
 from twin.rows import to_rows
 from twin.text import Text
-from twin.versions import abandon, lock, point_to, qualified, retire
+from twin.versions import abandon, lock, point_to, qualified, retire, tables_of
 
 if TYPE_CHECKING:
     from adbc_driver_manager.dbapi import Cursor
@@ -56,11 +56,16 @@ class Provenance:
 
 @dataclass(frozen=True, slots=True)
 class Shape:
-    """What a version's tables look like; `label` is the column whose text is written inside polygons, if any."""
+    """What a version's tables look like.
+
+    `label` is the column whose text is written inside polygons, if any; `rollup` says how features come to coarser
+    cells, if they do.
+    """
 
     columns: tuple[Column, ...]
     resolution: int
     label: str | None = None
+    rollup: rollup.Plan | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -196,8 +201,10 @@ class Staging:
         self._tally.add(features, digests)
 
         def copy() -> None:
-            self._copy(self.table, table)
-            for found in cells():
+            covers = cells()
+            home = _home_cells(len(fids), covers)
+            self._copy(self.table, table.append_column("cell", pa.array(home)))
+            for found in covers:
                 self._tally.cells += len(found)
                 self._copy(f"{self.table}_cells", _cells_as_arrow(fids, found))
 
@@ -271,6 +278,7 @@ class Staging:
         shared = [f'"{c.name}"' for c in self.shape.columns if c.name in known]
         label = ["label_point"] if self.shape.label else []
         columns = ", ".join(["fid", "id", *shared, "importance", "digest", "geom", *label])
+        home = f"(SELECT fid, min(cell) AS cell FROM {qualified(current.table_name + '_cells')} GROUP BY fid) AS home"
         old, new = qualified(current.table_name), qualified(self.table)
         stays = f"NOT EXISTS (SELECT 1 FROM {new} AS n WHERE n.id = o.id)"
         # Cells first: afterwards every id is in the new table.
@@ -278,7 +286,8 @@ class Staging:
             f"INSERT INTO {qualified(self.table + '_cells')} (cell, fid, whole) SELECT c.cell, c.fid, c.whole "
             f"FROM {qualified(current.table_name + '_cells')} AS c JOIN {old} AS o USING (fid) WHERE {stays}"
         )
-        self._execute(f"INSERT INTO {new} ({columns}) SELECT {columns} FROM {old} AS o WHERE {stays}")
+        kept = f"SELECT {columns}, home.cell FROM {old} AS o JOIN {home} USING (fid) WHERE {stays}"
+        self._execute(f"INSERT INTO {new} ({columns}, cell) {kept}")
         self._count()
 
     def _count(self) -> None:
@@ -325,15 +334,13 @@ class Staging:
             version.bounds = from_shape(shapely.box(*tally.bounds), srid=4326) if tally.features else None
             version.content = content
             version.raster = self._raster
+            version.rollup = self.shape.rollup.as_dict() if self.shape.rollup else None
             version.published_at = session.scalar(sa.select(sa.func.clock_timestamp()))
             version.state = State.PUBLISHED.value
             point_to(session, version, self.layer_id, self.provenance.actor, "publish", self.provenance.reason)
 
     def _copy(self, table: str, rows: pa.Table) -> None:
-        try:
-            self._cursor.adbc_ingest(table, rows, mode="append", db_schema_name=DATA_SCHEMA)
-        except AdbcError as error:
-            raise _explain(error) from error
+        _ingest(self._cursor, table, rows)
 
     def _index(self) -> None:
         """Build the indexes on two connections beside each other, each of which keeps one core busy."""
@@ -341,7 +348,7 @@ class Staging:
         if self.mode == "replace":
             others = [*_unique_ddl(self.table), *others]
         with self._second() as cursor, ThreadPoolExecutor(1) as beside:
-            done = beside.submit(_run_all, cursor, others)
+            done = beside.submit(self._index_others, cursor, others)
             for statement in places:
                 self._execute(statement)
             done.result()
@@ -351,6 +358,22 @@ class Staging:
             self._execute(_primary_key(self.table))
         self._execute(f"ANALYZE {qualified(self.table)}")
         self._commit()
+
+    def _index_others(self, cursor: Cursor, statements: Sequence[str]) -> None:
+        for statement in statements:
+            _run(cursor, statement)
+        plan = self.shape.rollup
+        if plan is None:
+            return
+        features, target = qualified(self.table), qualified(f"{self.table}_rollup")
+        sums = _ask(cursor, rollup.sums_sql(features, plan))
+        modes = {
+            c.name: _ask(cursor, rollup.mode_sql(features, c, plan.finest)) for c in plan.columns if c.rule == "mode"
+        }
+        _run(cursor, rollup.ddl(target, plan.columns, SQL_TYPES))
+        _ingest(cursor, f"{self.table}_rollup", rollup.build(plan, sums, modes))
+        _run(cursor, f"CREATE INDEX ON {target} USING gist (geom)")
+        _run(cursor, f"ANALYZE {target}")
 
     @contextmanager
     def _second(self) -> Iterator[Cursor]:
@@ -368,9 +391,16 @@ class Staging:
         _run(self._cursor, statement)
 
 
-def _run_all(cursor: Cursor, statements: Sequence[str]) -> None:
-    for statement in statements:
-        _run(cursor, statement)
+def _ingest(cursor: Cursor, table: str, rows: pa.Table) -> None:
+    try:
+        cursor.adbc_ingest(table, rows, mode="append", db_schema_name=DATA_SCHEMA)
+    except AdbcError as error:
+        raise _explain(error) from error
+
+
+def _ask(cursor: Cursor, statement: str) -> pa.Table:
+    _run(cursor, statement)
+    return cursor.fetch_arrow_table()
 
 
 def _run(cursor: Cursor, statement: str) -> None:
@@ -398,10 +428,11 @@ def _table_ddl(table: str, shape: Shape) -> Iterator[str]:
     columns = "".join(f', "{c.name}" {SQL_TYPES[c.type]}' for c in shape.columns)
     label = ", label_point geometry(Point, 4326)" if shape.label else ""
     # A number may be given again after a failed attempt whose tables somebody made by hand: ours are always new.
-    yield f"DROP TABLE IF EXISTS {qualified(table)}, {qualified(table + '_cells')}"
+    yield f"DROP TABLE IF EXISTS {tables_of(table)}"
     yield (
         f"CREATE TABLE {qualified(table)} (fid bigint NOT NULL, id text NOT NULL{columns}, "
-        f"importance double precision NOT NULL, digest bigint NOT NULL, geom geometry(Geometry, 4326) NOT NULL{label})"
+        f"importance double precision NOT NULL, digest bigint NOT NULL, geom geometry(Geometry, 4326) NOT NULL{label}, "
+        "cell bigint NOT NULL)"
     )
     yield (
         f"CREATE TABLE {qualified(table + '_cells')} "
@@ -426,6 +457,17 @@ def _index_ddl(table: str, shape: Shape) -> tuple[list[str], list[str]]:
         places.append(f"CREATE INDEX ON {features} USING gist (label_point) WHERE label_point IS NOT NULL")
     # Everything a question about a cell needs is in the index: the table itself is not read.
     return places, [f"CREATE INDEX ON {cells} (cell) INCLUDE (fid, whole)", f"ANALYZE {cells}"]
+
+
+def _home_cells(features: int, covers: Sequence[Cover]) -> npt.NDArray[np.int64]:
+    """One cell for each feature: the lowest of its cells."""
+    home = np.full(features, np.iinfo(np.int64).max, np.int64)
+    for covered in covers:
+        if len(covered):
+            starts = np.flatnonzero(np.concatenate([[True], covered.feature[1:] != covered.feature[:-1]]))
+            # A feature's cells stand together, ordered.
+            home[covered.feature[starts]] = np.minimum.reduceat(covered.cell, starts)
+    return home
 
 
 def _cells_as_arrow(fids: npt.NDArray[np.int64], cells: Cover) -> pa.Table:

@@ -91,9 +91,14 @@ def abandon(database: Database, layer_key: int, rasters: RasterFolder | None = N
                 rasters.forget(version)
 
 
+def tables_of(table: str) -> str:
+    """All tables of a version, as SQL takes a list of them."""
+    return ", ".join(qualified(table + tail) for tail in ("", "_cells", "_rollup"))
+
+
 def drop(session: Session, table: str) -> None:
     """Drop a version's tables."""
-    session.execute(sa.text(f"DROP TABLE IF EXISTS {qualified(table)}, {qualified(table + '_cells')}"))
+    session.execute(sa.text(f"DROP TABLE IF EXISTS {tables_of(table)}"))
 
 
 def point_to(session: Session, version: LayerVersion, layer_id: str, actor: str, action: str, reason: str) -> None:

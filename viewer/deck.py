@@ -79,6 +79,13 @@ def base_map_url(collections: Sequence[Mapping[str, Any]]) -> str:
     return f"/tiles/{','.join(names)}/{{z}}/{{x}}/{{y}}.mvt"
 
 
+def first_zoom(collection: Mapping[str, Any]) -> float:
+    """The first zoom at which a collection shows: with cells that stand for its features, if its style draws them."""
+    rollup = collection.get("rollup")
+    first: float = rollup["minzoom"] if rollup and "cells" in collection["style"] else collection["minzoom"]
+    return first
+
+
 def _layer(collection: Mapping[str, Any], url: str) -> pdk.Layer:
     # pydeck turns bare strings into accessor expressions; String keeps them literal.
     return pdk.Layer(
@@ -88,7 +95,7 @@ def _layer(collection: Mapping[str, Any], url: str) -> pdk.Layer:
         collection=pdk.types.String(collection["id"]),
         style=dict(collection["style"]),
         # Tiles change at half zooms, so a collection begins half a zoom before its first tile.
-        visible_min_zoom=max(0.0, collection["minzoom"] - 0.5),
+        visible_min_zoom=max(0.0, first_zoom(collection) - 0.5),
         max_zoom=min(MAX_TILE_ZOOM, collection.get("maxzoom") or MAX_TILE_ZOOM),
         visible=collection["visible"],
         # A click is answered from the tiles in memory, so no GPU picking pass runs under the pointer.

@@ -54,11 +54,14 @@ class Report:
         exit_code     0, 1 or 2
         publishable   whether `publish` would publish the good features
         file          name, format, driver, layer, layers, features
+        blockers      codes of what keeps the whole file from being published
         crs           code, name, treatment (what is done to the numbers first), reason,
                       fits: [{crs, inside (share of features in the city), shift_m}]
-        encoding      file, reason, columns: {column: {encoding, evidence, before, after}}, those not plain only
-        fields        theme, id, id_reason, given (by a file), matched: [{field, title, from, confidence, reason}],
-                      hints (the same, not taken), without (fields that no column gives), carried: {column: name}
+        encoding      file, by_column (whether it is told apart by column), reason,
+                      columns: {column: {encoding, evidence, before, after}}, those not plain only
+        fields        theme, title, contract: [{name, title, required}], id, id_reason, given (by a file),
+                      matched: [{field, title, from, confidence, reason}], hints (the same, not taken),
+                      without (fields that no column gives), carried: {column: name}
         features      read, good, bad, mended
         bounds        [west, south, east, north] of the good features, or null
         problems      [{code, severity, field, count, title, advice, examples: [{feature, detail, place}]}]
@@ -71,6 +74,7 @@ class Report:
                 "name": plan.file, "format": plan.format, "driver": plan.driver, "layer": plan.layer,
                 "layers": list(plan.layers), "features": plan.count,
             },
+            "blockers": list(plan.blockers),
             "crs": {
                 "code": plan.reference.reading.code,
                 "name": plan.reference.reading.title.as_dict(),
@@ -83,6 +87,7 @@ class Report:
             },
             "encoding": {
                 "file": plan.encoding,
+                "by_column": plan.raw_text,
                 "reason": plan.encoding_reason.as_dict(),
                 "columns": {
                     column: {
@@ -94,6 +99,10 @@ class Report:
             },
             "fields": {
                 "theme": plan.theme.name,
+                "title": plan.theme.title.as_dict(),
+                "contract": [
+                    {"name": f.name, "title": f.title.as_dict(), "required": f.required} for f in plan.theme.fields
+                ],
                 "id": matches.id,
                 "id_reason": matches.id_reason.as_dict(),
                 "given": matches.given,

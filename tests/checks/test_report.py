@@ -18,6 +18,7 @@ from ingest.checks import Checker, Report, inspect
 from ingest.checks.html import POLICY, to_html
 from ingest.checks.picture import Thinned, frame_of, spread
 from ingest.checks.problems import KINDS, SEVERITIES
+from ingest.checks.received import print_received, received
 from ingest.checks.terminal import print_report
 from layers.registry import theme
 from tests.checks.messy import messy
@@ -206,6 +207,7 @@ def test_the_json_has_what_the_page_has_in_both_languages(report: Report) -> Non
         "exit_code",
         "publishable",
         "file",
+        "blockers",
         "crs",
         "encoding",
         "fields",
@@ -225,6 +227,22 @@ def test_the_json_has_what_the_page_has_in_both_languages(report: Report) -> Non
         assert set(problem["title"]) == set(problem["advice"]) == {"en", "vi"}
         for example in problem["examples"]:
             assert set(example["detail"]) == {"en", "vi"}
+
+
+@pytest.mark.parametrize("language", LANGUAGES)
+def test_a_report_that_came_as_json_looks_on_a_terminal_like_the_report_itself(
+    report: Report, language: Language
+) -> None:
+    empty = report_of(memory({"id": []}, []))
+    with speaking(language):
+        for here in (report, empty):
+            there = received(json.loads(json.dumps(here.to_dict())))
+            assert on_terminal(there) == on_terminal(here)
+            other = {k: v for k, v in here.to_dict().items() if k != "fields"} | {"raster": {}}
+            out = StringIO()
+            print_received(other, Console(file=out, width=200))
+            assert all(p.kind.title.in_language(language) in out.getvalue() for p in here.problems)
+            assert (there.exit_code, there.publishable) == (here.exit_code, here.publishable)
 
 
 def test_the_exit_code_is_0_clean_1_with_warnings_2_refused() -> None:

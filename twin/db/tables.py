@@ -5,6 +5,7 @@ from __future__ import annotations
 from datetime import datetime
 from enum import StrEnum
 from typing import Any
+from uuid import UUID
 
 from geoalchemy2 import Geometry, WKBElement
 from sqlalchemy import (
@@ -53,6 +54,17 @@ class PrincipalRole(StrEnum):
     READER = "reader"
     PUBLISHER = "publisher"
     ADMIN = "admin"
+
+
+class JobState(StrEnum):
+    """Where a job stands. The last four are for ever."""
+
+    QUEUED = "queued"
+    RUNNING = "running"
+    DONE = "done"
+    REFUSED = "refused"
+    FAILED = "failed"
+    CANCELLED = "cancelled"
 
 
 class Base(DeclarativeBase):
@@ -173,6 +185,8 @@ class LayerVersion(Base):
     content: Mapped[str | None]
     # Of a raster's version: the file's name and what was measured (see twin.rasters).
     raster: Mapped[dict[str, Any] | None]
+    # The coarser cells that the features were rolled up to, and how each column was; nothing where they were not.
+    rollup: Mapped[dict[str, Any] | None]
     source: Mapped[str] = mapped_column(server_default="")
     source_sha256: Mapped[str | None]
     fingerprint: Mapped[str | None]
@@ -210,3 +224,59 @@ class Audit(Base):
     layer: Mapped[str | None]
     version: Mapped[int | None] = mapped_column(Integer)
     detail: Mapped[dict[str, Any]] = mapped_column(server_default=text("'{}'"))
+
+
+class Upload(Base):
+    """A file that arrives in pieces. How much of it is there, only the file itself tells."""
+
+    __tablename__ = "upload"
+    id: Mapped[UUID] = mapped_column(primary_key=True)
+    key_id: Mapped[str] = mapped_column(ForeignKey(ApiKey.id), index=True)
+    layer: Mapped[str]
+    name: Mapped[str]
+    length: Mapped[int] = mapped_column(BigInteger)
+    sha256: Mapped[str | None]
+    created_at: Mapped[datetime] = mapped_column(server_default=func.now())
+    expires_at: Mapped[datetime] = mapped_column(index=True)
+
+
+class Job(Base):
+    """An uploaded file to be published by a worker; kept for a while after it is done, with its report.
+
+    Whether a running job's worker lives is told by the advisory lock on `number`, which the worker's connection holds.
+    """
+
+    __tablename__ = "job"
+    __table_args__ = (
+        _one_of("state", JobState),
+        Index("ix_job_open", "layer", "number", postgresql_where=text("state IN ('queued', 'running')")),
+        Index(None, "layer", "created_at"),
+    )
+    number: Mapped[int] = mapped_column(primary_key=True)
+    id: Mapped[UUID] = mapped_column(unique=True)
+    upload_id: Mapped[UUID] = mapped_column(unique=True)
+    key_id: Mapped[str] = mapped_column(ForeignKey(ApiKey.id), index=True)
+    actor: Mapped[str]
+    layer: Mapped[str]
+    name: Mapped[str]
+    length: Mapped[int] = mapped_column(BigInteger)
+    sha256: Mapped[str | None]
+    language: Mapped[str]
+    order: Mapped[dict[str, Any]]
+    state: Mapped[str] = mapped_column(server_default=JobState.QUEUED.value)
+    stage: Mapped[str | None]
+    done: Mapped[int] = mapped_column(BigInteger, server_default="0")
+    total: Mapped[int | None] = mapped_column(BigInteger)
+    attempts: Mapped[int] = mapped_column(SmallInteger, server_default="0")
+    worker: Mapped[str | None]
+    # Not before this moment: after something that may pass, such as a full disk, a job waits a little.
+    due_at: Mapped[datetime] = mapped_column(server_default=func.now())
+    created_at: Mapped[datetime] = mapped_column(server_default=func.now())
+    started_at: Mapped[datetime | None]
+    finished_at: Mapped[datetime | None] = mapped_column(index=True)
+    version: Mapped[int | None] = mapped_column(Integer)
+    result: Mapped[dict[str, Any] | None]
+    error: Mapped[dict[str, Any] | None]
+    # The report as a page, in both languages.
+    page_vi: Mapped[str | None] = mapped_column(deferred=True)
+    page_en: Mapped[str | None] = mapped_column(deferred=True)

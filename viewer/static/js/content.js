@@ -4,17 +4,31 @@
 import { clipRing, joinPaths, outlineInside, toLngLat } from './geometry.js';
 
 const LABEL_SUFFIX = ':label';
+// Coarser cells that stand for features where these are too many to be drawn.
+const CELLS_SUFFIX = ':cells';
 // Buildings reach this many tile units into the neighbouring tile: their roofs overlap unseen, where roofs that only
 // met would leave a crack. Flat fills must meet exactly, or a see-through one would be darker along the seam.
 const SOLID_OVERLAP = 4;
 
 export function contentOf(tile, collection, index, style) {
-  const content = { ...index, fills: [], outlines: [], lines: [], points: [], labels: [] };
+  const content = { ...index, fills: [], outlines: [], lines: [], points: [], labels: [], cells: [] };
   const layer = tile.get(collection);
   if (layer) fillContent(content, layer, { ...index, extent: layer.extent }, style);
+  const cells = tile.get(collection + CELLS_SUFFIX);
+  if (cells && style.cells) addCells(content, cells, { ...index, extent: cells.extent });
   const labels = tile.get(collection + LABEL_SUFFIX);
   if (labels && style.label) addLabels(content, labels, { ...index, extent: labels.extent }, style.label.field);
   return content;
+}
+
+// Cut at the tile's edge: where see-through cells of two tiles lay over each other, the seam would show.
+function addCells(content, layer, frame) {
+  for (const feature of layer.features) {
+    for (const [outer] of feature.polygons ?? []) {
+      const ring = clipRing(outer, 0, frame.extent);
+      if (ring.length) content.cells.push(fill(feature, [ring], frame));
+    }
+  }
 }
 
 function fillContent(content, layer, frame, style) {

@@ -71,7 +71,9 @@ export class Panel {
   }
 
   #row(collection, shown, zoom, markedAbove) {
-    const { id, title, minzoom, sample } = collection;
+    const { id, title, sample } = collection;
+    // Before its features a collection may show how many there are in the cells of a grid.
+    const minzoom = (collection.style.cells && collection.rollup?.minzoom) || collection.minzoom;
     const unfolded = this.unfolded.has(id);
     const more = element('div', { class: 'layer-more', id: `more-${id}`, hidden: !unfolded }, this.#details(collection));
     const fold = element(

@@ -82,6 +82,7 @@ export function defineTwinTileLayer(deck, store) {
     renderSubLayers({ id, data: content, style, raised }) {
       if (!content) return null;
       const layers = [];
+      if (content.cells.length && style.cells) layers.push(this.#cells(id, content, style.cells));
       if (content.fills.length && style.fill) layers.push(this.#fills(id, content, style, raised));
       if (content.outlines.length) layers.push(...this.#paths(id, content, content.outlines, style.line));
       if (content.lines.length && style.line) layers.push(...this.#paths(id, content, content.lines, style.line));
@@ -89,6 +90,23 @@ export function defineTwinTileLayer(deck, store) {
         layers.push(this.#circles(id, content, style.circle));
       }
       return layers;
+    }
+
+    // Where little is counted hardly anything is drawn: streets and water stay to be seen.
+    #cells(id, content, { color, opacity }) {
+      const [red, green, blue] = colorOf(color)({});
+      const share = numberOf(opacity, 0.3);
+      return new SolidPolygonLayer({
+        id: `${id}-cells`,
+        pass: PASS.fill,
+        data: content.cells,
+        positionFormat: 'XY',
+        _normalize: false,
+        getPolygon: (d) => d.polygon,
+        getFillColor: (d) => [red, green, blue, Math.round(255 * share(d.feature.properties))],
+        getPolygonOffset: () => [0, 0],
+        parameters: FLAT,
+      });
     }
 
     #fills(id, content, style, raised) {

@@ -1,0 +1,102 @@
+"""A report that came as JSON, in the form that the terminal shows."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from types import SimpleNamespace
+from typing import Any, cast
+
+from rich.console import Console
+from rich.text import Text as Styled
+
+from ingest.checks.encodings import TITLES
+from ingest.checks.plan import Plan
+from ingest.checks.problems import Example, Kind, Problem
+from ingest.checks.report import Report
+from ingest.checks.terminal import STYLES, print_report
+from ingest.checks.wording import printable
+from ingest.spec import FieldSource
+from twin.text import Text
+
+
+@dataclass
+class _Told(Problem):
+    """A problem as the report calls it: a newer server may know some that this program does not."""
+
+    told: Kind | None = None
+
+    @property
+    def kind(self) -> Kind:
+        return self.told or super().kind
+
+
+def print_received(document: Mapping[str, Any], console: Console) -> None:
+    """Write a report for people. One of a form that this program does not know is told by its problems."""
+    if "fields" in document and "encoding" in document:
+        print_report(received(document), console)
+        return
+    console.print(Styled(printable(document["file"]["name"]), "bold"), highlight=False)
+    for said in document["problems"]:
+        problem = _problem(said)
+        sign, style = STYLES[problem.severity]
+        console.print(Styled(f"{sign} {problem.count:,}  {printable(problem.kind.title)}", style))
+        console.print(Styled(f"  → {printable(problem.kind.advice)}"))
+
+
+def received(document: Mapping[str, Any]) -> Report:
+    """Read what `Report.to_dict` gives. The plan holds only what is said of it there, and there is no map."""
+    file, crs, encoding, fields = (document[part] for part in ("file", "crs", "encoding", "fields"))
+    counts = document["features"]
+    reading = SimpleNamespace(
+        code=crs["code"], title=_text(crs["name"]), name=_with_treatment(crs["code"], crs["treatment"])
+    )
+    plan = SimpleNamespace(
+        file=file["name"], format=file["format"], driver=file["driver"], layer=file["layer"], layers=file["layers"],
+        count=file["features"], blockers=tuple(document["blockers"]),
+        reference=SimpleNamespace(reading=reading, reason=_text(crs["reason"])),
+        encoding=encoding["file"], encoding_reason=_text(encoding["reason"]), raw_text=encoding["by_column"],
+        encodings={column: _decision(said) for column, said in encoding["columns"].items()},
+        theme=SimpleNamespace(
+            name=fields["theme"], title=_text(fields["title"]),
+            fields=[SimpleNamespace(**f | {"title": _text(f["title"])}) for f in fields["contract"]],
+        ),
+        matches=SimpleNamespace(
+            id=fields["id"], id_reason=_text(fields["id_reason"]),
+            taken=[_match(m) for m in fields["matched"]], hints=[_match(m) for m in fields["hints"]],
+        ),
+    )  # fmt: skip
+    return Report(
+        cast(Plan, plan), counts["read"], counts["good"], counts["bad"], counts["mended"],
+        tuple(document["bounds"]) if document["bounds"] else None,
+        tuple(_problem(p) for p in document["problems"]),
+    )  # fmt: skip
+
+
+def _text(said: Mapping[str, str]) -> Text:
+    return Text(en=said["en"], vi=said["vi"])
+
+
+def _with_treatment(code: str, treatment: Mapping[str, str] | None) -> Text:
+    return Text(f"{code}, {treatment['en']}", f"{code}, {treatment['vi']}") if treatment else Text(code, code)
+
+
+def _decision(said: Mapping[str, Any]) -> SimpleNamespace:
+    title = TITLES.get(said["encoding"], said["encoding"])
+    return SimpleNamespace(encoding=said["encoding"], title=title, before=said["before"], after=said["after"])
+
+
+def _match(said: Mapping[str, Any]) -> SimpleNamespace:
+    source = FieldSource.model_validate(said["from"])
+    column = source.column or source.template or f"= {source.constant}"
+    return SimpleNamespace(
+        field=said["field"], source=source, column=column, confidence=said["confidence"], reason=_text(said["reason"])
+    )
+
+
+def _problem(said: Mapping[str, Any]) -> Problem:
+    examples = [
+        Example(e["feature"], _text(e["detail"]), tuple(e["place"]) if e["place"] else None) for e in said["examples"]
+    ]
+    told = Kind(said["severity"], _text(said["title"]), _text(said["advice"]))
+    return _Told(said["code"], said["count"], examples, said["field"], told)

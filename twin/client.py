@@ -1,0 +1,267 @@
+"""A Python client of a city's server.
+
+with Twin("https://city.example", key=os.environ["TWIN_KEY"]) as city:
+    result = city.publish("houses.gpkg", "construction.houses", reason="survey of May")
+"""
+
+from __future__ import annotations
+
+import hashlib
+import ipaddress
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Self
+from uuid import UUID
+
+import httpx
+
+from twin import __version__
+from twin.access import NOT_VALID, TOKEN
+from twin.bundles import bundled
+from twin.errors import (
+    BadInput,
+    Busy,
+    Conflict,
+    Forbidden,
+    NoRoom,
+    NotFound,
+    TooLarge,
+    TooMany,
+    TwinError,
+    Unauthenticated,
+    Unavailable,
+)
+from twin.jobs import PublishOrder
+from twin.text import Text, current_language
+from twin.transfer import NO_TWIN, PASSING, Notes, Patience, Transfer, last_part
+
+KINDS: Mapping[int, type[TwinError]] = {
+    400: BadInput, 401: Unauthenticated, 403: Forbidden, 404: NotFound, 405: NotFound, 409: Conflict, 413: TooLarge,
+    423: Busy, 429: TooMany, 507: NoRoom,
+}  # fmt: skip
+FINAL = frozenset({"done", "refused", "failed", "cancelled"})
+PIECE_BYTES = 8 << 20
+SLOWEST_LOOK = 2.0
+
+# Told as a publish goes on: the stage, how far it is, and how far it goes (None where that is not known). "read" and
+# "upload" count bytes and are done here; the others are the server's.
+Progress = Callable[[str, int, int | None], None]
+
+
+@dataclass(frozen=True, slots=True)
+class JobResult:
+    """How a job stands or ended. `result` is what `twin ingest publish --json` prints, where there is a report."""
+
+    id: UUID
+    state: str
+    version: int | None
+    result: Mapping[str, Any] | None
+    error: Text | None
+
+    @property
+    def exit_code(self) -> int:
+        """0 clean, 1 with warnings or failed, 2 refused: as a publish on the spot."""
+        if self.result is not None:
+            return int(self.result["exitCode"])
+        return {"done": 0, "refused": 2}.get(self.state, 1)
+
+
+class Twin:
+    """A city's server, asked with one key. Errors are those of `twin.errors`, in the words of the server."""
+
+    def __init__(
+        self, url: str, key: str | None = None, *, insecure_http: bool = False, patience: float = 300.0,
+        notes: Notes | None = None,
+    ) -> None:  # fmt: skip
+        """`patience` is how many seconds a server that does not answer is asked again."""
+        self.url = _address(url, bool(key), insecure_http)
+        headers = {"User-Agent": f"city-twin/{__version__}", "Accept-Language": current_language()}
+        if key:
+            # Said here: the library would quote a key that cannot stand in a header.
+            if not TOKEN.fullmatch(key):
+                raise Unauthenticated(NOT_VALID)
+            headers["Authorization"] = f"Bearer {key}"
+        self._http = httpx.Client(
+            base_url=self.url, headers=headers, timeout=httpx.Timeout(60.0, connect=10.0), follow_redirects=False
+        )
+        self._patience = patience
+        self._notes = notes or Notes.of_user()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Close the connections."""
+        self._http.close()
+
+    def publish(
+        self, path: str | Path, layer: str, *, order: PublishOrder | None = None, progress: Progress | None = None,
+        **said: Any,
+    ) -> JobResult:  # fmt: skip
+        """Upload a file, let it be published into a layer, and wait for what comes of it.
+
+        `said` are the fields of `PublishOrder`: mode, strict, dry_run, reason, mapping (a TOML text), crs, encoding,
+        source_layer, longitude, latitude. Called again after a break, in this program or another run of it, it goes on
+        where it stopped.
+        """
+        order, told = order or PublishOrder(**said), progress or (lambda *_: None)
+        with bundled(Path(path)) as file:
+            sha256 = _digest(file, told)
+            try:
+                job = self._queue(file, layer, sha256, order, told)
+            except _Elsewhere:
+                self._notes.forget(self.url, layer, sha256)
+                job = self._queue(file, layer, sha256, order, told)
+        result = self.follow(job, told)
+        self._notes.forget(self.url, layer, sha256)
+        return result
+
+    def follow(self, job: UUID, progress: Progress) -> JobResult:
+        """Wait until a job is finished, and tell its stages meanwhile."""
+        patience, pause = Patience(self._patience), 0.2
+        last: tuple[Any, ...] = ()
+        while True:
+            try:
+                said = _document(self._ask("GET", f"jobs/{job}"))
+            except PASSING as error:
+                patience.pause(error)
+                continue
+            patience.progressed()
+            if said["state"] in FINAL:
+                return JobResult(
+                    job, said["state"], said["version"], said["result"],
+                    _text(said["error"]),
+                )  # fmt: skip
+            stage = (said["stage"] or said["state"], said["done"], said["total"])
+            if stage != last:
+                progress(*stage)
+                last, pause = stage, 0.2
+            time.sleep(pause)
+            pause = min(pause * 1.3, SLOWEST_LOOK)
+
+    def report_page(self, job: UUID) -> str:
+        """The report of a finished job as an HTML page."""
+        return self._ask("GET", f"jobs/{job}/report").text
+
+    def _queue(self, file: Path, layer: str, sha256: str, order: PublishOrder, told: Progress) -> UUID:
+        """Upload what is missing and queue the job, or find the one that an earlier run has queued."""
+        transfer = Transfer(self._ask, self._patience)
+        upload = self._notes.read(self.url, layer, sha256)
+        begun = upload is not None
+        if upload is None:
+            upload = transfer.begin(file.name, file.stat().st_size, layer, sha256)
+            self._notes.write(self.url, layer, sha256, upload)
+        try:
+            offset: int | None = transfer.offset(upload) if begun else 0
+        except NotFound:
+            offset = None  # perhaps it is a job by now
+        if offset is not None:
+            try:
+                transfer.send(upload, file, offset, lambda done, total: told("upload", done, total))
+            except NotFound:
+                raise _Elsewhere from None
+        asked = order.model_dump(by_alias=True) | {"upload": str(upload), "layer": layer}
+        patience = Patience(self._patience)
+        while True:
+            try:
+                return last_part(self._ask("POST", "jobs", json=asked))
+            except PASSING as error:
+                patience.pause(error)
+            except (NotFound, Conflict):
+                if begun:
+                    raise _Elsewhere from None
+                raise
+
+    def _ask(self, method: str, path: str, **options: Any) -> httpx.Response:
+        """Send a request; what the server complains of is raised in its words."""
+        answer = self._http.request(method, path, **options)
+        if answer.is_success:
+            return answer
+        said = _detail(answer)
+        if answer.status_code in KINDS:
+            raise KINDS[answer.status_code](said)
+        if answer.is_redirect:
+            raise BadInput(
+                Text(
+                    en="{url} sends on to another address. Give that address with --server.",
+                    vi="{url} chuyển sang địa chỉ khác. Hãy dùng địa chỉ đó với --server.",
+                ).format(url=self.url)
+            )
+        raise Unavailable(said)
+
+
+class _Elsewhere(Exception):  # not an error
+    """What was noted is no longer there: the upload ran out of time, or was queued for something else."""
+
+
+def _text(said: Mapping[str, str] | None) -> Text | None:
+    return Text(en=said["en"], vi=said["vi"]) if said else None
+
+
+def _document(answer: httpx.Response) -> dict[str, Any]:
+    try:
+        said = answer.json()
+    except ValueError:
+        said = None
+    if not isinstance(said, dict) or "state" not in said:
+        raise BadInput(NO_TWIN)
+    return said
+
+
+def _detail(answer: httpx.Response) -> Text:
+    try:
+        said = str(answer.json()["detail"])
+    except (ValueError, KeyError, TypeError):
+        said = f"HTTP {answer.status_code}"
+    # It goes to a terminal: nothing that could steer one.
+    said = "".join(c if c.isprintable() else " " for c in said)[:2000]
+    return Text(en=said, vi=said)
+
+
+def _address(url: str, with_key: bool, insecure_http: bool) -> str:
+    """The server's address with a slash at its end; a key does not travel in clear, except on this machine."""
+    try:
+        parsed = httpx.URL(url)
+    except (httpx.InvalidURL, TypeError):
+        parsed = httpx.URL("")
+    if parsed.scheme not in ("http", "https") or not parsed.host or parsed.userinfo:
+        raise BadInput(
+            Text(
+                en="“{url}” is not a server's address. Example: https://city.example",
+                vi="“{url}” không phải địa chỉ máy chủ. Ví dụ: https://city.example",
+            ).format(url=parsed.copy_with(userinfo=b"") if parsed.userinfo else url[:200])
+        )
+    if parsed.scheme == "http" and with_key and not insecure_http and not _is_loopback(parsed.host):
+        raise BadInput(
+            Text(
+                en="{url} would send the key in clear over the network. Use https://, or say --insecure-http if the "
+                "network is trusted.",
+                vi="{url} sẽ gửi khóa không mã hóa qua mạng. Hãy dùng https://, hoặc thêm --insecure-http nếu mạng "
+                "đáng tin cậy.",
+            ).format(url=parsed)
+        )
+    return str(parsed.copy_with(query=None, fragment=None)).rstrip("/") + "/"
+
+
+def _is_loopback(host: str) -> bool:
+    if host == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
+def _digest(path: Path, told: Progress) -> str:
+    digest, done, total = hashlib.sha256(), 0, path.stat().st_size
+    with path.open("rb") as file:
+        while piece := file.read(PIECE_BYTES):
+            digest.update(piece)
+            done += len(piece)
+            told("digest", done, total)
+    return digest.hexdigest()

@@ -1,0 +1,164 @@
+"""What a version's features come to in coarser H3 cells: counted and summed once, at publish, for maps of whole cities.
+
+A feature belongs to one cell, that of its first corner, so that nothing is counted twice.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cache
+from typing import Any, Literal
+
+import h3
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+from h3ronpy.vector import cells_to_wkb_polygons
+
+from twin.cells import MAX_RESOLUTION
+from twin.rows import ARROW_TYPES, to_ewkb
+
+Rule = Literal["sum", "count", "mean", "min", "max", "mode"]
+
+# The coarsest cells that are kept: four to five of them make a city of two thousand square kilometres.
+COARSEST = 4
+_RESOLUTION_MASK = 0x7F0F_FFFF_FFFF_FFFF
+
+
+@dataclass(frozen=True, slots=True)
+class Rolled:
+    """A column's value in a cell: how it comes about, and the column that weights a mean."""
+
+    name: str
+    type: str
+    rule: Rule
+    weight: str | None = None
+
+    @property
+    def result(self) -> str:
+        """The type of the value in a cell."""
+        return {"count": "integer", "mean": "number", "sum": self.type}.get(self.rule, self.type)
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """The columns of a roll-up, and its finest resolution; coarser ones down to `COARSEST` follow from it."""
+
+    finest: int
+    columns: tuple[Rolled, ...] = ()
+
+    @property
+    def resolutions(self) -> list[int]:
+        """The resolutions that are kept, finest first."""
+        return list(range(self.finest, COARSEST - 1, -1))
+
+    def as_dict(self) -> dict[str, Any]:
+        """Give the form that the catalogue stores."""
+        return {"resolutions": self.resolutions, "columns": {c.name: c.rule for c in self.columns}}
+
+
+# A tile shows at most about this many cells.
+CELLS_A_TILE = 400
+_EQUATOR_KM = 40_075.0
+
+
+@cache
+def resolution_for(zoom: int) -> int:
+    """The finest resolution of which a tile of this zoom holds no more cells than can be told apart."""
+    tile = (_EQUATOR_KM / 2**zoom) ** 2
+    fitting = [r for r in range(MAX_RESOLUTION + 1) if tile / h3.average_hexagon_area(r) <= CELLS_A_TILE]
+    return max(fitting, default=0)
+
+
+def parent_sql(cell: str, resolution: int) -> str:
+    """SQL for a cell's ancestor at a coarser resolution (H3 index bit layout: resolution, base cell, digits)."""
+    unused = (1 << 3 * (MAX_RESOLUTION - resolution)) - 1
+    return f"(({cell} & {_RESOLUTION_MASK}) | {resolution << 52} | {unused})"
+
+
+def parent(cells: pd.Series, resolution: int) -> pd.Series:
+    """The same for cells in memory."""
+    unused = (1 << 3 * (MAX_RESOLUTION - resolution)) - 1
+    return (cells & _RESOLUTION_MASK) | (resolution << 52) | unused
+
+
+def ddl(table: str, columns: Sequence[Rolled], types: dict[str, str]) -> str:
+    """The roll-up's table."""
+    values = "".join(f', "{c.name}" {types[c.result]}' for c in columns)
+    return (
+        f"CREATE TABLE {table} (resolution smallint NOT NULL, cell bigint NOT NULL, features bigint NOT NULL{values}, "
+        "geom geometry(Polygon, 4326) NOT NULL)"
+    )
+
+
+def sums_sql(table: str, plan: Plan) -> str:
+    """Ask for the finest cells' counts and partial values: one pass over the features."""
+    asked = []
+    for n, column in enumerate(plan.columns):
+        value, weight = f'"{column.name}"', f'"{column.weight}"' if column.weight else "1"
+        match column.rule:
+            case "sum":
+                # The sum of whole numbers would be a numeric, which has no like in Arrow.
+                asked.append(f"sum({value}::float8) AS v{n}")
+            case "min" | "max" | "count":
+                asked.append(f"{column.rule}({value}) AS v{n}")
+            case "mean":
+                asked.append(f"sum({value} * {weight}::float8) AS v{n}")
+                asked.append(f"sum({weight}::float8) FILTER (WHERE {value} IS NOT NULL) AS w{n}")
+            case "mode":
+                pass
+    values = "".join(f", {a}" for a in asked)
+    return f"SELECT {parent_sql('cell', plan.finest)} AS cell, count(*) AS features{values} FROM {table} GROUP BY 1"
+
+
+def mode_sql(table: str, column: Rolled, finest: int) -> str:
+    """Ask how often each value of a column stands in each of the finest cells."""
+    return (
+        f'SELECT {parent_sql("cell", finest)} AS cell, "{column.name}" AS value, count(*) AS times '
+        f'FROM {table} WHERE "{column.name}" IS NOT NULL GROUP BY 1, 2'
+    )
+
+
+def build(plan: Plan, sums: pa.Table, modes: dict[str, pa.Table]) -> pa.Table:
+    """Make the rows of all resolutions from the answers to `sums_sql` and `mode_sql`."""
+    finest = sums.to_pandas()
+    counted = {name: table.to_pandas() for name, table in modes.items()}
+    levels = [_level(plan, finest, counted, resolution) for resolution in plan.resolutions]
+    return pa.concat_tables(levels)
+
+
+def _level(plan: Plan, finest: pd.DataFrame, counted: dict[str, pd.DataFrame], resolution: int) -> pa.Table:
+    here = finest.assign(cell=parent(finest["cell"].astype("int64"), resolution)).groupby("cell", sort=True)
+    result: dict[str, Any] = {"features": here["features"].sum()}
+    for n, column in enumerate(plan.columns):
+        match column.rule:
+            case "sum" | "count":
+                # A cell in which no feature has the value has none either.
+                result[column.name] = here[f"v{n}"].sum(min_count=1)
+            case "min" | "max":
+                result[column.name] = here[f"v{n}"].agg(column.rule)
+            case "mean":
+                result[column.name] = here[f"v{n}"].sum(min_count=1) / here[f"w{n}"].sum(min_count=1)
+            case "mode":
+                result[column.name] = _most_frequent(counted[column.name], resolution)
+    frame = pd.DataFrame(result)
+    cells = frame.index.to_numpy(dtype=np.int64)
+    arrays: dict[str, pa.Array] = {
+        "resolution": pa.array(np.full(len(cells), resolution, np.int16)),
+        "cell": pa.array(cells),
+        "features": pa.array(frame["features"].to_numpy(dtype=np.int64)),
+    }
+    for column in plan.columns:
+        arrays[column.name] = pa.array(frame[column.name], from_pandas=True).cast(ARROW_TYPES[column.result])
+    shapes = pa.array(cells_to_wkb_polygons(cells.view(np.uint64)))
+    arrays["geom"] = to_ewkb(shapes.cast(pa.binary()))
+    return pa.table(arrays)
+
+
+def _most_frequent(counted: pd.DataFrame, resolution: int) -> pd.Series:
+    """The value that stands most often in each cell; of equals the first in order."""
+    moved = counted.assign(cell=parent(counted["cell"].astype("int64"), resolution))
+    times = moved.groupby(["cell", "value"], sort=True)["times"].sum().reset_index()
+    times = times.sort_values(["cell", "times", "value"], ascending=[True, False, True], kind="stable")
+    return times.drop_duplicates("cell").set_index("cell")["value"]
