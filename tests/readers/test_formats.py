@@ -249,7 +249,7 @@ def test_a_table_of_plane_coordinates_has_no_system_of_its_own(tmp_path: Path) -
 
 def test_a_table_without_coordinates_says_what_to_name(tmp_path: Path) -> None:
     (tmp_path / "a.csv").write_text("a,b\n1,2\n", "utf-8")
-    with pytest.raises(BadInput, match="longitude and latitude, or wkt.*a, b"):
+    with pytest.raises(BadInput, match="--longitude and --latitude, or --wkt.*a, b"):
         open_file(tmp_path / "a.csv")
 
 
