@@ -25,11 +25,13 @@ from twin.errors import BadInput, NotFound
 from twin.text import Text
 
 if TYPE_CHECKING:
+    from ingest.checks.raster_report import RasterReport
     from ingest.checks.report import Report
     from ingest.publishing import PublishResult, Stage
 
 STAGES = {
     "read": Text(en="reading", vi="đang đọc"),
+    "raster": Text(en="writing the raster file", vi="đang ghi tệp raster"),
     "check": Text(en="checking", vi="đang kiểm tra"),
     "copy": Text(en="checking and copying", vi="đang kiểm tra và nạp"),
     "index": Text(en="indexing", vi="đang lập chỉ mục"),
@@ -43,14 +45,18 @@ def _about_the_file(command: Callable[..., Any]) -> Callable[..., Any]:
     options = [
         click.option(
             "--mapping", type=click.Path(path_type=Path, exists=True, dir_okay=False),
-            help=say("TOML file: how columns become fields.", "Tệp TOML: cột nào ứng với trường nào."),
+            help=say("TOML file: which column is which field.", "Tệp TOML: cột nào ứng với trường nào."),
         ),
-        click.option("--crs", help=say("What the file fails to say: EPSG:9210.", "Khi tệp không ghi đúng: EPSG:9210.")),
+        click.option(
+            "--crs", help=say("Coordinates, if the file is wrong: EPSG:9210.", "Hệ tọa độ, nếu tệp ghi sai: EPSG:9210.")
+        ),
         click.option("--encoding", help=say("Encoding of the file's text.", "Bảng mã chữ của tệp.")),
-        click.option("--source-layer", help=say("Which layer of the file.", "Lớp nào trong tệp.")),
-        click.option("--longitude", help=say("Column of a table.", "Cột kinh độ của bảng.")),
-        click.option("--latitude", help=say("Column of a table.", "Cột vĩ độ của bảng.")),
-        click.option("--wkt", help=say("Column of a table that holds WKT.", "Cột của bảng chứa WKT.")),
+        click.option(
+            "--source-layer", help=say("Layer of the file, or band of a raster.", "Lớp trong tệp, hoặc kênh ảnh.")
+        ),
+        click.option("--longitude", help=say("A table's column of longitude or x.", "Cột kinh độ hoặc x của bảng.")),
+        click.option("--latitude", help=say("A table's column of latitude or y.", "Cột vĩ độ hoặc y của bảng.")),
+        click.option("--wkt", help=say("A table's column of geometry as WKT.", "Cột hình học dạng WKT của bảng.")),
     ]  # fmt: skip
     for option in reversed(options):
         command = option(command)
@@ -58,6 +64,7 @@ def _about_the_file(command: Callable[..., Any]) -> Callable[..., Any]:
 
 
 @click.command(
+    short_help=say("Check a file; write nothing.", "Kiểm tra một tệp, không ghi gì."),
     help=say(
         "Check a file against a theme and write nothing: what it is, how its columns fit, "
         "every problem and what to do.\n\n"
@@ -69,7 +76,7 @@ def _about_the_file(command: Callable[..., Any]) -> Callable[..., Any]:
         "Mã thoát: 0 sạch, 1 có cảnh báo, 2 bị từ chối.\n\n"
         "Ví dụ:\n\n  twin ingest check nha.shp --theme buildings\n\n"
         "  twin ingest check nha.shp --layer construction.buildings --html baocao.html",
-    )
+    ),
 )
 @FILE
 @click.option("--theme", help=say("Theme to check against.", "Chuyên đề để kiểm tra."))
@@ -102,6 +109,7 @@ def check(
 
 
 @click.command(
+    short_help=say("Publish a file as a new version.", "Công bố một tệp thành phiên bản mới."),
     help=say(
         "Publish a file into a layer, checked, as one new version. What fails the checks is set aside with its reason "
         "(see: twin ingest quarantine). An unchanged file makes no version.\n\n"
@@ -113,7 +121,7 @@ def check(
         "Ví dụ:\n\n  twin ingest publish tram.csv --layer transport.bus_stops --theme transit_stops\n\n"
         '  twin ingest publish nha.gpkg --layer construction.buildings --mode upsert --reason "khảo sát tháng 5"\n\n'
         "  TWIN_KEY=… twin ingest publish nha.gpkg --layer construction.buildings --server https://city.example",
-    )
+    ),
 )
 @FILE
 @click.option("--layer", required=True, help=say("AGENCY.NAME to publish into.", "ĐƠN_VỊ.TÊN của lớp."))
@@ -121,9 +129,9 @@ def check(
     "--mode", type=click.Choice(["replace", "upsert", "append"]), default="replace", show_default=True,
     help=say("Replace all, update by id, or only add.", "Thay toàn bộ, cập nhật theo mã, hoặc chỉ thêm."),
 )  # fmt: skip
-@click.option("--strict", is_flag=True, help=say("Refuse all if one fails.", "Từ chối tất cả nếu một đối tượng lỗi."))
-@click.option("--dry-run", is_flag=True, help=say("Only check.", "Chỉ kiểm tra."))
-@click.option("--reason", default="", help=say("Kept in the record.", "Được ghi vào nhật ký."))
+@click.option("--strict", is_flag=True, help=say("Refuse all if anything fails.", "Từ chối tất cả nếu có lỗi."))
+@click.option("--dry-run", is_flag=True, help=say("Only check; write nothing.", "Chỉ kiểm tra, không ghi gì."))
+@click.option("--reason", default="", help=say("Why; kept in the record.", "Lý do, được ghi vào nhật ký."))
 @click.option("--theme", help=say("Theme of a new layer.", "Chuyên đề của lớp mới."))
 @click.option("--title", help=say("Title of a new layer.", "Tên của lớp mới."))
 @click.option("--licence", default="", help=say("Licence of a new layer.", "Giấy phép của lớp mới."))
@@ -261,7 +269,7 @@ def _progress() -> Iterator[Stage]:
         yield stage
 
 
-def _show(report: Report, html: Path | None, as_json: bool, result: PublishResult | None = None) -> None:
+def _show(report: Report | RasterReport, html: Path | None, as_json: bool, result: PublishResult | None = None) -> None:
     if html:
         from ingest.checks.html import to_html
 

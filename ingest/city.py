@@ -3,19 +3,23 @@
 from __future__ import annotations
 
 import hashlib
+import itertools
 import json
-from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass, field
 from importlib.resources import files
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 import sqlalchemy as sa
 
+from ingest.checks.contract import Findings
 from ingest.mapping import apply, columns_of_layer, prepare
 from ingest.pipeline import PIPELINE, Batch, Progress, Published, publish
+from ingest.rasters import RasterRequest, opened, stage_raster, survey
 from ingest.readers.opening import open_source
-from ingest.readers.source import inside
+from ingest.readers.source import ReadOptions, inside
 from ingest.spec import CitySpec, LayerSpec, ViewSpec, read_spec
 from layers.registry import theme
 from layers.theme import FieldType, Theme
@@ -23,7 +27,7 @@ from twin.catalogue import Column, LayerEntry, ensure_agency, ensure_layer, read
 from twin.config import Settings
 from twin.db.database import Database
 from twin.db.tables import Info, Sharing
-from twin.errors import Conflict
+from twin.errors import BadInput, Conflict
 from twin.staging import Provenance
 from twin.text import Text
 
@@ -48,8 +52,19 @@ class Watcher(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
+class RasterFile:
+    """A raster to load: a file, which may be made when it is asked for, and what is said of it."""
+
+    open: Callable[[], AbstractContextManager[Path]]
+    request: RasterRequest = field(default_factory=RasterRequest)
+
+
+@dataclass(frozen=True, slots=True)
 class LayerLoad:
-    """One layer to load: its catalogue entry, its columns, what it is made from, and how to read it."""
+    """One layer to load: its catalogue entry, its columns, what it is made from, and how to read it.
+
+    A layer of a raster has no batches.
+    """
 
     entry: LayerEntry
     theme: Theme
@@ -57,6 +72,7 @@ class LayerLoad:
     source: str
     fingerprint: str
     batches: Iterable[Batch]
+    raster: RasterFile | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,14 +105,45 @@ def load_city(database: Database, city: CityLoad, settings: Settings, watcher: W
             watcher.kept(layer.entry.id)
             continue
         progress = watcher.begin(layer.entry.id, layer.entry.title)
-        done = publish(
-            database, layer.entry.id, layer.theme, layer.columns, layer.batches,
-            Provenance(actor="city load", source=layer.source, fingerprint=layer.fingerprint),
-            settings.profile.outline, keep=settings.keep_versions, progress=progress,
-        )  # fmt: skip
+        provenance = Provenance(actor="city load", source=layer.source, fingerprint=layer.fingerprint)
+        if layer.raster is not None:
+            done = _publish_raster(database, settings, layer, layer.raster, provenance, progress)
+        else:
+            done = publish(
+                database, layer.entry.id, layer.theme, layer.columns, layer.batches, provenance,
+                settings.profile.outline, keep=settings.keep_versions, progress=progress,
+            )  # fmt: skip
         watcher.done(layer.entry.id, done)
         published += 1
     return published
+
+
+def _publish_raster(
+    database: Database, settings: Settings, layer: LayerLoad, raster: RasterFile, provenance: Provenance,
+    progress: Progress,
+) -> Published:  # fmt: skip
+    shown = 0
+
+    def stage(name: str, done: int, _total: int | None) -> None:
+        nonlocal shown
+        if name == "copy":
+            progress(done - shown)
+            shown = done
+
+    with (
+        raster.open() as path,
+        opened(path, layer.theme, raster.request, ReadOptions(crs=raster.request.crs), settings) as (reader, plan),
+    ):
+        report, cells = survey(reader, plan, stage)
+        if cells is None:
+            raise BadInput(
+                Text(
+                    en="{file} cannot be published: {problems}. See: twin ingest check {file} --theme {theme}",
+                    vi="Không công bố được {file}: {problems}. Xem: twin ingest check {file} --theme {theme}",
+                ).format(file=path.name, theme=layer.theme.name, problems=", ".join(p.code for p in report.problems))
+            )
+        outcome = stage_raster(database, settings, layer.entry.id, reader, report, cells, provenance, stage)
+    return Published(outcome, Findings())
 
 
 def _claim(database: Database, city: CityLoad) -> None:
@@ -130,6 +177,8 @@ def described_city(folder: Path) -> CityLoad:
 
 def _described_layer(spec: LayerSpec, folder: Path) -> LayerLoad:
     of = theme(spec.theme)
+    if of.raster is not None:
+        return _described_raster(spec, of, folder)
     own: dict[str, FieldType] = {}
     prepared = []
     for source in spec.source:
@@ -151,16 +200,31 @@ def _described_layer(spec: LayerSpec, folder: Path) -> LayerLoad:
                 yield Batch(apply(mapping, raw, of, columns), reader.crs or 4326)
 
     return LayerLoad(
-        entry=LayerEntry(
-            id=spec.id, theme=spec.theme, title=spec.title.text,
-            description=spec.description.text if spec.description else of.description,
-            licence=spec.licence, attribution=spec.attribution, sharing=spec.sharing, visible=spec.visible,
-        ),
+        entry=_entry(spec, of),
         theme=of,
         columns=columns,
         source=", ".join(str(s.file) for s in spec.source),
         fingerprint=_fingerprint(spec, folder, columns),
         batches=batches(),
+    )
+
+
+def _described_raster(spec: LayerSpec, of: Theme, folder: Path) -> LayerLoad:
+    (source,) = spec.source
+    path = inside(folder, source.file)
+    columns = columns_of_layer(of, {})
+    return LayerLoad(
+        entry=_entry(spec, of), theme=of, columns=columns, source=str(source.file),
+        fingerprint=_fingerprint(spec, folder, columns), batches=(),
+        raster=RasterFile(lambda: nullcontext(path), RasterRequest(source.crs, source.layer, source.codes)),
+    )  # fmt: skip
+
+
+def _entry(spec: LayerSpec, of: Theme) -> LayerEntry:
+    return LayerEntry(
+        id=spec.id, theme=spec.theme, title=spec.title.text,
+        description=spec.description.text if spec.description else of.description,
+        licence=spec.licence, attribution=spec.attribution, sharing=spec.sharing, visible=spec.visible,
     )  # fmt: skip
 
 
@@ -189,7 +253,7 @@ def sample_city(buildings: int, seed: int = 2025) -> CityLoad:
     spec: CitySpec = read_spec(Path(str(files("ingest") / "cities" / "sample.toml")))
     city = generate(buildings, seed)
     agencies = {a.name: a.title.text for a in spec.agency}
-    layers = (_sample_layer(city, layer) for layer in city.layers)
+    layers = itertools.chain((_sample_layer(city, layer) for layer in city.layers), [_sample_ground(city)])
     return CityLoad(f"{SAMPLE}_{buildings}_{seed}", spec.title.text, agencies, spec.view, layers)
 
 
@@ -206,14 +270,33 @@ def _sample_layer(city: SampleCity, layer: SampleLayer) -> LayerLoad:
         json.dumps([PIPELINE, city.fingerprint, layer.name, [c.as_dict() for c in columns], of.resolution]).encode()
     ).hexdigest()
     return LayerLoad(
-        entry=LayerEntry(
-            id=f"{layer.agency}.{layer.name}", theme=layer.theme, title=layer.title, description=of.description,
-            licence=SAMPLE_LICENCE, attribution=f"{SAMPLE_ATTRIBUTION.vi} / {SAMPLE_ATTRIBUTION.en}",
-            sharing=Sharing.OPEN, sample=True,
-        ),
+        entry=_sample_entry(f"{layer.agency}.{layer.name}", of, layer.title),
         theme=of,
         columns=columns,
         source=f"sample city, {city.buildings} buildings, seed {city.seed}",
         fingerprint=fingerprint,
         batches=batches(),
+    )
+
+
+def _sample_ground(city: SampleCity) -> LayerLoad:
+    """The ground of the sample city as a raster: the one that its water and its flood spots follow."""
+    from ingest.sample.terrain_file import terrain_file
+
+    of = theme("elevation")
+    columns = columns_of_layer(of, {})
+    fingerprint = hashlib.sha256(
+        json.dumps([PIPELINE, city.fingerprint, of.name, [c.as_dict() for c in columns], of.resolution]).encode()
+    ).hexdigest()
+    return LayerLoad(
+        entry=_sample_entry("environment.elevation", of, of.title), theme=of, columns=columns,
+        source=f"sample city, {city.buildings} buildings, seed {city.seed}", fingerprint=fingerprint, batches=(),
+        raster=RasterFile(lambda: terrain_file(city)),
+    )  # fmt: skip
+
+
+def _sample_entry(layer_id: str, of: Theme, title: Text) -> LayerEntry:
+    return LayerEntry(
+        id=layer_id, theme=of.name, title=title, description=of.description, licence=SAMPLE_LICENCE,
+        attribution=f"{SAMPLE_ATTRIBUTION.vi} / {SAMPLE_ATTRIBUTION.en}", sharing=Sharing.OPEN, sample=True,
     )  # fmt: skip

@@ -19,7 +19,23 @@ if TYPE_CHECKING:
     from ingest.pipeline import Published
 
 
-@click.group(help=say("Publish data to the shared map.", "Công bố dữ liệu lên bản đồ chung."))
+@click.group(
+    short_help=say("Publish data to the shared map.", "Công bố dữ liệu lên bản đồ chung."),
+    help=say(
+        "Publish data to the shared map. The usual way:\n\n"
+        "1. What can it be?  twin layer themes\n\n"
+        "2. What is wrong with the file?  twin ingest check FILE --theme THEME\n\n"
+        "3. Put it on the map:  twin ingest publish FILE --layer AGENCY.NAME --theme THEME\n\n"
+        "4. Mend what was set aside:  twin ingest quarantine AGENCY.NAME --out bad.gpkg\n\n"
+        "A wrong version is taken back with: twin ingest rollback AGENCY.NAME",
+        "Công bố dữ liệu lên bản đồ chung. Các bước thường làm:\n\n"
+        "1. Dữ liệu thuộc chuyên đề nào?  twin layer themes\n\n"
+        "2. Tệp có vấn đề gì không?  twin ingest check TỆP --theme CHUYÊN_ĐỀ\n\n"
+        "3. Đưa lên bản đồ:  twin ingest publish TỆP --layer ĐƠN_VỊ.TÊN --theme CHUYÊN_ĐỀ\n\n"
+        "4. Sửa những gì bị cách ly:  twin ingest quarantine ĐƠN_VỊ.TÊN --out loi.gpkg\n\n"
+        "Nếu công bố nhầm, quay lại bằng: twin ingest rollback ĐƠN_VỊ.TÊN",
+    ),
+)
 def ingest() -> None:
     """Group of ingest commands."""
 
@@ -77,12 +93,13 @@ class _Terminal:
 
 
 @ingest.command(
+    short_help=say("Load a whole city from a folder.", "Nạp cả một thành phố từ một thư mục."),
     help=say(
         "Load a whole city: the data folder's, as its city.toml describes it, or the sample city. "
         "What is already there as it should be is left alone.\n\nExample: twin ingest city --data ../data/hcmc",
         "Nạp cả một thành phố: từ thư mục dữ liệu theo mô tả trong city.toml, hoặc thành phố mẫu. "
         "Phần đã có và không đổi thì giữ nguyên.\n\nVí dụ: twin ingest city --data ../data/hcmc",
-    )
+    ),
 )
 @click.option(
     "--data", type=click.Path(path_type=Path, exists=True, file_okay=False),

@@ -11,6 +11,7 @@ from typing import Any
 import click
 import sqlalchemy as sa
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 from sqlalchemy.orm import Session
 
@@ -22,9 +23,12 @@ from twin.db.database import open_database
 from twin.db.tables import Audit, LayerVersion, Quarantine
 from twin.differences import changes, summary, version_of
 from twin.errors import BadInput, NotFound
-from twin.text import Text
+from twin.facts import print_facts
+from twin.text import Text, read_stored
 from twin.versions import rollback as roll_back
 
+# Columns of an export of quarantine that are not the file's own.
+OWN_COLUMNS = ("feature_id", "reason", "problem", "detail", "geometry", "fid")
 LAYER = click.argument("layer", metavar=say("LAYER", "LỚP"))
 
 
@@ -60,16 +64,18 @@ def _facts(row: LayerVersion, layer: Layer) -> dict[str, Any]:
         "tool": row.tool_version,
         "reason": row.reason,
         "table": f"layer_data.{row.table_name}",
+        "raster": row.raster,
     }
 
 
 @click.command(
+    short_help=say("List a layer's versions.", "Liệt kê các phiên bản của một lớp."),
     help=say(
         "List a layer's versions: who published what, when, from which file, why.\n\n"
         "Example: twin ingest versions transport.bus_stops",
         "Liệt kê các phiên bản của một lớp: ai công bố gì, khi nào, từ tệp nào, vì sao.\n\n"
         "Ví dụ: twin ingest versions transport.bus_stops",
-    )
+    ),
 )
 @LAYER
 @as_json
@@ -88,8 +94,8 @@ def versions(layer: str, as_json: bool) -> None:
     table = Table(box=None, pad_edge=False, header_style="bold")
     for heading in ("", say("Version", "Phiên bản"), say("Published", "Công bố"), say("By", "Người công bố")):
         table.add_column(heading, no_wrap=True)
-    table.add_column(say("Features", "Đối tượng"), justify="right")
-    table.add_column(say("Set aside", "Cách ly"), justify="right")
+    table.add_column(say("Features", "Đối tượng"), justify="right", no_wrap=True)
+    table.add_column(say("Set aside", "Cách ly"), justify="right", no_wrap=True)
     table.add_column(say("From", "Từ tệp"), overflow="fold")
     table.add_column(say("Reason", "Lý do"), overflow="fold")
     dropped = say("(retired)", "(đã gỡ)")
@@ -104,11 +110,12 @@ def versions(layer: str, as_json: bool) -> None:
 
 
 @click.command(
+    short_help=say("Show the version of a time.", "Xem phiên bản hiện hành tại một thời điểm."),
     help=say(
         "Show which version was current at a time.\n\nExample: twin ingest show transport.bus_stops --at 2026-11-01",
         "Cho biết phiên bản nào là hiện hành tại một thời điểm.\n\n"
         "Ví dụ: twin ingest show transport.bus_stops --at 2026-11-01",
-    )
+    ),
 )
 @LAYER
 @click.option(
@@ -139,8 +146,12 @@ def show(layer: str, at: str, as_json: bool) -> None:
     if as_json:
         print_json(facts)
         return
-    for name, value in facts.items():
-        click.echo(f"{name:12} {value if value not in (None, '') else '—'}")
+    raster = facts.pop("raster")
+    zone = load_settings().profile.time_zone
+    print_facts(facts, zone)
+    if raster is not None:
+        click.echo(say("\nRaster", "\nẢnh raster"))
+        print_facts(raster, zone, "  ")
 
 
 def parse_moment(text: str) -> datetime:
@@ -160,12 +171,13 @@ def parse_moment(text: str) -> datetime:
 
 
 @click.command(
+    short_help=say("Show what changed between two versions.", "So sánh hai phiên bản."),
     help=say(
         "Show what changed between two versions (the current one if B is left out): counts, fields, wards.\n\n"
         "Example: twin ingest diff transport.bus_stops 3 4 --geojson changes.geojson",
         "Cho biết thay đổi giữa hai phiên bản (bỏ B là so với bản hiện hành): số lượng, trường, theo phường.\n\n"
         "Ví dụ: twin ingest diff transport.bus_stops 3 4 --geojson thay_doi.geojson",
-    )
+    ),
 )
 @LAYER
 @click.argument("a", type=int)
@@ -245,16 +257,21 @@ def _write_changes(session: Session, before: Version, after: Version, path: Path
 
 
 @click.command(
+    short_help=say("Go back to an earlier version.", "Quay lại một phiên bản trước."),
     help=say(
         "Make an earlier version the current one again: the one before, or --to a number.\n\n"
         'Example: twin ingest rollback transport.bus_stops --reason "wrong file"',
         "Quay lại một phiên bản trước: bản liền trước, hoặc --to một số.\n\n"
         'Ví dụ: twin ingest rollback transport.bus_stops --reason "nhầm tệp"',
-    )
+    ),
 )
 @LAYER
-@click.option("--to", type=int, help=say("Number of the version.", "Số phiên bản."))
-@click.option("--reason", default="", help=say("Kept in the record.", "Được ghi vào nhật ký."))
+@click.option(
+    "--to",
+    type=int,
+    help=say("Number of the version; else the one before.", "Số phiên bản; không nêu thì bản liền trước."),
+)
+@click.option("--reason", default="", help=say("Why; kept in the record.", "Lý do, được ghi vào nhật ký."))
 @as_json
 def rollback(layer: str, to: int | None, reason: str, as_json: bool) -> None:
     """Roll back."""
@@ -268,15 +285,21 @@ def rollback(layer: str, to: int | None, reason: str, as_json: bool) -> None:
 
 
 @click.command(
+    short_help=say("List or export what was set aside.", "Liệt kê hoặc xuất đối tượng bị cách ly."),
     help=say(
         "List the features that a version set aside, with the reasons; export them as GeoPackage to mend them "
         "and publish again.\n\nExample: twin ingest quarantine transport.bus_stops --out bad.gpkg",
         "Liệt kê các đối tượng bị cách ly và lý do; xuất ra GeoPackage để sửa rồi công bố lại.\n\n"
         "Ví dụ: twin ingest quarantine transport.bus_stops --out loi.gpkg",
-    )
+    ),
 )
 @LAYER
-@click.option("--version", "number", type=int, help=say("Of this version, else the current one.", "Của phiên bản này."))
+@click.option(
+    "--version",
+    "number",
+    type=int,
+    help=say("Of this version, else the current one.", "Của phiên bản này; không nêu thì bản hiện hành."),
+)
 @click.option(
     "--out",
     type=click.Path(path_type=Path, dir_okay=False),
@@ -296,14 +319,23 @@ def quarantine(layer: str, number: int | None, out: Path | None, as_json: bool) 
         return
     if as_json:
         print_json(
-            [{"id": r.feature_id, "reason": r.reason, "detail": r.detail, "properties": r.properties} for r in rows]
-        )
+            [
+                {
+                    "id": r.feature_id, "reason": r.reason, "title": _title(r.reason).as_dict(),
+                    "detail": read_stored(r.detail).as_dict(), "properties": r.properties,
+                }
+                for r in rows
+            ]
+        )  # fmt: skip
+        return
+    if not rows:
+        click.echo(say("Nothing was set aside.", "Không có đối tượng nào bị cách ly."))
         return
     table = Table(box=None, pad_edge=False, header_style="bold")
     for heading in (say("Feature", "Đối tượng"), say("Reason", "Lý do"), say("Detail", "Chi tiết")):
         table.add_column(heading, overflow="fold")
     for row in rows[:200]:
-        table.add_row(row.feature_id or "—", row.reason, row.detail)
+        table.add_row(*map(escape, (row.feature_id or "—", str(_title(row.reason)), str(read_stored(row.detail)))))
     Console().print(table)
     if len(rows) > 200:
         click.echo(
@@ -311,12 +343,28 @@ def quarantine(layer: str, number: int | None, out: Path | None, as_json: bool) 
         )
 
 
+def _title(reason: str) -> Text:
+    """What a kind of problem is called."""
+    from ingest.checks.problems import KINDS
+
+    return KINDS[reason].title if reason in KINDS else Text(en=reason, vi=reason)
+
+
 def _export(rows: Any, path: Path) -> None:
     import geopandas as gpd
     import shapely
 
     frame = gpd.GeoDataFrame(
-        [{"feature_id": r.feature_id, "reason": r.reason, "detail": r.detail, **_plain(r.properties)} for r in rows],
+        [
+            {
+                "feature_id": r.feature_id,
+                "reason": r.reason,
+                "problem": str(_title(r.reason)),
+                "detail": str(read_stored(r.detail)),
+                **_plain(r.properties),
+            }
+            for r in rows
+        ],
         geometry=[shapely.from_wkb(r.geometry) if r.geometry else None for r in rows],
         crs=4326,
     )
@@ -324,4 +372,4 @@ def _export(rows: Any, path: Path) -> None:
 
 
 def _plain(properties: dict[str, Any]) -> dict[str, Any]:
-    return {k: v for k, v in properties.items() if k not in ("feature_id", "reason", "detail", "geometry", "fid")}
+    return {k: v for k, v in properties.items() if k not in OWN_COLUMNS}

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from pydantic import Field
+from pydantic import Field, ValidationError
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
+from twin.config import unusable
 from twin.errors import BadInput
 from twin.text import Text
 
@@ -27,6 +28,14 @@ class Limits(BaseSettings):
     document_bytes: int = Field(512 * 2**20, ge=1024, description="Bytes of a document that has to be read whole.")
     depth: int = Field(200, ge=10, description="Elements of an XML file inside one another.")
     pixels: int = Field(4_000_000_000, ge=1, description="Pixels of a raster, all bands together.")
+
+
+def load_limits() -> Limits:
+    """Read the limits from the environment; a value that does not fit is named in one sentence."""
+    try:
+        return Limits()
+    except ValidationError as error:
+        raise unusable(PREFIX, error) from None
 
 
 class LimitExceeded(BadInput):

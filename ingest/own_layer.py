@@ -15,7 +15,7 @@ import shapely
 from ingest.checks.plan import Limits, decode, encodings_of, sample_of
 from ingest.mapping import column_name
 from ingest.readers.opening import open_file
-from ingest.readers.source import Reader
+from ingest.readers.source import Reader, ReadOptions
 from layers.contracts import RESOLUTIONS, Contract, document, read_contract
 from layers.theme import RESERVED, FieldType, GeometryKind
 from twin.catalogue import LayerEntry, ensure_layer, split_layer_id
@@ -53,6 +53,7 @@ LABELS = ("ten", "name", "ten_goi", "title")
 )
 @click.argument("file", type=click.Path(path_type=Path, exists=True), required=False, metavar=say("[FILE]", "[TỆP]"))
 @click.option("--layer", help=say("AGENCY.NAME of the layer.", "ĐƠN_VỊ.TÊN của lớp."))
+@click.option("--source-layer", help=say("Which layer of the file.", "Lớp nào trong tệp."))
 @click.option(
     "--write",
     type=click.Path(path_type=Path, dir_okay=False),
@@ -64,7 +65,14 @@ LABELS = ("ten", "name", "ten_goi", "title")
     help=say("Make the layer that this contract describes.", "Tạo lớp theo hợp đồng này."),
 )
 @as_json
-def new(file: Path | None, layer: str | None, write: Path | None, contract: Path | None, as_json: bool) -> None:
+def new(
+    file: Path | None,
+    layer: str | None,
+    source_layer: str | None,
+    write: Path | None,
+    contract: Path | None,
+    as_json: bool,
+) -> None:
     """Propose a contract, or make the layer of one."""
     if contract is not None:
         made = read_contract(contract)
@@ -87,7 +95,7 @@ def new(file: Path | None, layer: str | None, write: Path | None, contract: Path
             )
         )
     split_layer_id(layer)
-    text = propose(file, layer)
+    text = propose(file, layer, source_layer)
     if write is None:
         click.echo(text)
         return
@@ -110,9 +118,9 @@ def _make(contract: Contract) -> None:
         ensure_layer(session, entry)
 
 
-def propose(file: Path, layer: str) -> str:
+def propose(file: Path, layer: str, source_layer: str | None = None) -> str:
     """Propose a contract for a file, as TOML to be edited."""
-    reader = open_file(file)
+    reader = open_file(file, ReadOptions(layer=source_layer))
     try:
         sample, read = sample_of(reader, Limits())
         if not read:
@@ -147,17 +155,34 @@ def _toml(layer: str, kind: GeometryKind, reader: Reader, frame: pd.DataFrame) -
     label = next((f["name"] for f in fields if f["name"] in LABELS and f["type"] == "text"), None)
     title = layer.split(".")[1].replace("_", " ")
     lines = [
-        "# A proposal: title each field in both languages, correct types and units, strike out what is not needed.",
+        "# "
+        + say(
+            "A proposal: title each field in both languages, correct types and units, strike out what is not needed.",
+            "Đề xuất: đặt tên mỗi trường bằng hai ngôn ngữ, sửa kiểu và đơn vị, bỏ những gì không cần.",
+        ),
         f"layer = {_said(layer)}",
         f"title = {{ vi = {_said(title)}, en = {_said(title)} }}",
-        'licence = "not stated"',
+        f"licence = {_said(say('not stated', 'chưa nêu'))}",
         f"attribution = {_said(layer.split('.')[0])}",
-        "# open (everybody), shared (every agency) or restricted (your agency)",
+        "# "
+        + say(
+            "open (everybody), shared (every agency) or restricted (your agency)",
+            "open (mọi người), shared (mọi đơn vị) hoặc restricted (chỉ đơn vị của bạn)",
+        ),
         'sharing = "restricted"',
-        "# continuous, daily, weekly, monthly, quarterly, yearly or irregular",
+        "# "
+        + say(
+            "how often it changes: continuous, daily, weekly, monthly, quarterly, yearly or irregular",
+            "chu kỳ cập nhật: continuous (liên tục), daily (ngày), weekly (tuần), monthly (tháng), quarterly (quý), "
+            "yearly (năm) hoặc irregular (không định kỳ)",
+        ),
         'update_frequency = "irregular"',
         f'geometry = "{kind}"',
-        "# H3 cells of about 2,150 m² at 11, seven times as large at 10, and so on",
+        "# "
+        + say(
+            "H3 cells of about 2,150 m² at 11, seven times as large at 10, and so on",
+            "ô H3 rộng khoảng 2.150 m² ở mức 11, lớn gấp bảy ở mức 10, v.v.",
+        ),
         f"resolution = {RESOLUTIONS[kind]}",
     ]
     if label:

@@ -14,11 +14,13 @@ import numpy as np
 
 from ingest.checks.checker import Checker
 from ingest.checks.plan import Plan, inspect
+from ingest.checks.raster_report import RasterReport
 from ingest.checks.report import REFUSED, Report
 from ingest.identity import Numbering
-from ingest.limits import Limits
+from ingest.limits import load_limits
 from ingest.mapping import columns_of_layer
 from ingest.pipeline import PIPELINE, set_apart, shape_of
+from ingest.rasters import RasterRequest, fingerprint, opened, stage_raster, survey, takes_raster
 from ingest.readers.opening import open_file
 from ingest.readers.solids import solids_to_wgs84
 from ingest.readers.source import Reader, ReadOptions
@@ -27,7 +29,7 @@ from layers.theme import FieldType, Theme
 from twin.catalogue import Column, Layer, read_catalogue
 from twin.config import Settings
 from twin.db.database import Database
-from twin.errors import NotFound
+from twin.errors import BadInput, NotFound
 from twin.staging import Mode, Outcome, Provenance, Staging
 from twin.text import Text
 
@@ -57,7 +59,7 @@ class PublishRequest:
 class PublishResult:
     """What came of it: the report, and the version if one was made or found to be there already."""
 
-    report: Report
+    report: Report | RasterReport
     outcome: Outcome | None
 
     @property
@@ -95,22 +97,37 @@ def layer_of(database: Database, layer_id: str) -> Layer:
     return layer
 
 
+def options_of(request: PublishRequest, settings: Settings) -> ReadOptions:
+    """What a request says of its file, as readers take it."""
+    return ReadOptions(
+        layer=request.source_layer, crs=request.crs, encoding=request.encoding,
+        longitude=request.longitude, latitude=request.latitude, wkt=request.wkt, limits=load_limits(),
+        workspace=settings.workspace,
+    )  # fmt: skip
+
+
+def _raster_request(request: PublishRequest) -> RasterRequest:
+    return RasterRequest(request.crs, request.source_layer, request.mapping)
+
+
 @contextmanager
 def planned(path: Path, theme: Theme, request: PublishRequest, settings: Settings) -> Iterator[tuple[Reader, Plan]]:
     """Open a file and decide how it is read."""
-    options = ReadOptions(
-        layer=request.source_layer, crs=request.crs, encoding=request.encoding,
-        longitude=request.longitude, latitude=request.latitude, wkt=request.wkt, limits=Limits(),
-    )  # fmt: skip
-    reader = open_file(path, options)
+    reader = open_file(path, options_of(request, settings))
     try:
         yield reader, inspect(reader, theme, settings.profile, request.mapping, request.crs, file=path.name)
     finally:
         reader.close()
 
 
-def check_file(path: Path, theme: Theme, request: PublishRequest, settings: Settings, stage: Stage) -> Report:
+def check_file(
+    path: Path, theme: Theme, request: PublishRequest, settings: Settings, stage: Stage
+) -> Report | RasterReport:
     """Check a whole file and write nothing."""
+    options = options_of(request, settings)
+    if takes_raster(path, theme, options):
+        with opened(path, theme, _raster_request(request), options, settings) as (raster, raster_plan):
+            return survey(raster, raster_plan, stage)[0]
     with planned(path, theme, request, settings) as (reader, plan):
         return _checked(reader, plan, settings, stage)
 
@@ -139,6 +156,8 @@ def publish_file(
     theme = theme_of(layer)
     stage("read", 0, None)
     sha256 = sha256 or sha256_of(path)
+    if takes_raster(path, theme, options_of(request, settings)):
+        return _publish_raster(database, settings, path, theme, request, actor, source_name, sha256, stage)
     with planned(path, theme, request, settings) as (reader, plan):
         if plan.blockers or request.dry_run or request.strict:
             report = _checked(reader, plan, settings, stage)
@@ -149,6 +168,26 @@ def publish_file(
             actor, source_name, sha256, _fingerprint(sha256, plan, columns, request), request.reason
         )
         return _publish(database, settings, reader, plan, columns, request, provenance, stage)
+
+
+def _publish_raster(
+    database: Database, settings: Settings, path: Path, theme: Theme, request: PublishRequest, actor: str,
+    source_name: str, sha256: str, stage: Stage,
+) -> PublishResult:  # fmt: skip
+    if request.mode != "replace":
+        raise BadInput(
+            Text(
+                en="A raster replaces the whole layer: leave out --mode.",
+                vi="Ảnh raster thay toàn bộ lớp: hãy bỏ --mode.",
+            )
+        )
+    with opened(path, theme, _raster_request(request), options_of(request, settings), settings) as (reader, plan):
+        report, cells = survey(reader, plan, stage)
+        if cells is None or request.dry_run or (request.strict and report.bad):
+            return PublishResult(report, None)
+        provenance = Provenance(actor, source_name, sha256, fingerprint(sha256, plan), request.reason)
+        outcome = stage_raster(database, settings, request.layer, reader, report, cells, provenance, stage)
+        return PublishResult(report, outcome)
 
 
 def _publish(

@@ -89,7 +89,8 @@ class Source(_Part):
 
     `id` is a column, or a template of columns ("{route}-{variant}"); without it a feature's id is made from its
     geometry. `layer` names one of the file's layers; `longitude` and `latitude`, or `wkt`, are columns of a table.
-    `where` keeps rows with certain values, `unique` the first row of each value.
+    `where` keeps rows with certain values, `unique` the first row of each value. `codes` says what the codes of a
+    raster's classes mean, where it is not what its theme says; `layer` is then the band.
     """
 
     file: Path
@@ -107,6 +108,7 @@ class Source(_Part):
     drop: tuple[str, ...] = ()
     prefix: str = ""
     fields: Mapping[str, str | FieldSource] = {}
+    codes: Mapping[str, str] | None = None
 
     def field_sources(self) -> dict[str, FieldSource]:
         """The mapping with plain column names written out."""
@@ -134,6 +136,8 @@ class LayerSpec(_Part):
         theme = themes().get(self.theme)
         if theme is None:
             raise ValueError(f"there is no theme {self.theme!r}; known: {', '.join(sorted(themes()))}")
+        if theme.raster is not None and len(self.source) > 1:
+            raise ValueError("a layer of rasters has one file")
         for source in self.source:
             if unknown := set(source.fields) - set(theme.by_name):
                 raise ValueError(

@@ -9,13 +9,20 @@ from rich.console import Console
 from rich.table import Table
 
 from layers.registry import themes
-from twin.catalogue import Layer, ensure_agency, read_catalogue
+from twin.catalogue import Layer, ensure_agency, read_catalogue, split_layer_id
 from twin.cli import Registered, console, print_json, say
 from twin.commands import as_json
 from twin.config import load_settings
 from twin.db.database import open_database
 from twin.errors import NotFound
+from twin.facts import print_facts
 from twin.text import Text
+
+KINDS = {
+    "point": Text(en="points", vi="điểm"), "line": Text(en="lines", vi="đường"),
+    "polygon": Text(en="polygons", vi="vùng"),
+}  # fmt: skip
+RASTER = Text(en="raster", vi="ảnh raster")
 
 
 @click.group(
@@ -49,6 +56,7 @@ def _facts(item: Layer) -> dict[str, Any]:
         "bounds": current.bounds if current else None,
         "table": f"layer_data.{current.table}" if current else None,
         "versions": sorted(item.versions),
+        "raster": dict(current.raster) if current and current.raster else None,
         "columns": [column.as_dict() for column in current.columns] if current else [],
     }
 
@@ -92,10 +100,11 @@ def list_layers(as_json: bool) -> None:
         "Ví dụ: twin layer show construction.buildings",
     )
 )
-@click.argument("layer_id")
+@click.argument("layer_id", metavar=say("LAYER", "LỚP"))
 @as_json
 def show(layer_id: str, as_json: bool) -> None:
     """Show a layer."""
+    split_layer_id(layer_id)
     item = _catalogue().get(layer_id)
     if item is None:
         raise NotFound(
@@ -109,9 +118,12 @@ def show(layer_id: str, as_json: bool) -> None:
         print_json(facts)
         return
     facts["title"] = str(item.title)
-    columns = facts.pop("columns")
-    for name, value in facts.items():
-        click.echo(f"{name:12} {value if value not in (None, '') else '—'}")
+    columns, raster = facts.pop("columns"), facts.pop("raster")
+    zone = load_settings().profile.time_zone
+    print_facts(facts, zone)
+    if raster is not None:
+        click.echo(say("\nRaster", "\nẢnh raster"))
+        print_facts(raster, zone, "  ")
     table = Table(box=None, pad_edge=False, header_style="bold")
     for heading in (say("Column", "Cột"), say("Type", "Kiểu"), say("Unit", "Đơn vị"), say("Title", "Tên")):
         table.add_column(heading)
@@ -129,7 +141,7 @@ def show(layer_id: str, as_json: bool) -> None:
         'Ví dụ: twin layer agency health --vi "Sở Y tế" --en "Department of Health"',
     )
 )
-@click.argument("name")
+@click.argument("name", metavar=say("NAME", "TÊN"))
 @click.option("--vi", required=True, help=say("Title in Vietnamese.", "Tên tiếng Việt."))
 @click.option("--en", required=True, help=say("Title in English.", "Tên tiếng Anh."))
 def agency(name: str, vi: str, en: str) -> None:
@@ -146,7 +158,7 @@ def agency(name: str, vi: str, en: str) -> None:
         "Liệt kê các chuyên đề và trường dữ liệu.\n\nVí dụ: twin layer themes buildings",
     ),
 )
-@click.argument("name", required=False)
+@click.argument("name", required=False, metavar=say("[THEME]", "[CHUYÊN_ĐỀ]"))
 @as_json
 def list_themes(name: str | None, as_json: bool) -> None:
     """List themes."""
@@ -158,7 +170,8 @@ def list_themes(name: str | None, as_json: bool) -> None:
         return
     for item in chosen:
         click.secho(f"{item.name}  ", bold=True, nl=False)
-        click.echo(f"{item.title} — {item.geometry}, H3 {item.resolution}")
+        kind = RASTER if item.raster else KINDS[item.geometry]
+        click.echo(f"{item.title} — {kind}, H3 {item.resolution}")
         for field in item.fields:
             need = say(" (required)", " (bắt buộc)") if field.required else ""
             unit = f" [{field.unit}]" if field.unit else ""
@@ -173,6 +186,7 @@ def _contract(item: Any) -> dict[str, Any]:
         "theme": item.name,
         "title": item.title.as_dict(),
         "geometry": item.geometry,
+        "raster": item.raster is not None,
         "resolution": item.resolution,
         "fields": [
             {

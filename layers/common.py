@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from layers.theme import Field
+from layers.theme import Field, Rollup
 from twin.text import Text
 
 NAME = Field(
@@ -17,5 +17,13 @@ ADDRESS = Field(
 OPERATOR = Field(
     "operator", "text", Text(en="Operator", vi="Đơn vị quản lý"),
     aliases=("don_vi_quan_ly", "management_unit"),
+)  # fmt: skip
+# Of cells that rasters were sampled to.
+SHARE = Field(
+    "share", "number", Text(en="Share of the cell", vi="Tỷ lệ trong ô"), unit="1", minimum=0, maximum=1,
+    rollup=Rollup.MEAN, weight="samples",
+)  # fmt: skip
+SAMPLES = Field(
+    "samples", "integer", Text(en="Samples", vi="Số mẫu"), minimum=1, rollup=Rollup.SUM,
 )  # fmt: skip
 STATUS = Field("status", "text", Text(en="Status", vi="Tình trạng"), aliases=("tinh_trang", "trang_thai"))

@@ -1,9 +1,13 @@
-"""Flood spots: streets and crossings that are known to flood, and from what."""
+"""Flood spots: streets and crossings that are known to flood, and from what; and modelled depths, a raster."""
 
 from __future__ import annotations
 
-from layers.common import NAME, STATUS
-from layers.theme import Detail, Field, Rollup, Theme, by_term, equal, term
+import geopandas as gpd
+import numpy as np
+import numpy.typing as npt
+
+from layers.common import NAME, SAMPLES, STATUS
+from layers.theme import Detail, Field, Raster, Rollup, Theme, by_term, equal, term
 from twin.text import Text
 
 CAUSE = Field(
@@ -41,5 +45,50 @@ FLOOD_SPOTS = Theme(
         "order": 90,
         "circle": {"color": by_term(CAUSE), "radius": 7, "stroke": "#ffffff"},
         "label": {"field": "name", "size": 11, "color": "#1f4d86", "halo": "#ffffff", "minzoom": 14.5, "priority": 60},
+    },
+)  # fmt: skip
+
+# More water than this stands nowhere in a city's streets: such pixels are faults of the terrain model.
+DEEPEST = 20
+# A film of water is not drawn: dry cells would whiten the map under them.
+SHOWN_FROM = 0.01
+
+
+def by_depth(features: gpd.GeoDataFrame) -> npt.NDArray[np.float64]:
+    """Rank cells by their mean depth in metres."""
+    return np.asarray(features["depth"].astype("float64").fillna(0.0))
+
+
+FLOOD_DEPTH = Theme(
+    name="flood_depth",
+    title=Text(en="Flood depth", vi="Độ sâu ngập"),
+    description=Text(
+        en="Depth of water over the ground in one scenario, as modelled: mean, least and greatest of each cell.",
+        vi="Độ sâu nước trên mặt đất theo một kịch bản, kết quả mô hình: trung bình, nhỏ nhất và lớn nhất của mỗi ô.",
+    ),
+    geometry="polygon",
+    resolution=10,
+    fields=(
+        Field("depth", "number", Text(en="Depth", vi="Độ sâu"), unit="m", required=True,
+              minimum=0, maximum=DEEPEST, rollup=Rollup.MEAN, weight="samples", aliases=("do_sau_ngap",)),
+        Field("lowest", "number", Text(en="Least depth", vi="Nông nhất"), unit="m",
+              minimum=0, maximum=DEEPEST, rollup=Rollup.MIN),
+        Field("highest", "number", Text(en="Greatest depth", vi="Sâu nhất"), unit="m",
+              minimum=0, maximum=DEEPEST, rollup=Rollup.MAX),
+        SAMPLES,
+    ),
+    raster=Raster("depth"),
+    importance=by_depth,
+    details=(Detail(11, SHOWN_FROM, limit=30_000),),
+    tile_fields=("depth",),
+    visible=False,
+    style={
+        "order": 32,
+        "opacity": 0.65,
+        "fill": {
+            "field": "depth",
+            "stops": [[SHOWN_FROM, "#e6f1f8"], [0.2, "#c6dbef"], [0.5, "#8fbfe0"], [1, "#4a90c2"], [2, "#1f5f9e"],
+                      [4, "#12305f"]],
+        },
     },
 )  # fmt: skip

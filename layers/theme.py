@@ -107,6 +107,25 @@ class Detail:
     fields: tuple[str, ...] | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class Raster:
+    """How the pixels of a theme's rasters become the values of cells.
+
+    With `codes` they are classes: the codes of the pixels, and the term of `field` that each stands for. A cell gets
+    the most frequent class in `field`, and in "share" its share of the cell's samples. Without, they are quantities in
+    the unit of `field`: a cell gets their mean in `field`, the least and the greatest in "lowest" and "highest".
+    "samples" says how many pixels, or points in larger pixels, the cell's values rest on.
+    """
+
+    field: str
+    codes: Mapping[int, str] | None = None
+
+    @property
+    def fields(self) -> tuple[str, ...]:
+        """The fields that a theme of rasters has, in this order."""
+        return (self.field, "lowest", "highest", "samples") if self.codes is None else (self.field, "share", "samples")
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class Theme:
     """What the features of one theme are, whichever agency publishes them.
@@ -116,6 +135,7 @@ class Theme:
     `style` is plain JSON that the viewer draws (see docs/architecture.md, "Styles"); the legend follows from it.
     `rolls_up` says that below the first zoom of `details` a map shows how many features there are in H3 cells.
     `coverage` says that features should tile the plane without overlaps (wards, zones).
+    `raster` is there if the theme's layers are rasters: their features are then the cells themselves, as polygons.
     """
 
     name: str
@@ -132,6 +152,7 @@ class Theme:
     coverage: bool = False
     base_map: bool = False
     visible: bool = True
+    raster: Raster | None = None
     rolls_up: bool = False
     by_name: Mapping[str, Field] = field(init=False, repr=False, compare=False)
 
@@ -148,6 +169,12 @@ class Theme:
         unknown |= {f.weight for f in self.fields if f.weight} - set(names)
         if unknown:
             raise ValueError(f"theme {self.name!r} uses fields that it does not have: {sorted(unknown)}")
+        if self.raster is not None and names != list(self.raster.fields):
+            raise ValueError(f"theme {self.name!r}: its rasters give the fields {self.raster.fields}")
+        if self.raster is not None and set((self.raster.codes or {}).values()) - set(
+            self.fields[0].vocabulary or {} if self.fields else ()
+        ):
+            raise ValueError(f"theme {self.name!r} has codes of terms that {self.raster.field!r} does not know")
         if list(self.details) != sorted(self.details, key=lambda d: d.zoom) or not self.details:
             raise ValueError(f"theme {self.name!r}: details must rise by zoom, and there must be one")
         object.__setattr__(self, "by_name", {f.name: f for f in self.fields})

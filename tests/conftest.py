@@ -6,6 +6,7 @@ import fcntl
 import os
 import re
 import secrets
+import shutil
 import socket
 import subprocess
 import sys
@@ -47,6 +48,9 @@ def pytest_configure(config: pytest.Config) -> None:
     os.environ[RUN] = f"t{os.getpid()}"
     cluster = PrivateCluster(HOME)
     config.stash[_STARTED] = cluster.start()
+    if config.stash[_STARTED]:
+        # Databases of earlier runs are dropped, and so are the rasters that belonged to them.
+        shutil.rmtree(HOME / "rasters", ignore_errors=True)
     _drop_databases(cluster, f"^(t{os.getpid()}_|t[0-9]+_)" if config.stash[_STARTED] else "^never$")
 
 

@@ -52,7 +52,7 @@ def folder(sample_database: Database, tmp_path_factory: pytest.TempPathFactory) 
 def content(tile: bytes) -> dict[str, list[str]]:
     """What a tile shows, in an order of its own: PostGIS gives equal features in any."""
     layers = mapbox_vector_tile.decode(tile)
-    return {name: sorted(json.dumps(f, sort_keys=True) for f in layer["features"]) for name, layer in layers.items()}
+    return {name: sorted(json.dumps(f, sort_keys=True) for f in found["features"]) for name, found in layers.items()}
 
 
 def test_an_archive_holds_exactly_the_tiles_that_the_server_serves(live_server: LiveServer, folder: Path) -> None:

@@ -184,13 +184,13 @@ def test_killing_the_loader_half_way_and_starting_again_gives_the_same_city(
 def test_the_sample_city_is_marked_as_a_sample_in_every_layer(sample_database: Database) -> None:
     with sample_database.session() as session:
         layers = read_catalogue(session).values()
-    assert len(layers) == 16
+    assert len(layers) == 17
     assert all(item.sample and "mẫu" in item.attribution and item.current.quarantined == 0 for item in layers)
 
 
 def test_the_description_that_comes_along_is_valid_and_speaks_both_languages() -> None:
     spec = read_spec(ROOT / "ingest" / "cities" / "hcmc.toml")
-    assert len({layer.id for layer in spec.layer}) == len(spec.layer) == 28
+    assert len({layer.id for layer in spec.layer}) == len(spec.layer) == 30
     assert {layer.id.split(".")[0] for layer in spec.layer} == {agency.name for agency in spec.agency}
 
 
@@ -202,6 +202,7 @@ COUNTS = {
     "environment.flood_spots": 107, "transport.cameras": 282, "transport.bus_routes": 331, "transport.bus_stops": 5382,
     "environment.air_stations": 21, "education.schools": 1839, "health.hospitals": 178, "transport.metro_stations": 40,
     "transport.traffic_segments": 1559, "environment.lakes_2026": 365, "transport.roads_2026": 7127,
+    "environment.land_cover": 110825, "environment.flood_depth_1p5m": 111797,
 }  # fmt: skip
 
 
@@ -249,3 +250,42 @@ def test_vietnamese_names_arrive_whole(real_city: Database) -> None:
         streets = set(session.scalars(sa.text("SELECT name FROM layer_data.transport_roads_v1")))
     assert {"Thủ Dầu Một", "Thạnh An", "Tân Định"} <= wards
     assert any(name and "Nguyễn Huệ" in name for name in streets)
+
+
+RASTER = """
+id = "test"
+title = { vi = "Thử", en = "Test" }
+[[agency]]
+name = "environment"
+title = { vi = "Môi trường", en = "Environment" }
+[[layer]]
+id = "environment.cover"
+theme = "land_cover"
+title = { vi = "Lớp phủ", en = "Cover" }
+licence = "CC0-1.0"
+attribution = "a test"
+[[layer.source]]
+file = "cover.tif"
+[layer.source.codes]
+10 = "trees"
+"""
+
+
+def test_a_described_raster_becomes_a_layer_of_cells(database: Database, settings: Settings, tmp_path: Path) -> None:
+    import numpy as np
+
+    from tests.test_raster_publish import write
+
+    settings = settings.model_copy(update={"rasters": tmp_path / "rasters"})
+    (tmp_path / "city.toml").write_text(RASTER)
+    write(tmp_path / "cover.tif", np.full((60, 60), 10, np.uint8))
+    load_city(database, described_city(tmp_path), settings, Quiet())
+    again = Quiet()
+    assert load_city(database, described_city(tmp_path), settings, again) == 0
+    assert again.unchanged == ["environment.cover"]
+    with database.session() as session:
+        current = read_catalogue(session)["environment.cover"].current
+        assert session.scalar(sa.text(f"SELECT count(*) FROM layer_data.{current.table} WHERE cover = 'trees'")) > 200
+    write(tmp_path / "cover.tif", np.full((60, 60), 99, np.uint8))
+    with pytest.raises(BadInput, match="raster.empty"):
+        load_city(database, described_city(tmp_path), settings, Quiet())

@@ -214,3 +214,25 @@ def test_a_mistyped_command_is_answered_with_a_hint_and_code_two() -> None:
     done = run("laier")
     assert done.returncode == 2
     assert "laier" in done.stderr and "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize(("arguments", "said"), [
+    (("ingest", "chek"), "Không có lệnh 'chek'"),
+    (("ingest", "publish"), "Thiếu tham số 'TỆP'"),
+    (("ingest", "check", "nowhere.shp", "--theme", "roads"), "Tệp 'nowhere.shp' không tồn tại"),
+    (("layer", "show"), "Thiếu tham số"),
+])  # fmt: skip
+def test_what_is_wrong_with_a_command_is_said_in_vietnamese(arguments: tuple[str, ...], said: str) -> None:
+    done = run("--lang", "vi", *arguments)
+    assert done.returncode == 2 and said in done.stderr and "Cách dùng:" in done.stderr and "Error" not in done.stderr
+
+
+def test_help_is_in_one_language_throughout() -> None:
+    shown = run("--lang", "vi", "ingest", "publish", "--help").stdout
+    assert "Tùy chọn:" in shown and "[bắt buộc]" in shown and "[mặc định: replace]" in shown
+    assert "Options" not in shown and "Show this message" not in shown
+
+
+def test_a_database_without_tables_says_what_to_do(cluster: PrivateCluster) -> None:
+    done = run("layer", "list", TWIN_HOME=str(cluster.home), TWIN_DATABASE="never_made")
+    assert done.returncode == 1 and "twin db migrate" in done.stderr and "Traceback" not in done.stderr

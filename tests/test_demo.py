@@ -91,6 +91,6 @@ def test_two_cities_stand_side_by_side_in_one_home(home: Path) -> None:
         process.send_signal(signal.SIGINT)
         process.wait(90)
     with demo(home, free_port(), "--buildings", "350") as (process, said):
-        assert "16 layers published" in "".join(said)
+        assert "17 layers published" in "".join(said)
         process.send_signal(signal.SIGINT)
         process.wait(90)

@@ -285,6 +285,41 @@ def test_a_publish_killed_at_random_leaves_the_old_or_the_new_and_the_retry_succ
         assert set(session.scalars(sa.text("SELECT state FROM twin.layer_version"))) == {"published"}
 
 
+def test_what_was_set_aside_is_told_in_the_language_of_whoever_reads_it(city: Database, tmp_path: Path) -> None:
+    bad = houses()
+    bad.loc[3, "geometry"] = shapely.Point(106.7, 10.77)
+    bad.loc[4, "ChieuCao"] = 9000
+    path = tmp_path / "nha.gpkg"
+    bad.to_file(path)
+    done = twin(city, "ingest", "publish", str(path), "--layer", LAYER, LANG="vi_VN.UTF-8")
+    assert done.returncode == 1 and "Cách ly 2" in done.stderr
+    english = twin(city, "ingest", "quarantine", LAYER, COLUMNS="160").stdout
+    assert "The wrong kind of geometry" in english and "polygons are expected" in english and "cần" not in english
+    vietnamese = twin(city, "ingest", "quarantine", LAYER, LANG="vi_VN.UTF-8", COLUMNS="160").stdout
+    assert "Sai kiểu hình học" in vietnamese and "cần vùng" in vietnamese and "expected" not in vietnamese
+    told = {e["id"]: e for e in json.loads(twin(city, "ingest", "quarantine", LAYER, "--json").stdout)}
+    assert told["N0003"]["reason"] == "geometry.kind" and told["N0003"]["detail"]["vi"].startswith("cần vùng")
+    assert told["N0004"]["detail"] == {"en": "height = 9000.0", "vi": "height = 9000.0"}
+
+
+def test_a_table_s_column_of_wkt_can_be_named_and_a_file_s_layers_are_listed(city: Database, tmp_path: Path) -> None:
+    frame = houses(30)
+    table = tmp_path / "nha.csv"
+    frame.drop(columns="geometry").assign(ranh=frame.geometry.to_wkt(), lon=0, lat=0).to_csv(table, index=False)
+    done = twin(city, "ingest", "publish", str(table), "--layer", LAYER, "--wkt", "ranh", "--crs", "EPSG:4326")
+    assert done.returncode in (0, 1), done.stderr + done.stdout
+    assert shapely.from_wkb(rows(city)["N0003"][3]).equals(frame.geometry.iloc[3])
+    two = tmp_path / "hai.gpkg"
+    houses(3).to_file(two, layer="nha")
+    houses(4).to_file(two, layer="kho")
+    asked = twin(city, "ingest", "publish", str(two), "--layer", LAYER)
+    assert asked.returncode == 2 and "--source-layer: nha, kho" in asked.stderr
+    wrong = twin(city, "ingest", "check", str(two), "--layer", LAYER, "--source-layer", "nhà", LANG="vi_VN.UTF-8")
+    assert wrong.returncode == 2 and "không có lớp “nhà”" in wrong.stderr and "nha, kho" in wrong.stderr
+    assert twin(city, "ingest", "publish", str(two), "--layer", LAYER, "--source-layer", "kho").returncode == 0
+    assert len(rows(city)) == 4
+
+
 REAL = [
     ("hcmc/population/Population_Ward_Level.shp", "population", 322),
     ("hcmc/boundaries/wards_2025_168.geojson", "boundaries", 168),

@@ -47,8 +47,8 @@ def tile_at(zoom: int, lng: float = CENTER[0], lat: float = CENTER[1]) -> mercan
     return mercantile.tile(lng, lat, zoom)
 
 
-def test_all_sixteen_sample_layers_are_listed_with_their_mark(collections: dict) -> None:
-    assert len(collections) == 16
+def test_all_seventeen_sample_layers_are_listed_with_their_mark(collections: dict) -> None:
+    assert len(collections) == 17
     assert all(c["sample"] for c in collections.values())
     assert {c["theme"] for c in collections.values()} >= {
         "boundaries",

@@ -12,6 +12,7 @@ from tiles import encodings, vector
 from tiles.cache import Key, Tile
 from tiles.choice import Chosen, choose
 from tiles.encodings import Encoding
+from tiles.observed import ROUTE
 from tiles.state import CityState
 from twin.access import ANONYMOUS, authenticate
 from twin.catalogue import Layer
@@ -55,6 +56,7 @@ class CachedTiles:
         if answer is None:
             await self.app(scope, receive, send)
             return
+        scope[ROUTE] = "/tiles/{layers}/{z}/{x}/{y}.mvt"
         status, headers, body = answer
         await send({"type": "http.response.start", "status": status, "headers": headers})
         await send({"type": "http.response.body", "body": b"" if scope["method"] == "HEAD" else body})

@@ -22,7 +22,7 @@ from tiles.features.schemas import LAYERS, ONE_LAYER, content
 from tiles.mvt import ROLLUP_MIN_ZOOM
 from tiles.reader import City, Lang, Reader, city_state
 from twin.access import find_readable, readable
-from twin.catalogue import Layer
+from twin.catalogue import Layer, Version
 from twin.text import Language
 
 CONFORMS = ("http://www.opengis.net/spec/ogcapi-common-2/1.0/conf/collections",)
@@ -104,6 +104,7 @@ def describe(layer: Layer, language: Language) -> dict[str, Any]:
         "published": current.published.isoformat().replace("+00:00", "Z"),
         "featureCount": current.features,
         "bounds": list(current.bounds) if current.bounds else None,
+        "raster": _raster(current),
         "licence": layer.licence,
         "attribution": layer.attribution,
         "sharing": layer.sharing.value,
@@ -117,6 +118,11 @@ def describe(layer: Layer, language: Language) -> dict[str, Any]:
         "legend": legend(of, language),
         "tiles": f"/tiles/{layer.id}@{current.number}/{{z}}/{{x}}/{{y}}.mvt",
     }
+
+
+def _raster(version: Version) -> dict[str, Any] | None:
+    """What a raster's version says of its file, apart from where it lies."""
+    return {k: v for k, v in version.raster.items() if k != "path"} if version.raster else None
 
 
 def _rollup(layer: Layer) -> dict[str, Any] | None:

@@ -37,6 +37,8 @@ PROBLEMS = {
 MARK = "reads_parameters"
 # What is tagged so needs a key.
 WRITING = "publishing"
+# Probes and gauges, which are asked by programs that add things of their own.
+OPERATIONS = "operations"
 
 router = APIRouter(include_in_schema=False)
 F = TypeVar("F", bound=Callable[..., Any])
@@ -52,7 +54,7 @@ async def only_known(request: Request) -> None:
     """Refuse a parameter that the address does not have, and one that is given twice."""
     query = request.scope["query_string"]
     route = request.scope.get("route")
-    if not query or not isinstance(route, APIRoute) or not route.include_in_schema:
+    if not query or not isinstance(route, APIRoute) or not route.include_in_schema or OPERATIONS in route.tags:
         return
     if route.endpoint not in _NAMES:
         _NAMES[route.endpoint] = _names(route)
@@ -92,10 +94,17 @@ def _query_names(dependant: Dependant) -> set[str]:
 @router.get("/api")
 async def api(request: Request) -> Response:
     """Give the OpenAPI document."""
-    app: FastAPI = request.app
+    return Response(
+        orjson.dumps(_document(request.app)), media_type=MEDIA_TYPE, headers={"Cache-Control": "public, max-age=300"}
+    )
+
+
+def _document(app: FastAPI) -> dict[str, Any]:
+    """The document, made once."""
     if not hasattr(app.state, "openapi"):
-        app.state.openapi = orjson.dumps(document(app))
-    return Response(app.state.openapi, media_type=MEDIA_TYPE, headers={"Cache-Control": "public, max-age=300"})
+        app.state.openapi = document(app)
+    made: dict[str, Any] = app.state.openapi
+    return made
 
 
 def document(app: FastAPI) -> dict[str, Any]:
@@ -114,7 +123,18 @@ def document(app: FastAPI) -> dict[str, Any]:
     for operations in found["paths"].values():
         for operation in operations.values():
             _settle(operation)
+        # What an address can do is told to anybody.
+        if "options" in operations:
+            operations["options"]["security"] = [{}]
     return found
+
+
+def methods(request: Request) -> str:
+    """The methods that an address offers, as the header Allow lists them."""
+    route = request.scope.get("route")
+    offered = _document(request.app)["paths"].get(getattr(route, "path_format", ""), {})
+    found = {method.upper() for method in offered} or set(getattr(route, "methods", None) or ())
+    return ", ".join(sorted(found | ({"HEAD"} if "GET" in found else set())))
 
 
 def _settle(operation: dict[str, Any]) -> None:

@@ -11,6 +11,7 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from starlette.exceptions import HTTPException
 
+from tiles.openapi import methods
 from tiles.reader import language_of
 from twin.errors import (
     BadInput,
@@ -118,9 +119,11 @@ def install(app: FastAPI) -> None:
     @app.exception_handler(HTTPException)
     async def on_http(request: Request, error: HTTPException) -> JSONResponse:
         said: object = error.detail
-        return problem(
-            request, error.status_code, said if isinstance(said, Text) else str(said), dict(error.headers or {})
-        )
+        headers = dict(error.headers or {})
+        if error.status_code == 405:
+            # The router names the methods of one of its routes; an address may have several.
+            headers["Allow"] = methods(request)
+        return problem(request, error.status_code, said if isinstance(said, Text) else str(said), headers)
 
     @app.exception_handler(asyncpg.DataError)
     async def on_value(request: Request, error: asyncpg.DataError) -> JSONResponse:

@@ -41,7 +41,9 @@ SHA256 = re.compile(r"[0-9a-f]{64}")
 
 def speak_tus(
     response: Response,
-    tus_resumable: Annotated[str | None, Header(description="Version of the protocol: 1.0.0.")] = None,
+    tus_resumable: Annotated[
+        str | None, Header(description="Version of the protocol.", json_schema_extra={"enum": [TUS]})
+    ] = None,
 ) -> None:
     """Say which version of the protocol is spoken, and refuse another one."""
     response.headers["Tus-Resumable"] = TUS

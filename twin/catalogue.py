@@ -61,7 +61,10 @@ class Column:
 
 @dataclass(frozen=True, slots=True)
 class Version:
-    """A published version of a layer: where its rows are and what was measured at publish."""
+    """A published version of a layer: where its rows are and what was measured at publish.
+
+    `raster` says of a raster's version what its file is; `raster["path"]` is the file's name in the raster folder.
+    """
 
     key: int
     number: int
@@ -74,6 +77,7 @@ class Version:
     published: datetime
     source: str
     fingerprint: str | None
+    raster: Mapping[str, Any] | None = None
     rollup: Mapping[str, Any] | None = None
 
     @property
@@ -193,7 +197,8 @@ SELECT coalesce(json_agg(json_build_object(
             'resolution', v.resolution, 'features', v.features, 'quarantined', v.quarantined,
             'bounds', CASE WHEN v.bounds IS NOT NULL THEN json_build_array(
                 ST_XMin(v.bounds), ST_YMin(v.bounds), ST_XMax(v.bounds), ST_YMax(v.bounds)) END,
-            'published', v.published_at, 'source', v.source, 'fingerprint', v.fingerprint, 'rollup', v.rollup
+            'published', v.published_at, 'source', v.source, 'fingerprint', v.fingerprint, 'rollup', v.rollup,
+            'raster', v.raster
         ) ORDER BY v.number), '[]')
         FROM twin.layer_version v WHERE v.layer_id = l.id AND v.state = 'published')
 ) ORDER BY a.name, l.name), '[]')::text
@@ -245,5 +250,6 @@ def _parse_version(entry: dict[str, Any]) -> Version:
         published=datetime.fromisoformat(entry["published"]),
         source=entry["source"],
         fingerprint=entry["fingerprint"],
+        raster=entry["raster"],
         rollup=entry["rollup"],
     )

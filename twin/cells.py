@@ -10,7 +10,7 @@ import numpy.typing as npt
 import pyarrow as pa
 import shapely
 from h3ronpy import ContainmentMode
-from h3ronpy.vector import cells_to_coordinates, coordinates_to_cells, wkb_to_cells
+from h3ronpy.vector import cells_to_coordinates, cells_to_wkb_polygons, coordinates_to_cells, wkb_to_cells
 
 from twin.errors import BadInput
 from twin.text import Text
@@ -176,8 +176,8 @@ def _through_common_edge(start: Floats, end: Floats, start_cell: Int64, end_cell
     lattice, uneven = _lattice(start, resolution_of(int(start_cell[0])))
     if uneven > _UNEVEN:
         return np.zeros(len(start), np.bool_)
-    near = _centres(start_cell)
-    towards = (_centres(end_cell) - near) @ lattice.T
+    near = cell_places(start_cell)
+    towards = (cell_places(end_cell) - near) @ lattice.T
     p, q = (start - near) @ lattice.T, (end - near) @ lattice.T
     along_p, along_q = (np.einsum("ij,ij->i", towards, x) - 0.5 for x in (p, q))
     with np.errstate(all="ignore"):
@@ -208,8 +208,8 @@ def _lattice(coordinates: Floats, resolution: int) -> tuple[Floats, float]:
         ring = np.array([h3.str_to_int(c) for c in h3.grid_ring(format_cell(int(place)), 1)], dtype=np.int64)
         if len(ring) != 6:
             return _HEXAGON, np.inf
-        middle = _centres(np.array([place]))[0]
-        arms = _centres(ring) - middle
+        middle = cell_places(np.array([place]))[0]
+        arms = cell_places(ring) - middle
         arms = arms[np.argsort(np.arctan2(arms[:, 1], arms[:, 0]))]
         # The lattice looks the same after a sixth of a turn: any arm may be the first, if all places agree on it.
         matrices.append(_HEXAGON @ np.linalg.inv(np.stack([(arms[0] - arms[3]) / 2, (arms[1] - arms[4]) / 2], axis=1)))
@@ -220,12 +220,6 @@ def _lattice(coordinates: Floats, resolution: int) -> tuple[Floats, float]:
 
 # Two arms of a regular hexagon, a sixth of a turn apart, as columns.
 _HEXAGON = np.array([[1.0, 0.5], [0.0, np.sqrt(3) / 2]])
-
-
-def _centres(cells: Int64) -> Floats:
-    """Centres of cells as longitude and latitude, in degrees."""
-    centres = pa.record_batch(cells_to_coordinates(cells.view(np.uint64)))
-    return np.stack([centres.column("lng").to_numpy(), centres.column("lat").to_numpy()], axis=1)
 
 
 Arrays = tuple[Int64, Int64, npt.NDArray[np.bool_]]
@@ -320,3 +314,23 @@ def span(cell: int, resolution: int) -> tuple[int, int]:
     # Digit 7 marks "unused", so 6 is the largest that a descendant has.
     sixes = sum(6 << _DIGIT_BITS * (MAX_RESOLUTION - level) for level in range(own + 1, resolution + 1))
     return base & ~free | unused, base & ~free | sixes | unused
+
+
+def cell_places(cells: Int64) -> Floats:
+    """The centres of cells in degrees: longitude and latitude, one row a cell."""
+    centres = pa.record_batch(cells_to_coordinates(cells.view(np.uint64)))
+    return np.stack([centres.column("lng").to_numpy(), centres.column("lat").to_numpy()], axis=1)
+
+
+def cell_polygons(cells: Int64) -> Geometries:
+    """The outlines of cells, as polygons in EPSG:4326."""
+    wkb = pa.array(cells_to_wkb_polygons(cells.view(np.uint64)))
+    polygons: Geometries = shapely.from_wkb(wkb.to_numpy(zero_copy_only=False))
+    return polygons
+
+
+def parents(cells: Int64, resolution: int) -> Int64:
+    """The ancestor of each cell at a coarser resolution: see `span`."""
+    unused = (1 << _DIGIT_BITS * (MAX_RESOLUTION - resolution)) - 1
+    found: Int64 = (cells & ~np.int64(0xF << _RESOLUTION_SHIFT)) | (resolution << _RESOLUTION_SHIFT) | unused
+    return found

@@ -11,6 +11,7 @@ import click
 from rich.console import Console
 
 from twin import __version__
+from twin.click_words import teach_click
 from twin.db.database import explain
 from twin.errors import TwinError
 from twin.text import LANGUAGES, Language, Text, language_of_environment, set_language
@@ -26,7 +27,8 @@ def say(en: str, vi: str) -> str:
 
 def console() -> Console:
     """Where progress and messages go: standard error, so that standard output holds answers only."""
-    return Console(stderr=True, highlight=False)
+    # Lines are left to the terminal to break: a command in them can then be copied whole.
+    return Console(stderr=True, highlight=False, soft_wrap=True)
 
 
 def print_json(value: Any) -> None:
@@ -58,8 +60,10 @@ def _program() -> click.Group:
     return Registered(
         name=PROGRAM,
         help=say(
-            "A city's digital twin: one shared map of all agencies' layers.\n\nStart with: twin demo",
-            "Bản sao số của thành phố: một bản đồ chung cho dữ liệu của mọi đơn vị.\n\nBắt đầu với: twin demo",
+            "A city's digital twin: one shared map of all agencies' layers.\n\n"
+            "To see a city: twin demo\n\nTo publish a file: twin ingest --help",
+            "Bản sao số của thành phố: một bản đồ chung cho dữ liệu của mọi đơn vị.\n\n"
+            "Để xem thử một thành phố: twin demo\n\nĐể công bố một tệp: twin ingest --help",
         ),
         no_args_is_help=True,
         context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
@@ -92,6 +96,7 @@ def main(arguments: list[str] | None = None) -> NoReturn:
     """Run the program; an error that a person can act on is one sentence and an exit code."""
     given = sys.argv[1:] if arguments is None else arguments
     set_language(language_asked(given))
+    teach_click()
     try:
         result = _program().main(args=given, prog_name="twin", standalone_mode=False)
         sys.exit(result if isinstance(result, int) else 0)

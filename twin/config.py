@@ -11,6 +11,7 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from twin.city import City, read_city
 from twin.errors import SetupProblem
+from twin.rasters import RasterFolder
 from twin.text import Text
 
 HOME_NAME = ".twin"
@@ -50,9 +51,17 @@ class Settings(BaseSettings):
         2_000_000, ge=1, description="Features an answer may have in a format that is written in one go."
     )
     stream_seconds: float = Field(900.0, gt=0, description="Seconds that writing one long answer may take.")
+    slow_seconds: float = Field(2.0, gt=0, description="Seconds from which on a request is written into the log.")
     tile_cache_mb: int = Field(256, ge=0, le=100_000, description="Megabytes of tiles a server process keeps.")
     keep_versions: int = Field(5, ge=1, description="Versions of a layer that stay available.")
+    rasters: Path | None = Field(None, description="Folder of the published rasters; else `rasters` in the home.")
+    workspace: Path | None = Field(None, description="Folder to unpack archives in; else the system's temporary one.")
     batch_rows: int = Field(50_000, ge=1, description="Features handled at once while publishing.")
+
+    @property
+    def raster_folder(self) -> RasterFolder:
+        """Where published rasters lie."""
+        return RasterFolder((self.rasters or self.home / "rasters").absolute())
 
     uploads: Path | None = Field(
         None, description="Folder of uploaded files, shared by servers and workers; else “uploads” in TWIN_HOME."
@@ -86,11 +95,16 @@ def load_settings() -> Settings:
     try:
         return Settings()
     except ValidationError as error:
-        first = error.errors()[0]
-        name = f"TWIN_{'_'.join(str(part) for part in first['loc']).upper()}"
-        raise SetupProblem(
-            Text(
-                en="The setting {name} is not usable: {reason} (it is {value!r}).",
-                vi="Giá trị của {name} không dùng được: {reason} (hiện là {value!r}).",
-            ).format(name=name, reason=first["msg"], value=os.environ.get(name, first.get("input")))
-        ) from None
+        raise unusable("TWIN_", error) from None
+
+
+def unusable(prefix: str, error: ValidationError) -> SetupProblem:
+    """The sentence for settings that do not fit: the first of them, with its value."""
+    first = error.errors()[0]
+    name = f"{prefix}{'_'.join(str(part) for part in first['loc']).upper()}"
+    return SetupProblem(
+        Text(
+            en="The setting {name} is not usable: {reason} (it is {value!r}).",
+            vi="Giá trị của {name} không dùng được: {reason} (hiện là {value!r}).",
+        ).format(name=name, reason=first["msg"], value=os.environ.get(name, first.get("input")))
+    )

@@ -30,6 +30,7 @@ STOP_SECONDS = 15
 
 
 @click.command(
+    short_help=say("Show a city on this machine.", "Dựng một thành phố trên máy này."),
     help=say(
         "Show a city on this machine: starts the private database, loads the sample city (or the files in --data), "
         "starts the server, prints the address and stays. Ctrl-C stops all of it; a second start reloads nothing.\n\n"
@@ -37,7 +38,7 @@ STOP_SECONDS = 15
         "Dựng một thành phố trên máy này: bật cơ sở dữ liệu riêng, nạp thành phố mẫu (hoặc các tệp trong --data), "
         "bật máy chủ, in địa chỉ và chờ. Ctrl-C dừng tất cả; lần chạy sau không nạp lại.\n\n"
         "Ví dụ:\n\n  twin demo\n\n  twin demo --data ../data/hcmc --port 8080",
-    )
+    ),
 )
 @click.option(
     "--data", type=click.Path(path_type=Path, exists=True, file_okay=False, resolve_path=True),

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Self
 
 import geopandas as gpd
@@ -25,6 +26,7 @@ from twin.db.database import DISK_FULL, Database
 from twin.db.tables import DATA_SCHEMA, Layer, LayerVersion, Quarantine, State
 from twin.errors import Conflict, Unavailable
 from twin.loading import Loading
+from twin.rasters import RasterFolder, digest_of
 from twin.rows import to_rows
 from twin.text import Text
 from twin.versions import abandon, lock, point_to, qualified, retire, tables_of
@@ -98,9 +100,11 @@ class _Tally:
         b = self.bounds
         self.bounds = [min(b[0], west), min(b[1], south), max(b[2], east), max(b[3], north)]
 
-    def content(self, shape: Shape) -> str:
+    def content(self, shape: Shape, raster: Mapping[str, Any] | None = None) -> str:
         columns = ",".join(f"{c.name}:{c.type}" for c in shape.columns)
         text = f"{self.features}/{self.digest:016x}/{self.quarantined}/{shape.resolution}/{columns}"
+        if raster is not None:
+            text += f"/{raster['sha256']}"
         return hashlib.sha256(text.encode()).hexdigest()
 
 
@@ -120,6 +124,7 @@ class Staging:
         keep: int = 5,
         mode: Mode = "replace",
         expected: int | None = None,
+        rasters: RasterFolder | None = None,
     ) -> None:
         self.database = database
         self.layer_id = layer_id
@@ -127,6 +132,8 @@ class Staging:
         self.provenance = provenance
         self.keep = keep
         self.mode = mode
+        self.rasters = rasters
+        self._raster: dict[str, Any] | None = None
         self._tally = _Tally()
         self._work = Loading(expected)
         self._version_key = 0
@@ -150,12 +157,12 @@ class Staging:
                 self._cursor.close()
             with suppress(AdbcError):
                 self._bulk.close()  # rolls back what was not committed
-            abandon(self.database, self._layer_key)
+            abandon(self.database, self._layer_key, self.rasters)
         finally:
             self._held.__exit__(None, None, None)
 
     def _begin(self) -> None:
-        abandon(self.database, self._layer_key)
+        abandon(self.database, self._layer_key, self.rasters)
         agency, name = split_layer_id(self.layer_id)
         with self.database.session() as session:
             last = session.scalar(
@@ -178,17 +185,17 @@ class Staging:
         for statement in _table_ddl(self.table, self.shape):
             self._execute(statement)
 
-    def append(self, features: gpd.GeoDataFrame) -> None:
+    def append(self, features: gpd.GeoDataFrame, covered: Cover | None = None) -> None:
         """Copy a batch of features into the version.
 
         Columns: `fid` (int64, stable, unique), `id` (text), `importance` (float64), those of the shape, and the
-        geometry (EPSG:4326). Cells and label points are computed here.
+        geometry (EPSG:4326). Cells are computed here unless they are given, and label points are.
         """
         if features.empty:
             return
         geometries = np.asarray(features.geometry.values, dtype=object)
         wkb = shapely.to_wkb(geometries)
-        cells = self._work.cover(geometries, wkb, self.shape.resolution)
+        cells = self._work.cover(geometries, wkb, self.shape.resolution) if covered is None else lambda: [covered]
         table, digests = to_rows(features, wkb, self.shape.columns, self.shape.label)
         fids = features["fid"].to_numpy()
         self._tally.add(features, digests)
@@ -197,9 +204,9 @@ class Staging:
             covers = cells()
             home = _home_cells(len(fids), covers)
             self._copy(self.table, table.append_column("cell", pa.array(home)))
-            for covered in covers:
-                self._tally.cells += len(covered)
-                self._copy(f"{self.table}_cells", _cells_as_arrow(fids, covered))
+            for found in covers:
+                self._tally.cells += len(found)
+                self._copy(f"{self.table}_cells", _cells_as_arrow(fids, found))
 
         self._work.copy(copy)
 
@@ -211,6 +218,16 @@ class Staging:
             session.execute(sa.insert(Quarantine), [{"version_id": self._version_key, **entry} for entry in entries])
         self._tally.quarantined += len(entries)
 
+    def keep_raster(self, facts: Mapping[str, Any], writer: Callable[[Path], None]) -> None:
+        """Keep a raster's file with the version: `writer` makes it, `facts` are what the catalogue says of it."""
+        if self.rasters is None:
+            raise ValueError("a staging without a raster folder cannot keep a raster")
+        name = self.rasters.new_name(self.table)
+        with self.database.session() as session:
+            session.get_one(LayerVersion, self._version_key).raster = {"path": name}
+        path = self.rasters.write(name, writer)
+        self._raster = {"path": name, **facts, "bytes": path.stat().st_size, "sha256": digest_of(path)}
+
     def publish(self) -> Outcome:
         """Index the version and make it the current one; where nothing changed, leave the current one in place."""
         self._work.finish()
@@ -218,7 +235,7 @@ class Staging:
             for statement in (*_unique_ddl(self.table), _primary_key(self.table)):
                 self._execute(statement)
             self._carry_over()
-        content = self._tally.content(self.shape)
+        content = self._tally.content(self.shape, self._raster)
         if unchanged := self._same_as_current(content):
             return unchanged
         # From here on others could see the tables, and nobody looks: the version is not published yet. Should this
@@ -226,7 +243,7 @@ class Staging:
         self._commit()
         self._index()
         self._swap(content)
-        retired = retire(self.database, self.layer_id, self.keep)
+        retired = retire(self.database, self.layer_id, self.keep, self.rasters)
         tally = self._tally
         return Outcome(
             self.layer_id, self.number, tally.features, tally.cells, tally.quarantined, retired=tuple(retired)
@@ -316,6 +333,7 @@ class Staging:
             )
             version.bounds = from_shape(shapely.box(*tally.bounds), srid=4326) if tally.features else None
             version.content = content
+            version.raster = self._raster
             version.rollup = self.shape.rollup.as_dict() if self.shape.rollup else None
             version.published_at = session.scalar(sa.select(sa.func.clock_timestamp()))
             version.state = State.PUBLISHED.value

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -42,9 +43,24 @@ class Text:
 
         return Text(en=fill(self.en, "en"), vi=fill(self.vi, "vi"))
 
+    def stored(self) -> str:
+        """Give the form that a column of text keeps: both languages, as JSON; see `read_stored`."""
+        return json.dumps(self.as_dict(), ensure_ascii=False)
+
     def as_dict(self) -> dict[str, str]:
         """Give `{"en": …, "vi": …}`, as JSON answers carry it."""
         return {"en": self.en, "vi": self.vi}
+
+
+def read_stored(text: str) -> Text:
+    """Read what `Text.stored` wrote; any other text is the same in both languages."""
+    if text.startswith('{"en": '):
+        try:
+            said = json.loads(text)
+            return Text(en=str(said["en"]), vi=str(said["vi"]))
+        except (ValueError, KeyError, TypeError):
+            pass
+    return Text(en=text, vi=text)
 
 
 def current_language() -> Language:

@@ -19,6 +19,7 @@ from twin.db.database import Database, libpq, speaking_of_database
 from twin.db.tables import DATA_SCHEMA, Agency, Audit, Layer, LayerVersion, State
 from twin.errors import Conflict, NotFound
 from twin.events import Event, notify
+from twin.rasters import RasterFolder
 from twin.text import Text
 
 # The first half of the advisory lock that a publisher holds; the second is the layer's key.
@@ -65,15 +66,29 @@ def _taken(connection: psycopg.Connection[Any], key: int) -> bool:
     return bool(row and row[0])
 
 
-def abandon(database: Database, layer_key: int) -> None:
-    """Give up the layer's unfinished versions. Only the holder of the layer's lock may: nobody else is filling one."""
+def abandon(database: Database, layer_key: int, rasters: RasterFolder | None = None) -> None:
+    """Give up the layer's unfinished versions, and remove the raster files that they or retired ones left behind.
+
+    Only the holder of the layer's lock may: nobody else is filling one.
+    """
     with database.session() as session:
         unfinished = session.scalars(
             sa.select(LayerVersion).where(LayerVersion.layer_id == layer_key, LayerVersion.state == State.STAGING.value)
         )
         for version in unfinished:
             drop(session, version.table_name)
+            if rasters is not None:
+                rasters.forget(version)
             session.delete(version)
+        if rasters is not None:
+            for version in session.scalars(
+                sa.select(LayerVersion).where(
+                    LayerVersion.layer_id == layer_key,
+                    LayerVersion.state == State.RETIRED.value,
+                    LayerVersion.raster.has_key("path"),
+                )
+            ):
+                rasters.forget(version)
 
 
 def tables_of(table: str) -> str:
@@ -130,10 +145,11 @@ def rollback(database: Database, layer_id: str, number: int | None, actor: str, 
         return chosen.number
 
 
-def retire(database: Database, layer_id: str, keep: int) -> list[int]:
+def retire(database: Database, layer_id: str, keep: int, rasters: RasterFolder | None = None) -> list[int]:
     """Drop the oldest versions beyond the last `keep`; the current one always stays. Gives the numbers dropped.
 
-    A table that a reader holds at this moment is left for the next time.
+    A table that a reader holds at this moment is left for the next time. A raster's file goes after its version: should
+    the program die in between, the next publish of the layer removes it.
     """
     agency, name = split_layer_id(layer_id)
     with database.session() as session:
@@ -144,13 +160,18 @@ def retire(database: Database, layer_id: str, keep: int) -> list[int]:
             .order_by(LayerVersion.number.desc())
         )
         old = [v.id for v in list(published)[keep:] if v.id != layer.current_version_id]
-    done = []
+    done: dict[int, int] = {}
     for key in old:
-        with suppress(sa.exc.OperationalError), database.session() as session:
-            session.execute(sa.text(f"SET LOCAL lock_timeout = '{DROP_LOCK_TIMEOUT}'"))
-            version = session.get_one(LayerVersion, key)
-            drop(session, version.table_name)
-            version.state = State.RETIRED.value
-            notify(session, Event("layer", layer_id))
-            done.append(version.number)
-    return done
+        with suppress(sa.exc.OperationalError):
+            with database.session() as session:
+                session.execute(sa.text(f"SET LOCAL lock_timeout = '{DROP_LOCK_TIMEOUT}'"))
+                version = session.get_one(LayerVersion, key)
+                drop(session, version.table_name)
+                version.state = State.RETIRED.value
+                notify(session, Event("layer", layer_id))
+            done[key] = version.number
+    if rasters is not None and done:
+        with database.session() as session:
+            for key in done:
+                rasters.forget(session.get_one(LayerVersion, key))
+    return list(done.values())

@@ -11,6 +11,7 @@ from starlette.types import ASGIApp
 from tiles.app import create_app
 from tiles.cached import CachedTiles
 from tiles.collections import describe
+from tiles.observed import Observed
 from tiles.reader import city_state, principal_of
 from tiles.state import CityState
 from twin.access import readable
@@ -26,7 +27,7 @@ def create() -> ASGIApp:
     app = create_app(settings, open_database(settings))
     app.state.home = make_page(opening)
     app.include_router(make_router(seen_by, opening))
-    return CachedTiles(app, app.state.city)
+    return Observed(CachedTiles(app, app.state.city), settings.slow_seconds)
 
 
 async def seen_by(request: Request, language: Language) -> list[dict[str, Any]]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import tempfile
 
 import click
 
@@ -37,6 +38,10 @@ def serve(host: str | None, port: int | None, workers: int | None, database: str
             os.environ[f"TWIN_{name}"] = str(value)
     settings = load_settings()
     require_free_port(settings.host, settings.port)
+    if settings.workers > 1 and "PROMETHEUS_MULTIPROC_DIR" not in os.environ:
+        # The processes write their counts there, so that /metrics of any of them tells of all.
+        counts = tempfile.TemporaryDirectory(prefix="twin-counts-")
+        os.environ["PROMETHEUS_MULTIPROC_DIR"] = counts.name
     # Before the server starts, so that a missing database is one sentence and not a worker's traceback.
     started = not settings.database_url and cluster_of(settings).start()
     open_database(settings)

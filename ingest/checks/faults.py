@@ -49,4 +49,6 @@ class Faults:
         if KINDS[code].severity == "refused":
             for row in np.flatnonzero(where & self.none):
                 self.reason[row] = code
-                self.detail[row] = str(say(int(row)))
+                said = say(int(row))
+                # Kept in both languages: whoever reads it later need not speak the publisher's.
+                self.detail[row] = said.stored() if isinstance(said, Text) else said

@@ -8,8 +8,10 @@ from html import escape
 import numpy as np
 import shapely
 
-from ingest.checks.picture import Frame, area_shown, frame_of, path, spread
+from ingest.checks.picture import Frame, area_shown, color_of, frame_of, path, spread
 from ingest.checks.problems import Example, Problem
+from ingest.checks.raster_report import RasterReport, coarser
+from ingest.checks.reference import Reference
 from ingest.checks.report import Report
 from ingest.checks.wording import (
     SEVERITY_TITLES,
@@ -17,15 +19,20 @@ from ingest.checks.wording import (
     legacy_columns,
     outcome,
     printable,
+    raster_classes,
+    raster_facts,
+    raster_summary,
     say,
     source_of,
     summary,
 )
 from layers.theme import METRES_PER_DEGREE
+from twin.cells import cell_polygons
 from twin.text import current_language
 
 POLICY = "default-src 'none'; style-src 'unsafe-inline'; img-src data:"
 MARK_RADIUS = 9
+MOST_CELLS = 4000
 
 STYLE = """
 :root { --ink: #1d2a2f; --soft: #5d6b70; --line: #dde3e4; --paper: #ffffff; --ground: #f4f6f6;
@@ -56,6 +63,9 @@ code { font: 13px/1.5 ui-monospace, "DejaVu Sans Mono", Consolas, monospace; }
 .shape.line { fill: none; stroke-width: 1.2; } .shape.point { stroke-width: 4; stroke-linecap: round; }
 .mark circle { stroke: #fff; stroke-width: 1.6; } .mark text { fill: #fff; font-size: 10.5px; font-weight: 700;
   text-anchor: middle; dominant-baseline: central; }
+.extent { fill: none; stroke: #5d6b70; stroke-dasharray: 5 4; }
+.swatch { display: inline-block; width: 12px; height: 12px; border-radius: 3px; margin-right: 8px; }
+table.narrow { width: auto; }
 .leader { stroke: var(--ink); stroke-width: .8; fill: none; }
 .mark:hover circle, .mark:focus circle { stroke: var(--ink); }
 .refused circle { fill: var(--refused); } .warning circle { fill: var(--warning); } .info circle { fill: var(--info); }
@@ -86,10 +96,23 @@ footer { margin-top: 30px; font-size: 13px; color: var(--soft); }
 """
 
 
-def to_html(report: Report) -> str:
+def to_html(report: Report | RasterReport) -> str:
     """Write the report as a page in the reader's language."""
     title = f"{report.plan.file}: " + say("check", "kiểm tra")
-    body = [
+    body = _raster_body(report) if isinstance(report, RasterReport) else _body(report)
+    return (
+        f'<!doctype html>\n<html lang="{current_language()}">\n<head>\n<meta charset="utf-8">\n'
+        f'<meta http-equiv="Content-Security-Policy" content="{POLICY}">\n'
+        '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
+        '<meta name="referrer" content="no-referrer">\n'
+        f"<title>{_text(title)}</title>\n<style>{STYLE}</style>\n</head>\n<body>\n<main>\n"
+        + "\n".join(body)
+        + "\n</main>\n</body>\n</html>\n"
+    )
+
+
+def _body(report: Report) -> list[str]:
+    return [
         f"<h1>{_text(report.plan.file)}</h1>",
         f'<p class="soft">{_text(summary(report))}</p>',
         f'<p class="outcome e{report.exit_code}">{_text(outcome(report))}</p>',
@@ -102,15 +125,20 @@ def to_html(report: Report) -> str:
         f'<div class="card">{_fields(report)}</div>',
         f"<footer>{_footer(report)}</footer>",
     ]
-    return (
-        f'<!doctype html>\n<html lang="{current_language()}">\n<head>\n<meta charset="utf-8">\n'
-        f'<meta http-equiv="Content-Security-Policy" content="{POLICY}">\n'
-        '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
-        '<meta name="referrer" content="no-referrer">\n'
-        f"<title>{_text(title)}</title>\n<style>{STYLE}</style>\n</head>\n<body>\n<main>\n"
-        + "\n".join(body)
-        + "\n</main>\n</body>\n</html>\n"
-    )
+
+
+def _raster_body(report: RasterReport) -> list[str]:
+    return [
+        f"<h1>{_text(report.plan.file)}</h1>",
+        f'<p class="soft">{_text(raster_summary(report))}</p>',
+        f'<p class="outcome e{report.exit_code}">{_text(outcome(report))}</p>',
+        f"<h2>{say('Where', 'Vị trí')}</h2>",
+        f'<div class="card">{_raster_map(report)}</div>',
+        *_problems(report),
+        f"<h2>{say('What was recognised', 'Nhận dạng')}</h2>",
+        f'<div class="card">{_raster_recognised(report)}</div>',
+        *_classes(report),
+    ]
 
 
 def _text(text: object) -> str:
@@ -121,14 +149,10 @@ def _text(text: object) -> str:
 
 
 def _recognised(report: Report) -> str:
-    plan, reading = report.plan, report.plan.reference.reading
+    plan = report.plan
     rows = [
         (say("Format", "Định dạng"), _text(f"{plan.format} ({plan.driver})" if plan.driver else plan.format)),
-        (
-            say("Coordinate system", "Hệ tọa độ"),
-            f"<strong>{_text(reading.name)}</strong> {_text(reading.title)}"
-            f'<br><span class="soft">{_text(plan.reference.reason)}</span>',
-        ),
+        (say("Coordinate system", "Hệ tọa độ"), _reference(plan.reference)),
         (
             say("Text encoding", "Bảng mã"),
             f'<strong>{_text(file_encoding(plan))}</strong> <span class="soft">{_text(plan.encoding_reason)}</span>'
@@ -142,7 +166,48 @@ def _recognised(report: Report) -> str:
     ]
     if len(plan.layers) > 1:
         rows.insert(1, (say("Layer", "Lớp"), _text(f"{plan.layer or '–'} ({', '.join(plan.layers)})")))
+    return _listed(rows)
+
+
+def _raster_recognised(report: RasterReport) -> str:
+    plan = report.plan
+    rows = [
+        (say("Format", "Định dạng"), _text(f"{plan.format} ({plan.driver})")),
+        (say("Theme", "Chuyên đề"), _text(plan.theme.title)),
+        (say("Coordinate system", "Hệ tọa độ"), _reference(plan.reference)),
+        *((name, _text(said)) for name, said in raster_facts(report)),
+    ]
+    return _listed(rows)
+
+
+def _reference(reference: Reference) -> str:
+    reading = reference.reading
+    return (
+        f"<strong>{_text(reading.name)}</strong> {_text(reading.title)}"
+        f'<br><span class="soft">{_text(reference.reason)}</span>'
+    )
+
+
+def _listed(rows: list[tuple[str, str]]) -> str:
     return '<dl class="facts">' + "".join(f"<dt>{name}</dt><dd>{said}</dd>" for name, said in rows) + "</dl>"
+
+
+def _classes(report: RasterReport) -> Iterable[str]:
+    if not report.classes:
+        return
+    head = (say("Code", "Mã"), say("Class", "Lớp"), say("Share", "Tỷ lệ"))
+    color = report.plan.theme.style["fill"]["categories"]
+    rows = "".join(
+        f'<tr><td class="number">{code}</td><td><span class="swatch" style="background:'
+        f'{color.get((report.plan.codes or {})[code], "#b8b8b8")}"></span>{_text(title)}</td>'
+        f'<td class="number">{share:.1%}</td></tr>'
+        for code, title, share in raster_classes(report)
+    )
+    yield f"<h2>{say('Classes', 'Các lớp')}</h2>"
+    yield (
+        '<div class="card"><table class="narrow"><thead><tr>' + "".join(f"<th>{h}</th>" for h in head)
+        + f"</tr></thead><tbody>{rows}</tbody></table></div>"
+    )  # fmt: skip
 
 
 def _fields(report: Report) -> str:
@@ -177,7 +242,7 @@ def _fields(report: Report) -> str:
     )  # fmt: skip
 
 
-def _problems(report: Report) -> Iterable[str]:
+def _problems(report: Report | RasterReport) -> Iterable[str]:
     numbers = {id(problem): n for n, problem in enumerate(report.problems, 1)}
     if not report.problems:
         yield f"<h2>{say('Problems', 'Vấn đề')}</h2><p>{say('None found.', 'Không phát hiện vấn đề nào.')}</p>"
@@ -222,21 +287,14 @@ def _footer(report: Report) -> str:
 
 
 def _map(report: Report) -> str:
-    outline = report.plan.city.outline
     marks = report.marks()
-    bounds = area_shown(list(report.shapes), [place for _, _, place in marks], outline)
+    bounds = area_shown(list(report.shapes), [place for _, _, place in marks], report.plan.city.outline)
     frame = frame_of(bounds)
     view = shapely.box(*frame.bounds)
     kind = report.plan.theme.geometry
     seen = [shape for shape in report.shapes if view.intersects(shape)]
-    shapes = "".join(f'<path class="shape {kind}" d="{path(shape, frame)}"/>' for shape in seen)
-    drawn, hidden = _marks(report, frame)
-    city = shapely.intersection(outline, shapely.buffer(view, view.length / 40))
-    label = say("Map of the features and the places of problems", "Bản đồ các đối tượng và vị trí vấn đề")
-    svg = (
-        f'<svg class="map" viewBox="0 0 {frame.width:g} {frame.height:g}" role="img" aria-label="{label}">'
-        f'<path class="outline" d="{"" if city.is_empty else path(city, frame)}"/>{shapes}{drawn}'
-        f"{_scale(frame)}{_inset(frame, view, outline)}</svg>"
+    svg, hidden = _drawn(
+        report, frame, "".join(f'<path class="shape {kind}" d="{path(shape, frame)}"/>' for shape in seen)
     )
     said = say("{n:,} of {all:,} features are drawn.", "Vẽ {n:,}/{all:,} đối tượng.").format(
         n=len(seen), all=report.good
@@ -246,7 +304,39 @@ def _map(report: Report) -> str:
     return f'{svg}<p class="caption soft">{_text(said)}</p>'
 
 
-def _marks(report: Report, frame: Frame) -> tuple[str, int]:
+def _raster_map(report: RasterReport) -> str:
+    """The raster's extent, and larger cells with the colours that the map will give them."""
+    extent = list(report.shapes)
+    frame = frame_of(area_shown(extent, [], report.plan.city.outline))
+    shapes = "".join(f'<path class="extent" d="{path(shape, frame)}"/>' for shape in extent)
+    if report.cells is not None and len(report.cells):
+        shown = coarser(report.cells, MOST_CELLS)
+        fill, codes = report.plan.theme.style["fill"], report.plan.codes or {}
+        for polygon, value in zip(cell_polygons(shown.cell), shown.value, strict=True):
+            shade = color_of(fill, value if report.plan.codes is None else codes[int(value)])
+            shapes += f'<path class="cell" fill="{shade}" d="{path(polygon, frame)}"/>'
+    svg, hidden = _drawn(report, frame, shapes)
+    said = say("Values in larger cells; the frame is the raster's extent.", "Giá trị theo ô lớn; khung là phạm vi ảnh.")
+    if hidden:
+        said += " " + say("Places beyond this map: {n}.", "Số vị trí nằm ngoài bản đồ: {n}.").format(n=hidden)
+    return f'{svg}<p class="caption soft">{_text(said)}</p>'
+
+
+def _drawn(report: Report | RasterReport, frame: Frame, shapes: str) -> tuple[str, int]:
+    """The picture: the city, the shapes, the marks; and how many marks lie beyond it."""
+    outline, view = report.plan.city.outline, shapely.box(*frame.bounds)
+    drawn, hidden = _marks(report, frame)
+    city = shapely.intersection(outline, shapely.buffer(view, view.length / 40))
+    label = say("Map of the data and the places of problems", "Bản đồ dữ liệu và vị trí vấn đề")
+    svg = (
+        f'<svg class="map" viewBox="0 0 {frame.width:g} {frame.height:g}" role="img" aria-label="{label}">'
+        f'<path class="outline" d="{"" if city.is_empty else path(city, frame)}"/>{shapes}{drawn}'
+        f"{_scale(frame)}{_inset(frame, view, outline)}</svg>"
+    )
+    return svg, hidden
+
+
+def _marks(report: Report | RasterReport, frame: Frame) -> tuple[str, int]:
     marks = [(number, example, *frame.pixels(np.array([place]))[0]) for number, example, place in report.marks()]
     inside = [m for m in marks if 0 <= m[2] <= frame.width and 0 <= m[3] <= frame.height]
     spots = spread([(float(x), float(y)) for _, _, x, y in inside], 2 * MARK_RADIUS + 2)

@@ -24,7 +24,7 @@ from twin.text import Text
 # A match is taken from this confidence on, and mentioned as a hint from the other.
 TAKEN = 0.6
 HINT = 0.3
-ID_WORDS = frozenset({"id", "ma", "code", "key", "khoa", "gid", "uuid", "ref", "mã"})
+ID_WORDS = frozenset({"id", "ma", "code", "key", "khoa", "gid", "uuid", "ref", "osm", "mã"})
 # Numbers that a program gives anew at each export: an id should outlive that.
 FLEETING = frozenset({"objectid", "fid", "ogcfid", "rowid", "oid", "stt", "index"})
 # Columns that a program measures in the units of the map, whatever those are: SHAPE_Area, ST_Length.

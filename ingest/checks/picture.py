@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -14,6 +16,7 @@ from ingest.checks.problems import Place
 Shapes = npt.NDArray[np.object_]
 
 MOST_SHAPES = 2000
+UNKNOWN = "#b8b8b8"
 WIDTH, HEIGHT = 960, 620
 MARGIN = 24
 # How much around the problems is shown, as a part of the layer's extent.
@@ -124,3 +127,13 @@ def _line(line: BaseGeometry, frame: Frame) -> str:
     different = np.ones(len(points), dtype=bool)
     different[1:] = (points[1:] != points[:-1]).any(axis=1)
     return "M" + "L".join(f"{x:g} {y:g}" for x, y in points[different])
+
+
+def color_of(expression: Mapping[str, Any], value: float | str) -> str:
+    """The colour that a style gives to a value: of its category, or between its stops (see docs, "Styles")."""
+    if "categories" in expression:
+        return str(expression["categories"].get(value, expression.get("other", UNKNOWN)))
+    limits = np.array([limit for limit, _ in expression["stops"]], dtype=float)
+    shades = np.array([[int(shade[i : i + 2], 16) for i in (1, 3, 5)] for _, shade in expression["stops"]], dtype=float)
+    mixed = [round(float(np.interp(float(value), limits, shades[:, part]))) for part in range(3)]
+    return "#" + "".join(f"{part:02x}" for part in mixed)

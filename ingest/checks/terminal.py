@@ -10,6 +10,8 @@ from rich.table import Table
 from rich.text import Text as Styled
 
 from ingest.checks.problems import Example, Problem, Severity
+from ingest.checks.raster_report import RasterReport
+from ingest.checks.reference import Reference
 from ingest.checks.report import Report
 from ingest.checks.wording import (
     SEVERITY_TITLES,
@@ -17,6 +19,9 @@ from ingest.checks.wording import (
     legacy_columns,
     outcome,
     printable,
+    raster_classes,
+    raster_facts,
+    raster_summary,
     say,
     source_of,
     summary,
@@ -29,9 +34,29 @@ EXAMPLES_SHOWN = 3
 FOLD: dict[str, object] = {"overflow": "fold"}
 
 
-def print_report(report: Report, console: Console) -> None:
+def print_report(report: Report | RasterReport, console: Console) -> None:
     """Write a report for people."""
-    console.print(Group(*_parts(report)))
+    parts = _raster_parts(report) if isinstance(report, RasterReport) else _parts(report)
+    console.print(Group(*parts, *_found(report)))
+
+
+def _raster_parts(report: RasterReport) -> Iterator[RenderableType]:
+    plan = report.plan
+    yield Styled.assemble((printable(plan.file), "bold"), "  ", (printable(raster_summary(report)), "dim"))
+    yield ""
+    grid = _grid({"style": "dim", "no_wrap": True}, FOLD)
+    _coordinates(grid, plan.reference)
+    for name, said in raster_facts(report):
+        grid.add_row(name, printable(said))
+    yield grid
+    yield ""
+    if report.classes:
+        yield Styled.assemble((say("Classes of", "Các lớp của") + f" {plan.theme.title}", "bold"))
+        table = _grid({"justify": "right", "no_wrap": True}, FOLD, {"justify": "right", "no_wrap": True})
+        for code, title, share in raster_classes(report):
+            table.add_row(str(code), title, f"{share:.1%}")
+        yield Padding(table, (0, 0, 0, 2))
+        yield ""
 
 
 def _parts(report: Report) -> Iterator[RenderableType]:
@@ -45,6 +70,9 @@ def _parts(report: Report) -> Iterator[RenderableType]:
     yield Styled.assemble((say("Fields of", "Các trường của") + f" {plan.theme.title}", "bold"))
     yield Padding(_fields(report), (0, 0, 0, 2))
     yield ""
+
+
+def _found(report: Report | RasterReport) -> Iterator[RenderableType]:
     if report.problems:
         for severity, problems in report.by_severity():
             yield Styled(str(SEVERITY_TITLES[severity]), STYLES[severity][1])
@@ -63,12 +91,9 @@ def _grid(*columns: dict[str, object]) -> Table:
 
 
 def _recognised(report: Report) -> Table:
-    plan, reading = report.plan, report.plan.reference.reading
+    plan = report.plan
     grid = _grid({"style": "dim", "no_wrap": True}, FOLD)
-    grid.add_row(
-        say("Coordinates", "Tọa độ"), Styled.assemble((str(reading.name), "bold"), f"  {printable(reading.title)}")
-    )
-    grid.add_row("", Styled(printable(plan.reference.reason), "dim"))
+    _coordinates(grid, plan.reference)
     grid.add_row(
         say("Text", "Chữ"),
         Styled.assemble((printable(file_encoding(plan)), "bold"), (f"  {printable(plan.encoding_reason)}", "dim")),
@@ -80,6 +105,14 @@ def _recognised(report: Report) -> Table:
         Styled.assemble((printable(plan.matches.id or "–"), "bold"), (f"  {printable(plan.matches.id_reason)}", "dim")),
     )
     return grid
+
+
+def _coordinates(grid: Table, reference: Reference) -> None:
+    reading = reference.reading
+    grid.add_row(
+        say("Coordinates", "Tọa độ"), Styled.assemble((str(reading.name), "bold"), f"  {printable(reading.title)}")
+    )
+    grid.add_row("", Styled(printable(reference.reason), "dim"))
 
 
 def _fields(report: Report) -> Table:

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from ingest.checks.matching import Match
 from ingest.checks.plan import Plan
 from ingest.checks.problems import Severity
+from ingest.checks.raster_report import RasterReport
 from ingest.checks.report import Report
 from twin.text import Text
 
@@ -48,6 +49,47 @@ def summary(report: Report) -> str:
     return " · ".join(parts)
 
 
+def raster_summary(report: RasterReport) -> str:
+    """Format and size of a raster in one line."""
+    said = report.plan.description
+    parts = [report.plan.format, f"{said.width:,} × {said.height:,} " + say("pixels", "điểm ảnh")]
+    parts.append(say("{n} bands", "{n} kênh").format(n=said.bands) if said.bands > 1 else say("1 band", "1 kênh"))
+    return " · ".join([*parts, said.dtypes[report.plan.band - 1]])
+
+
+def raster_facts(report: RasterReport) -> Iterator[tuple[str, str]]:
+    """What a raster holds, a fact a line: its pixels, its values, the cells that they make."""
+    plan, said = report.plan, report.plan.description
+    unit = "°" if plan.reference.reading.crs.is_geographic else " m"
+    yield say("Pixel", "Điểm ảnh"), f"{said.pixel[0]:.6g} × {said.pixel[1]:.6g}{unit}"
+    nodata = said.nodata[plan.band - 1]
+    yield say("No data", "Không dữ liệu"), "–" if nodata is None else f"{nodata:g}"
+    yield (
+        say("Pixels", "Số điểm ảnh"),
+        say(
+            "{good:,} used, {bad:,} left out, {none:,} without data",
+            "{good:,} dùng được, {bad:,} bỏ ra, {none:,} không có dữ liệu",
+        ).format(good=report.good, bad=report.bad, none=report.no_data),
+    )
+    if report.low is not None and plan.codes is None:
+        unit = plan.theme.fields[0].unit or ""
+        yield say("Values", "Giá trị"), f"{report.low:g} – {report.high:g} {unit}".strip()
+    if report.cells is not None:
+        yield (
+            say("Cells", "Ô H3"),
+            say("{n:,} of resolution {r}", "{n:,} ô, độ phân giải {r}").format(
+                n=len(report.cells), r=plan.theme.resolution
+            ),
+        )
+
+
+def raster_classes(report: RasterReport) -> Iterator[tuple[int, str, float]]:
+    """The classes of a raster: code, title, share of the pixels that are used."""
+    terms = report.plan.theme.fields[0].vocabulary or {}
+    for code, count in report.classes.items():
+        yield code, str(terms[(report.plan.codes or {})[code]].title), count / max(report.good, 1)
+
+
 def legacy_columns(plan: Plan) -> Iterator[tuple[str, str]]:
     """Columns that are converted, with an example of before and after."""
     for column, decision in plan.encodings.items():
@@ -67,8 +109,10 @@ def source_of(match: Match) -> str:
     return said
 
 
-def outcome(report: Report) -> Text:
+def outcome(report: Report | RasterReport) -> Text:
     """What it comes to, in one sentence."""
+    if isinstance(report, RasterReport):
+        return _raster_outcome(report)
     if report.plan.blockers or not report.good:
         return Text(
             en="Refused: nothing of this file can be published as it is.",
@@ -87,3 +131,23 @@ def outcome(report: Report) -> Text:
     return Text(
         en="Clean: all {good:,} features can be published.", vi="Sạch: có thể công bố cả {good:,} đối tượng."
     ).format(good=report.good)
+
+
+def _raster_outcome(report: RasterReport) -> Text:
+    if not report.publishable or report.cells is None:
+        return Text(
+            en="Refused: this raster cannot be published as it is.", vi="Từ chối: chưa thể công bố ảnh raster này."
+        )
+    if report.bad:
+        said = Text(
+            en="It can be published as {cells:,} cells; {bad:,} pixels would be left out of them.",
+            vi="Có thể công bố thành {cells:,} ô; {bad:,} điểm ảnh sẽ không được đưa vào ô.",
+        )
+    elif report.exit_code:
+        said = Text(
+            en="It can be published as {cells:,} cells; look at the warnings first.",
+            vi="Có thể công bố thành {cells:,} ô; hãy xem các cảnh báo trước.",
+        )
+    else:
+        said = Text(en="Clean: it can be published as {cells:,} cells.", vi="Sạch: có thể công bố thành {cells:,} ô.")
+    return said.format(cells=len(report.cells), bad=report.bad)

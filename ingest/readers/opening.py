@@ -304,7 +304,10 @@ def _gtfs(path: Path, _format: Format, options: ReadOptions) -> Reader:
 def _raster(path: Path, _format: Format, _options: ReadOptions) -> Reader:
     raise cannot_read(
         path,
-        Text(en="it is a raster, and features were expected", vi="đây là ảnh raster, không phải dữ liệu đối tượng"),
+        Text(
+            en="it is a raster, and features were expected (themes that take rasters: twin layer themes)",
+            vi="đây là ảnh raster, không phải dữ liệu đối tượng (chuyên đề nhận ảnh raster: twin layer themes)",
+        ),
     )
 
 

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import json
+import re
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -12,19 +15,27 @@ import osmium.filter
 import pandas as pd
 import shapely
 
-from ingest.readers.source import CRS_OF_FORMAT, FileReader, ReadOptions, cannot_read, make_batch
+from ingest.readers.source import CRS_OF_FORMAT, ChooseLayer, FileReader, ReadOptions, cannot_read, make_batch
 from ingest.spec import OsmFilter
-from twin.errors import BadInput
-from twin.text import Text
 
 ANY = "*"
+OTHERS = "other_tags"
+# A tag becomes a column if this share of the objects has it; at most so many do.
+FREQUENT, MOST_TAGS = 0.01, 40
+# What people usually take from an extract.
+USUAL = (
+    "line:highway", "line:waterway", "line:railway", "polygon:building", "polygon:landuse", "polygon:natural",
+    "polygon:leisure", "point:amenity", "point:shop", "point:tourism", "point:place",
+)  # fmt: skip
+_LAYER = re.compile(r"(point|line|polygon):([A-Za-z0-9_:]{1,60})(?:=([^=]{1,300}))?")
 
 
 class OsmReader(FileReader):
     """Objects of an extract that carry certain tags, as points, lines or polygons.
 
     The column `osm` is the object's id ("way/123"), `way` a way's bare number; the tags named in `keep` and in the
-    filter are the other columns.
+    filter are the other columns. Without a filter the layer names what to take ("line:highway"): then the tags that
+    are frequent among those objects are columns, and `other_tags` holds the rest as JSON.
     """
 
     format = "OpenStreetMap PBF"
@@ -34,20 +45,18 @@ class OsmReader(FileReader):
     def __init__(self, path: Path, options: ReadOptions) -> None:
         super().__init__(path, options)
         self.crs = 4326
-        if options.osm is None:
-            raise BadInput(
-                Text(
-                    en="{file} is an OpenStreetMap extract: say which objects to take "
-                    "(osm = {{ geometry = …, tags = … }}).",
-                    vi="{file} là bản trích OpenStreetMap: hãy cho biết lấy đối tượng nào "
-                    "(osm = {{ geometry = …, tags = … }}).",
-                ).format(file=path.name)
-            )
-        wanted = self._filter = options.osm
+        self._rest = options.osm is None
+        if options.osm is not None:
+            self._filter = options.osm
+            self.layer, self.layers = options.osm.geometry, ("point", "line", "polygon")
+        else:
+            self._filter = _named(path, options.layer)
+            self.layer, self.layers = options.layer, USUAL
+        wanted = self._filter
         self._kept = tuple(dict.fromkeys((*wanted.tags, *wanted.require, *wanted.keep)))
-        self.layer = wanted.geometry
-        self.layers = ("point", "line", "polygon")
-        self.columns = dict.fromkeys(("osm", "way", *self._kept), "text")
+        if self._rest:
+            self._kept = tuple(dict.fromkeys((*self._kept, *self._frequent())))
+        self.columns = dict.fromkeys(("osm", "way", *self._kept, *([OTHERS] if self._rest else [])), "text")
 
     def batches(self, rows: int) -> Iterator[gpd.GeoDataFrame]:
         """Read matching objects; one whose geometry cannot be assembled comes without geometry."""
@@ -82,12 +91,40 @@ class OsmReader(FileReader):
             yield {"osm": _name(item), "way": _way(item), **self._tags(item.tags), "geometry": wkb}
 
     def _tags(self, tags: Any) -> dict[str, str | None]:
-        return {key: tags.get(key) for key in self._kept}
+        found = {key: tags.get(key) for key in self._kept}
+        if self._rest:
+            others = {tag.k: tag.v for tag in tags if tag.k not in found}
+            found[OTHERS] = json.dumps(others, ensure_ascii=False, sort_keys=True) if others else None
+        return found
+
+    def _frequent(self) -> list[str]:
+        """The tags that many of the wanted objects have, the most frequent first."""
+        counts: Counter[str] = Counter()
+        wanted, number = self._filter, 0
+        try:
+            for item in osmium.FileProcessor(self.path).with_filter(osmium.filter.KeyFilter(*wanted.tags)):
+                if (type(item) is osmium.osm.Node) == (wanted.geometry == "point") and _matches(item.tags, wanted):
+                    number += 1
+                    counts.update(tag.k for tag in item.tags)
+        except (RuntimeError, OSError) as error:
+            raise cannot_read(self.path, error) from error
+        often = [key for key, count in counts.most_common(MOST_TAGS) if count >= FREQUENT * number]
+        return [key for key in often if key not in ("osm", "way", OTHERS)]
 
     def _frame(self, items: list[dict[str, Any]]) -> gpd.GeoDataFrame:
         geometry = shapely.from_wkb([item.pop("geometry") for item in items])
         columns = {name: [item[name] for item in items] for name in self.columns}
         return make_batch({n: pd.Series(v, dtype=object) for n, v in columns.items()}, geometry)
+
+
+def _named(path: Path, layer: str | None) -> OsmFilter:
+    """Read "line:highway" or "point:amenity=school,college"; without a word the usual ones are named."""
+    found = _LAYER.fullmatch(layer or "")
+    if found is None:
+        raise ChooseLayer(path.name, USUAL, layer)
+    geometry, key, values = found.groups()
+    chosen = tuple(v.strip() for v in values.split(",") if v.strip()) if values else (ANY,)
+    return OsmFilter(geometry=geometry, tags={key: chosen or (ANY,)})
 
 
 def _is_kind(item: Any, geometry: str) -> bool:

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import errno
+import logging
 import math
+import shutil
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import h3
 import numpy as np
@@ -21,13 +24,15 @@ from rasterio.errors import RasterioError
 from rasterio.windows import Window
 
 from ingest.limits import exceeded
+from ingest.readers.cell_tally import CellValues, How, Tally
 from ingest.readers.source import CRS_IN_FILE, CRS_SILENT, FileReader, ReadOptions, cannot_read
 from twin.cells import point_cells
 from twin.crs import to_wgs84, transform
-from twin.errors import BadInput
+from twin.errors import BadInput, Unavailable
 from twin.text import Text
 
-How = Literal["mean", "mode"]
+Floats = npt.NDArray[np.float64]
+Mask = npt.NDArray[np.bool_]
 
 SIDE = 1024
 CACHE_MEGABYTES = 128
@@ -40,8 +45,17 @@ SETTINGS = {
     "GDAL_NUM_THREADS": "1",
     "GDAL_SKIP": "VRT,WMS,WMTS,WCS,HTTP,EEDAI,PLMosaic,DAAS,STACIT,STACTA,DERIVED",
 }
+# It also writes a warning to the log for each, and for the copy that gets its system first; neither is anybody's worry.
+logging.getLogger("rasterio._env").setLevel(logging.ERROR)
 MOST_SAMPLES = 16
-PENDING = 4_000_000
+# A copy with its overviews, while it is being made, takes at most so many times the size of the pixels.
+MOST_SPACE = 2
+RASTERS_FULL = Text(
+    en="The disk of the rasters ({folder}) is full. Free some space and run the same command again: nothing was "
+    "changed.",
+    vi="Đĩa chứa ảnh raster ({folder}) đã đầy. Hãy giải phóng dung lượng rồi chạy lại lệnh này: chưa có gì bị "
+    "thay đổi.",
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,19 +75,21 @@ class Description:
     pixel: tuple[float, float]
     block: tuple[int, int]
     band_names: tuple[str | None, ...]
+    units: tuple[str | None, ...]
     colours: bool
+    picture: bool
     overviews: int
     cloud_optimised: bool
 
 
 @dataclass(frozen=True, slots=True)
-class CellValues:
-    """Values of cells, ascending by cell: the mean or the most frequent value, and how many samples it rests on."""
+class Block:
+    """A part of a band: where it lies, its values (scaled as the file says), which have data, which are numbers."""
 
-    cell: npt.NDArray[np.int64]
-    value: npt.NDArray[np.float64]
-    samples: npt.NDArray[np.int64]
-    how: How
+    window: Window
+    values: Floats
+    known: Mask
+    finite: Mask
 
 
 class RasterReader(FileReader):
@@ -103,6 +119,7 @@ class RasterReader(FileReader):
             self.close()
             raise exceeded(path.name, self.limits, "object_bytes")
         found = CRS.from_wkt(data.crs.to_wkt()) if data.crs else None
+        self._in_file = found
         self.say_crs(found, CRS_IN_FILE if found is not None else CRS_SILENT)
         self.layer, self.layers = path.stem, (path.stem,)
         self.count = data.count
@@ -116,7 +133,8 @@ class RasterReader(FileReader):
             nodata=tuple(data.nodatavals), crs=self.crs, crs_reason=self.crs_reason,
             bounds=(bounds[0], bounds[1], bounds[2], bounds[3]), outline=self._outline(),
             pixel=(float(data.res[0]), float(data.res[1])), block=tuple(data.block_shapes[0]),
-            band_names=tuple(data.descriptions), colours=ColorInterp.palette in data.colorinterp,
+            band_names=tuple(data.descriptions), units=tuple(data.units),
+            colours=ColorInterp.palette in data.colorinterp, picture=ColorInterp.red in data.colorinterp,
             overviews=len(data.overviews(1)), cloud_optimised=data.tags(ns="IMAGE_STRUCTURE").get("LAYOUT") == "COG",
         )  # fmt: skip
 
@@ -132,21 +150,40 @@ class RasterReader(FileReader):
         return float(west), float(south), float(east), float(north)
 
     def to_cog(self, target: Path) -> None:
-        """Write the raster as a Cloud-Optimised GeoTIFF; `target` appears when it is whole."""
+        """Write the raster as a Cloud-Optimised GeoTIFF in the CRS it is read in; `target` appears when it is whole."""
         unfinished = target.with_name(f".{target.name}.part")
+        plain = target.with_name(f".{target.name}.plain.part")
         average = all(np.dtype(_dtype(t)).kind == "f" for t in self._data.dtypes)
         try:
             with rasterio.Env(**SETTINGS):
+                source: Any = self._data
+                if self.crs is not None and self.crs != self._in_file:
+                    # A file that names no CRS, or a wrong one, is copied with the right one first.
+                    rasterio.shutil.copy(source, plain, driver="GTiff", tiled=True, compress="DEFLATE", bigtiff="YES")
+                    with rasterio.open(plain, "r+") as copy:
+                        copy.crs = self.crs.to_wkt("WKT2_2019")
+                    source = str(plain)
                 rasterio.shutil.copy(
-                    self._data, unfinished, driver="COG", compress="DEFLATE", predictor="YES", bigtiff="IF_SAFER",
+                    source, unfinished, driver="COG", compress="DEFLATE", predictor="YES", bigtiff="IF_SAFER",
                     overview_resampling="AVERAGE" if average else "NEAREST", num_threads=1,
                 )  # fmt: skip
             unfinished.replace(target)
         except ERRORS as error:
+            if self._found_no_room(error, target.parent):
+                raise Unavailable(RASTERS_FULL.format(folder=target.parent)) from None
             raise cannot_read(self.path, error) from None
         finally:
-            for left in target.parent.glob(f"{unfinished.name}*"):
+            for left in target.parent.glob(f".{target.name}.*"):
                 left.unlink(missing_ok=True)
+
+    def _found_no_room(self, error: Exception, folder: Path) -> bool:
+        """Whether a write failed because the disk is full: GDAL says that it failed, and not why."""
+        if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
+            return True
+        data = self._data
+        pixels = sum(np.dtype(_dtype(t)).itemsize for t in data.dtypes) * data.width * data.height
+        said = " ".join(str(e) for e in (error, error.__cause__, error.__context__)).casefold()
+        return "write" in said and folder.is_dir() and shutil.disk_usage(folder).free < MOST_SPACE * pixels
 
     def cell_values(self, resolution: int, how: How | None = None, band: int = 1) -> CellValues:
         """Sample a band to cells: the mean of the pixels in each cell, or the most frequent value.
@@ -168,25 +205,60 @@ class RasterReader(FileReader):
                     file=self.path.name, band=band
                 )
             )
-        how = how or self._default_how(band)
-        tally = _Tally(how)
-        fine = self._samples_a_side(resolution)
+        tally = Tally(how or self._default_how(band))
+        fine = self.samples_a_side(resolution)
+        for block in self.blocks(band, fine):
+            where = block.known & block.finite
+            if where.any():
+                tally.add(*self.cells(block, where, fine, resolution))
+        return tally.result()
+
+    def blocks(self, band: int = 1, fine: int = 1) -> Iterator[Block]:
+        """Read a band part by part; `fine` points a side will be made of each pixel, so parts get smaller by it."""
+        scale, offset = float(self._data.scales[band - 1]), float(self._data.offsets[band - 1])
         try:
             with rasterio.Env(**SETTINGS):
                 for window in self._windows(fine):
-                    values = self._data.read(band, window=window, masked=True)
-                    known = ~np.ma.getmaskarray(values) & np.isfinite(values.data)
-                    if known.any():
-                        tally.add(*self._cells(window, values.data, known, fine, resolution))
+                    read = self._data.read(band, window=window, masked=True)
+                    # What GDAL takes for "no data" may be NaN, which is no number either.
+                    values = np.asarray(read.data.real, dtype=np.float64)
+                    finite = np.isfinite(values)
+                    if (scale, offset) != (1.0, 0.0):
+                        values = values * scale + offset
+                    yield Block(window, values, ~np.ma.getmaskarray(read), finite)
         except ERRORS as error:
             raise cannot_read(self.path, error) from None
-        return tally.result()
+
+    def overview(self, band: int = 1, side: int = 256) -> tuple[Floats, Mask, Floats]:
+        """At most `side` times `side` pixels spread over a band: values, which have data, and places in its own CRS."""
+        data = self._data
+        rows, columns = min(side, data.height), min(side, data.width)
+        try:
+            with rasterio.Env(**SETTINGS):
+                read = data.read(band, out_shape=(rows, columns), masked=True)
+        except ERRORS as error:
+            raise cannot_read(self.path, error) from None
+        values = np.asarray(read.data.real, dtype=np.float64) * data.scales[band - 1] + data.offsets[band - 1]
+        down, right = np.meshgrid(
+            (np.arange(rows) + 0.5) * data.height / rows, (np.arange(columns) + 0.5) * data.width / columns,
+            indexing="ij",
+        )  # fmt: skip
+        return (
+            values.ravel(),
+            (~np.ma.getmaskarray(read) & np.isfinite(values)).ravel(),
+            self._place(right.ravel(), down.ravel()),
+        )
+
+    def place_of(self, row: int, column: int) -> tuple[float, float] | None:
+        """Longitude and latitude of a pixel's middle."""
+        ((x, y),) = transform(self._place(np.array([column + 0.5]), np.array([row + 0.5])), self.crs)
+        return (float(x), float(y)) if np.isfinite([x, y]).all() else None
 
     def _default_how(self, band: int) -> How:
         classes = self._data.dtypes[band - 1] in ("uint8", "int8") or ColorInterp.palette in self._data.colorinterp
         return "mode" if classes else "mean"
 
-    def _samples_a_side(self, resolution: int) -> int:
+    def samples_a_side(self, resolution: int) -> int:
         """How many points a side a pixel needs so that no cell within it is missed."""
         data = self._data
         row, column = data.height / 2, data.width / 2
@@ -221,11 +293,13 @@ class RasterReader(FileReader):
             for left in range(0, data.width, columns):
                 yield Window(left, top, min(columns, data.width - left), min(rows, data.height - top))
 
-    def _cells(
-        self, window: Window, values: npt.NDArray[Any], known: npt.NDArray[np.bool_], fine: int, resolution: int
+    def cells(
+        self, block: Block, where: Mask, fine: int, resolution: int
     ) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.float64]]:
-        row, column = np.nonzero(known)
-        value = values[row, column].astype(np.float64)
+        """The cells of some pixels of a block, with their values; `fine` times `fine` points stand for each pixel."""
+        window = block.window
+        row, column = np.nonzero(where)
+        value = block.values[row, column]
         steps = (np.arange(fine) + 0.5) / fine
         down, right = (a.ravel() for a in np.meshgrid(steps, steps, indexing="ij"))
         rows = (row[:, None] + window.row_off + down).ravel()
@@ -244,54 +318,3 @@ class RasterReader(FileReader):
 def _dtype(name: str) -> str:
     # Complex integers exist in GDAL alone.
     return "complex64" if name.startswith("complex_") else name
-
-
-class _Tally:
-    """Sums or counts of cells, gathered from many blocks; memory follows the number of cells."""
-
-    def __init__(self, how: How) -> None:
-        self.how = how
-        self._parts: list[tuple[npt.NDArray[np.int64], npt.NDArray[np.float64], npt.NDArray[np.int64]]] = []
-        self._pending = 0
-
-    def add(self, cells: npt.NDArray[np.int64], values: npt.NDArray[np.float64]) -> None:
-        part = self._gather(cells, values, np.ones(len(cells), np.int64))
-        self._parts.append(part)
-        self._pending += len(part[0])
-        if self._pending > PENDING:
-            self._parts = [self._merged()]
-            self._pending = 0
-
-    def _gather(
-        self, cells: npt.NDArray[np.int64], values: npt.NDArray[np.float64], counts: npt.NDArray[np.int64]
-    ) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.float64], npt.NDArray[np.int64]]:
-        """One row a cell with the sum of its values; for the mode, one row a cell and value."""
-        by_value = self.how == "mode"
-        order = np.lexsort((values, cells)) if by_value else np.argsort(cells, kind="stable")
-        cells, values, counts = cells[order], values[order], counts[order]
-        if not len(cells):
-            return cells, values, counts
-        new = np.r_[True, cells[1:] != cells[:-1]]
-        if by_value:
-            new |= np.r_[True, values[1:] != values[:-1]]
-        starts = np.flatnonzero(new)
-        totals = values[starts] if by_value else np.add.reduceat(values, starts)
-        return cells[starts], totals, np.add.reduceat(counts, starts)
-
-    def _merged(self) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.float64], npt.NDArray[np.int64]]:
-        if not self._parts:
-            return np.empty(0, np.int64), np.empty(0), np.empty(0, np.int64)
-        cells, values, counts = (np.concatenate(arrays) for arrays in zip(*self._parts, strict=True))
-        return self._gather(cells, values, counts)
-
-    def result(self) -> CellValues:
-        cells, values, counts = self._merged()
-        if self.how == "mean":
-            return CellValues(cells, values / np.maximum(counts, 1), counts, self.how)
-        if not len(cells):
-            return CellValues(cells, values, counts, self.how)
-        starts = np.flatnonzero(np.r_[True, cells[1:] != cells[:-1]])
-        totals = np.add.reduceat(counts, starts)
-        # Within a cell the most frequent value first; of equally frequent ones, the smaller.
-        order = np.lexsort((values, -counts, cells))
-        return CellValues(cells[starts], values[order][starts], totals, self.how)

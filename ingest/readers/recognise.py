@@ -26,7 +26,7 @@ class Format:
 
 
 GEOJSON = Format("GeoJSON", (".geojson", ".json"))
-GEOJSON_LINES = Format("GeoJSON, one feature a line", (".geojsonl", ".geojsons", ".ndjson", ".jsonl"))
+GEOJSON_LINES = Format("GeoJSONL", (".geojsonl", ".geojsons", ".ndjson", ".jsonl"))
 GEOPACKAGE = Format("GeoPackage", (".gpkg",))
 SHAPEFILE = Format("Shapefile", (".shp",))
 FLATGEOBUF = Format("FlatGeobuf", (".fgb",))
@@ -40,7 +40,7 @@ MAPINFO_MIF = Format("MapInfo MIF", (".mif",))
 FILEGDB = Format("FileGDB", (".gdb",))
 OSM = Format("OpenStreetMap PBF", (".osm.pbf", ".pbf"))
 CITYJSON = Format("CityJSON", (".city.json",))
-CITYJSON_LINES = Format("CityJSON, one feature a line", (".city.jsonl",))
+CITYJSON_LINES = Format("CityJSONL", (".city.jsonl",))
 CITYGML = Format("CityGML", (".gml", ".citygml", ".xml"))
 GTFS = Format("GTFS", (".zip",))
 GEOTIFF = Format("GeoTIFF", (".tif", ".tiff"))

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import os
 import re
 import shutil
+import stat
 import tempfile
+import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -28,6 +31,8 @@ from twin.text import Text
 PROBLEM = "__problem__"
 RAW = "__raw__"
 GEOMETRY = "geometry"
+# How folders are called that archives are unpacked in.
+UNPACKED = "twin-read-"
 # What is kept of a geometry that cannot be read: all of it, but for monsters.
 RAW_LENGTH = 2_000_000
 RESERVED_COLUMNS = frozenset({PROBLEM, RAW, GEOMETRY})
@@ -192,7 +197,47 @@ def link_plainly(path: Path, folder: Path, suffixes: frozenset[str] | None = Non
 
 def workspace(options: ReadOptions) -> Path:
     """Make a new folder that only this user may enter."""
-    return Path(tempfile.mkdtemp(prefix="twin-read-", dir=options.workspace))
+    if options.workspace is not None:
+        options.workspace.mkdir(parents=True, exist_ok=True)
+    return Path(tempfile.mkdtemp(prefix=f"{UNPACKED}{os.getpid()}-", dir=options.workspace))
+
+
+def sweep(older_than: float, folder: Path | None = None) -> int:
+    """Remove what killed programs left unpacked in a workspace (else the temporary folder); give how many folders.
+
+    Only this user's folders go whose program has ended and in which nothing was written for `older_than` seconds. The
+    time alone protects programs on another machine that share the folder.
+    """
+    root, removed = folder or Path(tempfile.gettempdir()), 0
+    for left in root.glob(f"{UNPACKED}*") if root.is_dir() else ():
+        try:
+            about = left.lstat()
+            if stat.S_ISDIR(about.st_mode) and about.st_uid == os.getuid() and _left(left) and _age(left) > older_than:
+                shutil.rmtree(left)
+                removed += 1
+        except OSError:
+            continue
+    return removed
+
+
+def _left(folder: Path) -> bool:
+    """Whether the program that made a folder has ended, as far as this machine knows."""
+    number = folder.name.removeprefix(UNPACKED).partition("-")[0]
+    if not number.isdigit():
+        return True
+    try:
+        os.kill(int(number), 0)
+    except (ProcessLookupError, OverflowError):
+        return True
+    except PermissionError:
+        return False
+    return False
+
+
+def _age(folder: Path) -> float:
+    """Seconds since anything in a folder was last written."""
+    newest = max((part.lstat().st_mtime for part in (folder, *folder.rglob("*"))), default=0.0)
+    return time.time() - newest
 
 
 class ChooseLayer(BadInput):
@@ -203,13 +248,13 @@ class ChooseLayer(BadInput):
         named = ", ".join(layers[:30]) + (" …" if len(layers) > 30 else "")
         if asked is None:
             message = Text(
-                en="{file} has {n} layers: {layers}. Say which one to read.",
-                vi="{file} có {n} lớp: {layers}. Hãy cho biết đọc lớp nào.",
+                en="{file} has {n} layers. Say which one to read with --source-layer: {layers}",
+                vi="{file} có {n} lớp. Hãy chọn lớp cần đọc bằng --source-layer: {layers}",
             )
         else:
             message = Text(
-                en="{file} has no layer “{asked}”. It has: {layers}.",
-                vi="{file} không có lớp “{asked}”. Các lớp hiện có: {layers}.",
+                en="{file} has no layer “{asked}”. For --source-layer it has: {layers}",
+                vi="{file} không có lớp “{asked}”. Các lớp dùng được với --source-layer: {layers}",
             )
         super().__init__(message.format(file=file, n=len(layers), layers=named or "–", asked=asked))
 

@@ -80,9 +80,10 @@ def find_place(path: Path, columns: Sequence[str], options: ReadOptions, sample:
         return Place(wkt=named)
     raise BadInput(
         Text(
-            en="{file} is a table: say which columns hold the coordinates (longitude and latitude, or wkt). Its "
+            en="{file} is a table: say which columns hold the coordinates (--longitude and --latitude, or --wkt). Its "
             "columns are: {columns}.",
-            vi="{file} là bảng: hãy cho biết cột tọa độ (longitude và latitude, hoặc wkt). Các cột hiện có: {columns}.",
+            vi="{file} là bảng: hãy cho biết cột tọa độ (--longitude và --latitude, hoặc --wkt). "
+            "Các cột hiện có: {columns}.",
         ).format(file=path.name, columns=", ".join(columns[:60]))
     )
 

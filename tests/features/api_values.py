@@ -46,6 +46,11 @@ for name, strategy in {
     schemathesis.openapi.format(name, strategy)
 
 
+@schemathesis.serializer("application/offset+octet-stream")
+def piece(_: schemathesis.SerializationContext, value: Any) -> bytes:
+    return value if isinstance(value, bytes) else str(value).encode()
+
+
 @schemathesis.hook
 def map_case(_: schemathesis.HookContext, case: schemathesis.Case) -> schemathesis.Case:
     if case.meta is None or case.meta.generation.mode is not GenerationMode.POSITIVE:

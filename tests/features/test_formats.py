@@ -165,8 +165,8 @@ def test_half_a_million_features_leave_the_server_s_memory_flat(
 ) -> None:
     # The first version's table is filled up behind the catalogue's back; only this test reads it.
     sql.execute(
-        "INSERT INTO layer_data.lab_plots_v1 (fid, id, label, size, importance, digest, geom) "
-        "SELECT 1000000 + n, 'x' || n, repeat('nhãn ', 8), n, 1, n, "
+        "INSERT INTO layer_data.lab_plots_v1 (fid, id, label, size, importance, digest, cell, geom) "
+        "SELECT 1000000 + n, 'x' || n, repeat('nhãn ', 8), n, 1, n, 0, "
         "ST_MakeEnvelope(106.7, 10.7, 106.7 + n * 1e-9, 10.7 + n * 1e-9, 4326) "
         f"FROM generate_series(1, {BIG}) AS n"
     )

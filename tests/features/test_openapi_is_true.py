@@ -12,12 +12,13 @@ import httpx
 from tests.conftest import ROOT, LiveServer
 
 EXAMPLES = 12
+CONFIG = Path(__file__).with_name("schemathesis.toml")
 
 
 def test_schemathesis_finds_nothing(live_server: LiveServer, tmp_path: Path) -> None:
     run = subprocess.run(
         [
-            Path(sys.executable).with_name("schemathesis"), "run", f"{live_server.url}/api", "--checks", "all",
+            Path(sys.executable).with_name("schemathesis"), "--config-file", CONFIG, "run", f"{live_server.url}/api", "--checks", "all",
             "--phases", "examples,coverage,fuzzing", "--max-examples", str(EXAMPLES), "--max-time", "25",
             "--generation-deterministic", "--no-color", "--warnings", "off",
             "--continue-on-failure",

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from ingest.limits import LimitExceeded, Limits
 from ingest.readers.archive import members, unpack
 from ingest.readers.opening import open_file
-from ingest.readers.source import ReadOptions
+from ingest.readers.source import ReadOptions, sweep
 from tests.readers.files import pack, read, write
 from twin.errors import BadInput
 
@@ -207,3 +207,18 @@ def test_limits_say_what_is_allowed_in_vietnamese_too(tmp_path: Path) -> None:
     with pytest.raises(LimitExceeded) as error:
         members(archive(tmp_path / "a.zip", {"a": b"", "b": b""}), Limits(entries=1))
     assert "mức cho phép là 1" in error.value.message.vi
+
+
+def test_what_killed_readers_left_unpacked_is_swept_and_what_is_in_use_stays(tmp_path: Path) -> None:
+    work = tmp_path / "work"
+    pack(tmp_path / "a.zip", [write(tmp_path / "a.geojson", "GeoJSON")])
+    with open_file(tmp_path / "a.zip", ReadOptions(workspace=work)):
+        (used,) = work.iterdir()
+        for name in ("twin-read-4194305-dead", "twin-read-odd", "something-else"):
+            (work / name).mkdir()
+            (work / name / "part.shp").write_bytes(b"x")
+        (work / "twin-read-link").symlink_to(tmp_path)
+        assert sweep(3600, work) == 0
+        assert sweep(-1, work) == 2
+        assert {p.name for p in work.iterdir()} == {used.name, "something-else", "twin-read-link"}
+    assert not used.exists() and sweep(0, tmp_path / "nowhere") == 0

@@ -92,8 +92,8 @@ def kmz(folder: Path) -> Path:
 
 FORMATS: dict[str, tuple[Writer, str]] = {
     "geojson": (lambda f: write(f / "lots.geojson", "GeoJSON"), "GeoJSON"),
-    "geojson lines": (lambda f: write(f / "lots.geojsonl", "GeoJSONSeq"), "GeoJSON, one feature a line"),
-    "geojson lines named json": (lambda f: write(f / "l.geojsonl", "GeoJSONSeq").rename(f / "l.json"), "GeoJSON, one feature a line"),
+    "geojson lines": (lambda f: write(f / "lots.geojsonl", "GeoJSONSeq"), "GeoJSONL"),
+    "geojson lines named json": (lambda f: write(f / "l.geojsonl", "GeoJSONSeq").rename(f / "l.json"), "GeoJSONL"),
     "geopackage": (lambda f: write(f / "lots.gpkg", "GPKG"), "GeoPackage"),
     "shapefile": (shapefile, "Shapefile"),
     "zipped shapefile": (zipped_shapefile, "Shapefile"),
@@ -249,7 +249,7 @@ def test_a_table_of_plane_coordinates_has_no_system_of_its_own(tmp_path: Path) -
 
 def test_a_table_without_coordinates_says_what_to_name(tmp_path: Path) -> None:
     (tmp_path / "a.csv").write_text("a,b\n1,2\n", "utf-8")
-    with pytest.raises(BadInput, match="longitude and latitude, or wkt.*a, b"):
+    with pytest.raises(BadInput, match="--longitude and --latitude, or --wkt.*a, b"):
         open_file(tmp_path / "a.csv")
 
 
@@ -369,3 +369,27 @@ def test_the_crs_member_of_a_geojson_is_reported_as_what_the_file_says(tmp_path:
     reader, _ = read(tmp_path / "a.geojson")
     assert CRS.from_user_input(reader.crs).to_epsg() == 9210
     assert "file says" in str(reader.crs_reason)
+
+
+def test_an_extract_is_read_by_the_name_of_what_is_wanted_and_keeps_every_tag(tmp_path: Path) -> None:
+    import osmium
+
+    path = tmp_path / "a.osm.pbf"
+    with osmium.SimpleWriter(str(path)) as writer:
+        for i in range(200):
+            writer.add_node(osmium.osm.mutable.Node(id=i + 1, location=(106.7 + i / 1000, 10.77), tags={}))
+        for i in range(150):
+            tags = {"highway": "residential" if i % 2 else "service", "name": f"Đường {i}"}
+            tags |= {"tunnel:note": "rare"} if i == 7 else {}
+            writer.add_way(osmium.osm.mutable.Way(id=i + 1, nodes=[i + 1, i + 2], tags=tags))
+        writer.add_way(osmium.osm.mutable.Way(id=900, nodes=[1, 9], tags={"waterway": "canal"}))
+    reader, rows = read(path, layer="line:highway")
+    assert len(rows) == 150 and {"osm", "way", "highway", "name", "other_tags"} == set(reader.columns)
+    odd = rows[rows["osm"] == "way/8"].iloc[0]
+    assert json.loads(odd["other_tags"]) == {"tunnel:note": "rare"} and odd["name"] == "Đường 7"
+    assert rows["other_tags"].notna().sum() == 1
+    _, some = read(path, layer="line:highway=service,track")
+    assert len(some) == 75
+    for asked in (None, "roads", "line:"):
+        with pytest.raises(ChooseLayer, match=r"--source-layer.*line:highway"):
+            read(path, layer=asked)

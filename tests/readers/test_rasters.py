@@ -171,7 +171,7 @@ def test_several_blocks_and_one_give_the_same_cells(tmp_path: Path, monkeypatch:
         for how in ("mean", "mode"):
             at_once = reader.cell_values(9, how)
             monkeypatch.setattr("ingest.readers.raster.SIDE", 64)
-            monkeypatch.setattr("ingest.readers.raster.PENDING", 50)
+            monkeypatch.setattr("ingest.readers.cell_tally.PENDING", 50)
             in_parts = reader.cell_values(9, how)
             monkeypatch.undo()
             assert np.array_equal(at_once.cell, in_parts.cell)

@@ -170,6 +170,12 @@ NOT_REACHED = Text(
     en="The database cannot be reached: {reason}",
     vi="Không kết nối được cơ sở dữ liệu: {reason}",
 )
+NOT_SET_UP = Text(
+    en="This database holds no city yet. Make its tables with: twin db migrate   (or see a sample city: twin demo)",
+    vi="Cơ sở dữ liệu này chưa có gì. Hãy tạo bảng bằng: twin db migrate   (hoặc xem thành phố mẫu: twin demo)",
+)
+# What PostgreSQL says to a login before the roles, or the database, were made.
+_NOT_SET_UP = re.compile(r'FATAL:  (role "twin_\w+"|database "[^"]+") does not exist')
 NO_RIGHT = Text(
     en="The database refuses this for lack of rights: {reason}",
     vi="Cơ sở dữ liệu từ chối vì thiếu quyền: {reason}",
@@ -194,6 +200,8 @@ def explain(error: BaseException) -> TwinError | None:
     reason = str(cause).strip().split("\n")[0]
     if state == "53100":
         return Unavailable(DISK_FULL)
+    if state in ("42P01", "3F000") or _NOT_SET_UP.search(reason):
+        return SetupProblem(NOT_SET_UP)
     if state == "42501":
         return SetupProblem(NO_RIGHT.format(reason=reason))
     lost = isinstance(cause, psycopg.OperationalError | psycopg.InterfaceError) and not state

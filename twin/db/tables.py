@@ -183,6 +183,8 @@ class LayerVersion(Base):
     bounds: Mapped[WKBElement | None] = mapped_column(Geometry("POLYGON", srid=4326, spatial_index=False))
     # Of the features' ids, geometries and values, whatever their order: equal digests mean equal content.
     content: Mapped[str | None]
+    # Of a raster's version: the file's name and what was measured (see twin.rasters).
+    raster: Mapped[dict[str, Any] | None]
     # The coarser cells that the features were rolled up to, and how each column was; nothing where they were not.
     rollup: Mapped[dict[str, Any] | None]
     source: Mapped[str] = mapped_column(server_default="")
@@ -203,6 +205,7 @@ class Quarantine(Base):
     id: Mapped[int] = mapped_column(BigInteger, primary_key=True)
     version_id: Mapped[int] = mapped_column(ForeignKey(LayerVersion.id, ondelete="CASCADE"), index=True)
     feature_id: Mapped[str | None]
+    # A kind of problem (see ingest.checks.problems), and what was found: in both languages (`Text.stored`) or as it is.
     reason: Mapped[str]
     detail: Mapped[str] = mapped_column(server_default="")
     properties: Mapped[dict[str, Any]]
