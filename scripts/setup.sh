@@ -2,7 +2,7 @@
 # Everything the program needs on this machine, and nothing that is already there:
 # system packages (Debian, only what is missing), a .venv, and the pinned Python packages.
 #   scripts/setup.sh          what `make demo` needs
-#   scripts/setup.sh test     what `make test` needs: a browser, fonts and the test tools as well
+#   scripts/setup.sh test     what `make test` needs: a browser, fonts, GDAL and the test tools as well
 set -eu
 cd "$(dirname "$0")/.."
 goal=${1:-run}
@@ -26,6 +26,7 @@ has_postgis() {
     return 1
 }
 has_browser() { command -v chromium >/dev/null 2>&1; }
+has_gdal() { command -v ogrinfo >/dev/null 2>&1; }
 has_fonts() { fc-list ':lang=vi' family 2>/dev/null | grep -q .; }
 
 missing=""
@@ -34,6 +35,7 @@ has_venv || missing="$missing python3-venv"
 [ -n "${TWIN_DATABASE_URL:-}" ] || has_postgis || missing="$missing postgresql postgresql-postgis"
 if [ "$goal" = test ]; then
     has_browser || missing="$missing chromium"
+    has_gdal || missing="$missing gdal-bin"
     has_fonts || missing="$missing fontconfig fonts-noto-core"
     has_postgis || case "$missing" in *postgis*) ;; *) missing="$missing postgresql postgresql-postgis" ;; esac
 fi
