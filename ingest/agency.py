@@ -194,7 +194,21 @@ def publish(
         result = publish_file(database, settings, file, request, getpass.getuser(), file.name, None, stage)
     _show(result.report, html, as_json, result)
     _conclude(result.to_dict(), layer, dry_run)
+    if result.outcome is not None and not as_json:
+        _tell_sharing(database, layer)
     return result.exit_code
+
+
+def _tell_sharing(database: Database, layer: str) -> None:
+    """Say who can see the layer, or its officer would look for it on the map in vain."""
+    with database.session() as session:
+        sharing = read_catalogue(session)[layer].sharing
+    if sharing is Sharing.RESTRICTED:
+        said = Text(
+            en="Only your own agency can read it. To open it: twin layer set {layer} --sharing open",
+            vi="Hiện chỉ đơn vị của bạn đọc được. Để mở cho mọi người: twin layer set {layer} --sharing open",
+        )
+        console().print(str(said.format(layer=layer)))
 
 
 def _theme_of(theme: str | None, layer: str | None, settings: Settings) -> Theme:

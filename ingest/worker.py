@@ -24,6 +24,7 @@ import click
 import psycopg
 
 from ingest.job_run import Ended, Message, run
+from ingest.readers.source import sweep
 from twin.cli import console, say
 from twin.config import Settings, load_settings
 from twin.db.database import Database, libpq, open_database
@@ -207,6 +208,7 @@ class Worker:
         self._swept = time.monotonic()
         for upload in drop_old(connection, self.settings.job_days):
             self.folder.remove(upload)
+        sweep(STRAY_SECONDS, self.settings.workspace)
         strays = list(self.folder.strays(time.time() - STRAY_SECONDS))
         uploads, jobs = unfinished(connection)
         for path, owner in strays:

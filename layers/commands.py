@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import getpass
 from typing import Any
 
 import click
@@ -9,12 +10,13 @@ from rich.console import Console
 from rich.table import Table
 
 from layers.registry import themes
-from twin.catalogue import Layer, ensure_agency, read_catalogue, split_layer_id
+from twin.catalogue import Layer, change_entry, ensure_agency, read_catalogue, split_layer_id
 from twin.cli import Registered, console, print_json, say
 from twin.commands import as_json
 from twin.config import load_settings
 from twin.db.database import open_database
-from twin.errors import NotFound
+from twin.db.tables import Sharing
+from twin.errors import BadInput, NotFound
 from twin.facts import print_facts
 from twin.text import Text
 
@@ -90,6 +92,48 @@ def list_layers(as_json: bool) -> None:
             f"{now.features:,}" if now else "—", f"{now.quarantined:,}" if now and now.quarantined else "",
         )  # fmt: skip
     Console().print(table)
+
+
+@layer.command(
+    "set",
+    help=say(
+        "Change what is said of a layer: who may read it, its title, its licence. Its data stays as it is.\n\n"
+        'Example: twin layer set transport.bus_stops --sharing open --licence "CC BY 4.0"',
+        "Đổi thông tin của một lớp: ai được đọc, tên, giấy phép. Dữ liệu giữ nguyên.\n\n"
+        'Ví dụ: twin layer set transport.bus_stops --sharing open --licence "CC BY 4.0"',
+    ),
+)
+@click.argument("layer_id", metavar=say("LAYER", "LỚP"))
+@click.option(
+    "--sharing", type=click.Choice([s.value for s in Sharing]),
+    help=say(
+        "open: everybody; shared: all agencies; restricted: only the own one.",
+        "open: mọi người; shared: mọi đơn vị; restricted: chỉ đơn vị mình.",
+    ),
+)  # fmt: skip
+@click.option("--title-vi", help=say("Title in Vietnamese.", "Tên tiếng Việt."))
+@click.option("--title-en", help=say("Title in English.", "Tên tiếng Anh."))
+@click.option("--licence", help=say("Licence.", "Giấy phép."))
+@click.option("--attribution", help=say("Whom to name as the source.", "Ghi nguồn."))
+@click.option("--update-frequency", help=say("How often it is renewed.", "Tần suất cập nhật."))
+@as_json
+def set_entry(layer_id: str, as_json: bool, **options: str | None) -> None:
+    """Change a layer's entry in the catalogue."""
+    changes = {name: value for name, value in options.items() if value is not None}
+    if not changes:
+        raise BadInput(
+            Text(
+                en="Say what to change, for example --sharing open. See: twin layer set --help",
+                vi="Hãy cho biết cần đổi gì, ví dụ --sharing open. Xem: twin layer set --help",
+            )
+        )
+    with open_database(load_settings()).session() as session:
+        before = change_entry(session, layer_id, changes, getpass.getuser())
+    if as_json:
+        print_json({"layer": layer_id, "before": before, "after": changes})
+        return
+    for name, value in changes.items():
+        console().print(f"{layer_id}: {name.replace('_', '-')} {before[name] or '—'} → {value}")
 
 
 @layer.command(

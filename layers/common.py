@@ -27,3 +27,6 @@ SAMPLES = Field(
     "samples", "integer", Text(en="Samples", vi="Số mẫu"), minimum=1, rollup=Rollup.SUM,
 )  # fmt: skip
 STATUS = Field("status", "text", Text(en="Status", vi="Tình trạng"), aliases=("tinh_trang", "trang_thai"))
+
+# Cells of a raster join into one surface: a tile may hold many more than could be told apart one by one.
+RASTER_CELLS = 4_000

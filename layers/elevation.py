@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
-from layers.common import SAMPLES
+from layers.common import RASTER_CELLS, SAMPLES
 from layers.theme import Detail, Field, Raster, Rollup, Theme, equal
 from twin.text import Text
 
 # From the Dead Sea's shore to the highest mountain: what is beyond is a mark for "nothing known", or a mistake.
 LOWEST, HIGHEST = -450, 9000
+
+HEIGHTS = {
+    "field": "elevation",
+    "stops": [[-2, "#3f7fb0"], [0, "#8cc0d9"], [1, "#cfe6c8"], [2, "#a9d08e"], [5, "#f2e394"],
+          [15, "#e0a458"], [50, "#a5673f"], [300, "#f5f0ea"]],
+}  # fmt: skip
 
 ELEVATION = Theme(
     name="elevation",
@@ -29,16 +35,15 @@ ELEVATION = Theme(
     ),
     raster=Raster("elevation"),
     importance=equal,
-    details=(Detail(11, limit=30_000),),
+    details=(Detail(12, limit=12_000),),
+    rolls_up=True,
+    rollup_cells=RASTER_CELLS,
     tile_fields=("elevation",),
     visible=False,
     style={
         "order": 16,
         "opacity": 0.6,
-        "fill": {
-            "field": "elevation",
-            "stops": [[-2, "#3f7fb0"], [0, "#8cc0d9"], [1, "#cfe6c8"], [2, "#a9d08e"], [5, "#f2e394"],
-                      [15, "#e0a458"], [50, "#a5673f"], [300, "#f5f0ea"]],
-        },
+        "fill": HEIGHTS,
+        "cells": {"color": HEIGHTS, "opacity": 0.6},
     },
 )  # fmt: skip

@@ -6,7 +6,7 @@ import geopandas as gpd
 import numpy as np
 import numpy.typing as npt
 
-from layers.common import NAME, SAMPLES, STATUS
+from layers.common import NAME, RASTER_CELLS, SAMPLES, STATUS
 from layers.theme import Detail, Field, Raster, Rollup, Theme, by_term, equal, term
 from twin.text import Text
 
@@ -59,6 +59,12 @@ def by_depth(features: gpd.GeoDataFrame) -> npt.NDArray[np.float64]:
     return np.asarray(features["depth"].astype("float64").fillna(0.0))
 
 
+DEPTHS = {
+    "field": "depth",
+    "stops": [[SHOWN_FROM, "#e6f1f8"], [0.2, "#c6dbef"], [0.5, "#8fbfe0"], [1, "#4a90c2"], [2, "#1f5f9e"],
+              [4, "#12305f"]],
+}  # fmt: skip
+
 FLOOD_DEPTH = Theme(
     name="flood_depth",
     title=Text(en="Flood depth", vi="Độ sâu ngập"),
@@ -79,16 +85,16 @@ FLOOD_DEPTH = Theme(
     ),
     raster=Raster("depth"),
     importance=by_depth,
-    details=(Detail(11, SHOWN_FROM, limit=30_000),),
+    details=(Detail(12, SHOWN_FROM, limit=12_000),),
+    rolls_up=True,
+    rollup_cells=RASTER_CELLS,
     tile_fields=("depth",),
     visible=False,
     style={
         "order": 32,
         "opacity": 0.65,
-        "fill": {
-            "field": "depth",
-            "stops": [[SHOWN_FROM, "#e6f1f8"], [0.2, "#c6dbef"], [0.5, "#8fbfe0"], [1, "#4a90c2"], [2, "#1f5f9e"],
-                      [4, "#12305f"]],
-        },
+        "fill": DEPTHS,
+        # The mean over a large cell is small where little of it is under water.
+        "cells": {"color": DEPTHS, "opacity": {"field": "depth", "stops": [[0, 0], [SHOWN_FROM, 0.2], [0.5, 0.65]]}},
     },
 )  # fmt: skip

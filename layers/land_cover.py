@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from layers.common import SAMPLES, SHARE
+from layers.common import RASTER_CELLS, SAMPLES, SHARE
 from layers.theme import Detail, Field, Raster, Rollup, Theme, by_term, equal, term
 from twin.text import Text
 
@@ -37,8 +37,12 @@ LAND_COVER = Theme(
         10: "cloud", 11: "grass",
     }),
     importance=equal,
-    details=(Detail(11, limit=30_000),),
+    details=(Detail(12, limit=12_000),),
+    rolls_up=True,
+    rollup_cells=RASTER_CELLS,
     tile_fields=("cover",),
     visible=False,
-    style={"order": 15, "opacity": 0.7, "fill": by_term(COVER)},
+    style={
+        "order": 15, "opacity": 0.7, "fill": by_term(COVER), "cells": {"color": by_term(COVER), "opacity": 0.7},
+    },
 )  # fmt: skip

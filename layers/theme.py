@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 import shapely
 
-from twin.rollup import Plan, Rolled, resolution_for
+from twin.rollup import CELLS_A_TILE, Plan, Rolled, resolution_for
 from twin.text import Text
 
 GeometryKind = Literal["point", "line", "polygon"]
@@ -133,7 +133,8 @@ class Theme:
     `resolution` is the H3 resolution of the layer's cells: fine enough that a feature spans a few of them.
     `importance` ranks features (any scale, larger first); `details` says what each zoom shows of that ranking.
     `style` is plain JSON that the viewer draws (see docs/architecture.md, "Styles"); the legend follows from it.
-    `rolls_up` says that below the first zoom of `details` a map shows how many features there are in H3 cells.
+    `rolls_up` says that below the first zoom of `details` a map shows how many features there are in H3 cells,
+    at most about `rollup_cells` of them in a tile.
     `coverage` says that features should tile the plane without overlaps (wards, zones).
     `raster` is there if the theme's layers are rasters: their features are then the cells themselves, as polygons.
     """
@@ -154,6 +155,7 @@ class Theme:
     visible: bool = True
     raster: Raster | None = None
     rolls_up: bool = False
+    rollup_cells: int = CELLS_A_TILE
     by_name: Mapping[str, Field] = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
@@ -194,7 +196,7 @@ class Theme:
             for f in self.fields
             if f.rollup is not None and f.name in there
         )
-        return Plan(resolution_for(self.minzoom - 1), rolled)
+        return Plan(resolution_for(self.minzoom - 1, self.rollup_cells), rolled)
 
     def detail(self, zoom: int) -> Detail | None:
         """What a tile of this zoom shows, or None below the first."""

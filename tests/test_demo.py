@@ -78,7 +78,7 @@ def test_a_demo_goes_from_nothing_to_a_map_and_ctrl_c_stops_all_of_it(home: Path
     started = time.monotonic()
     with demo(home, port) as (process, said):
         text = "".join(said)
-        assert "0 layers published, 16 unchanged" in text
+        assert "0 layers published, 17 unchanged" in text
         assert time.monotonic() - started < 60
         process.send_signal(signal.SIGTERM)
         assert process.wait(90) == 0

@@ -16,7 +16,7 @@ import zstandard
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.conftest import LiveServer
+from tests.conftest import LiveServer, run_async
 from tiles import encodings
 from tiles.cache import Tile, TileCache
 from tiles.encodings import OFFERED, decode, encode
@@ -77,7 +77,7 @@ def test_a_tile_is_made_once_for_all_who_ask_at_the_same_time_and_one_who_leaves
         answers = await asyncio.gather(*asking[1:])
         return calls, [decode(body, e) for (_, body), e in zip(answers, ("br", "gzip", "zstd"), strict=True)]
 
-    calls, bodies = asyncio.run(play())
+    calls, bodies = run_async(play())
     assert calls == 1
     assert set(bodies) == {BODY}
 
@@ -96,7 +96,7 @@ def test_a_tile_that_could_not_be_made_is_tried_again() -> None:
             await cache.fetch(key(1), "gzip", fail)
         return (await cache.fetch(key(1), "gzip", make))[1]
 
-    assert gzip.decompress(asyncio.run(play())) == BODY
+    assert gzip.decompress(run_async(play())) == BODY
 
 
 @given(
@@ -126,7 +126,7 @@ def test_memory_stays_bounded_and_exactly_the_tiles_of_a_gone_version_leave(
         assert cache.size == sum(tile.size() for tile in cache._tiles.values())
         assert set(cache._of_version) == {k[0][0] for k in stayed}
 
-    asyncio.run(play())
+    run_async(play())
 
 
 def tile_path(lng: float, lat: float, z: int, layer: str = "construction.buildings") -> str:

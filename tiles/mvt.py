@@ -83,7 +83,7 @@ def _parts_of(c: Chosen, zoom: int) -> tuple[str, ...]:
         return _parts(c.layer.id, c.version.table, of, tuple(column.name for column in c.version.columns), zoom)
     if c.version.rollup is None or zoom < ROLLUP_MIN_ZOOM:
         return ()
-    resolution = min(resolution_for(zoom), max(c.version.rollup["resolutions"]))
+    resolution = min(resolution_for(zoom, of.rollup_cells), max(c.version.rollup["resolutions"]))
     return (_cells(c.layer.id, c.version.rollup_table, tuple(c.version.rollup["columns"]), resolution),)
 
 

@@ -13,9 +13,9 @@ import sqlalchemy as sa
 from sqlalchemy.orm import Session
 
 from twin.db.tables import Agency as AgencyRow
+from twin.db.tables import Audit, Sharing
 from twin.db.tables import Layer as LayerRow
-from twin.db.tables import Sharing
-from twin.errors import BadInput
+from twin.errors import BadInput, NotFound
 from twin.events import Event, notify
 from twin.text import Text
 
@@ -179,6 +179,28 @@ def ensure_layer(session: Session, entry: LayerEntry) -> int:
         notify(session, Event("layer", entry.id))
     session.flush()
     return layer.id
+
+
+def change_entry(session: Session, layer_id: str, changes: Mapping[str, str], actor: str) -> dict[str, str]:
+    """Change what an agency says of a layer, with an audit row; give the values that were there before.
+
+    `changes` names columns of `twin.layer`: sharing, licence, attribution, title_vi, title_en, and so on.
+    """
+    agency_name, name = split_layer_id(layer_id)
+    layer = session.scalar(
+        sa.select(LayerRow).join(AgencyRow).where(AgencyRow.name == agency_name, LayerRow.name == name)
+    )
+    if layer is None:
+        raise NotFound(Text(en="There is no layer “{id}”.", vi="Không có lớp dữ liệu “{id}”.").format(id=layer_id))
+    before = {column: str(getattr(layer, column)) for column in changes}
+    for column, value in changes.items():
+        setattr(layer, column, value)
+    if session.is_modified(layer):
+        detail = {"before": before, "after": dict(changes)}
+        session.add(Audit(actor=actor, action="layer.set", layer=layer_id, detail=detail))
+        notify(session, Event("layer", layer_id))
+    session.flush()
+    return before
 
 
 # One statement, so that the snapshot is of one moment; JSON, so that every driver reads it alike.

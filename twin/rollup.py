@@ -58,16 +58,16 @@ class Plan:
         return {"resolutions": self.resolutions, "columns": {c.name: c.rule for c in self.columns}}
 
 
-# A tile shows at most about this many cells.
+# A tile shows at most about this many cells, unless its theme says otherwise: more could not be told apart.
 CELLS_A_TILE = 400
 _EQUATOR_KM = 40_075.0
 
 
 @cache
-def resolution_for(zoom: int) -> int:
-    """The finest resolution of which a tile of this zoom holds no more cells than can be told apart."""
+def resolution_for(zoom: int, most: int = CELLS_A_TILE) -> int:
+    """The finest resolution of which a tile of this zoom holds at most so many cells."""
     tile = (_EQUATOR_KM / 2**zoom) ** 2
-    fitting = [r for r in range(MAX_RESOLUTION + 1) if tile / h3.average_hexagon_area(r) <= CELLS_A_TILE]
+    fitting = [r for r in range(MAX_RESOLUTION + 1) if tile / h3.average_hexagon_area(r) <= most]
     return max(fitting, default=0)
 
 

@@ -13,10 +13,14 @@ from rich.text import Text as Styled
 from ingest.checks.encodings import TITLES
 from ingest.checks.plan import Plan
 from ingest.checks.problems import Example, Kind, Problem
+from ingest.checks.raster_report import BLOCKERS, RasterPlan, RasterReport
 from ingest.checks.report import Report
 from ingest.checks.terminal import STYLES, print_report
 from ingest.checks.wording import printable
+from ingest.readers.cell_tally import CellValues
 from ingest.spec import FieldSource
+from layers.registry import theme, themes
+from twin.crs import parse_crs
 from twin.text import Text
 
 
@@ -35,6 +39,9 @@ def print_received(document: Mapping[str, Any], console: Console) -> None:
     """Write a report for people. One of a form that this program does not know is told by its problems."""
     if "fields" in document and "encoding" in document:
         print_report(received(document), console)
+        return
+    if "raster" in document and document["raster"]["theme"] in themes():
+        print_report(received_raster(document), console)
         return
     console.print(Styled(printable(document["file"]["name"]), "bold"), highlight=False)
     for said in document["problems"]:
@@ -70,6 +77,37 @@ def received(document: Mapping[str, Any]) -> Report:
         cast(Plan, plan), counts["read"], counts["good"], counts["bad"], counts["mended"],
         tuple(document["bounds"]) if document["bounds"] else None,
         tuple(_problem(p) for p in document["problems"]),
+    )  # fmt: skip
+
+
+def received_raster(document: Mapping[str, Any]) -> RasterReport:
+    """Read what `RasterReport.to_dict` gives; of the cells only their number is known here."""
+    file, crs, said, counts = (document[part] for part in ("file", "crs", "raster", "features"))
+    band, nodata = said["band"], said["nodata"]
+    classes = {int(code): (term, count) for code, (term, count) in said.get("classes", {}).items()}
+    reading = SimpleNamespace(
+        code=crs["code"], title=_text(crs["name"]), name=Text(crs["code"], crs["code"]), crs=parse_crs(crs["code"])
+    )
+    dtypes = [""] * said["bands"]
+    nodatas: list[float | None] = [None] * said["bands"]
+    dtypes[band - 1], nodatas[band - 1] = said["dtype"], None if nodata is None else float(nodata)
+    plan = SimpleNamespace(
+        file=file["name"], format=file["format"], driver=file["driver"], theme=theme(said["theme"]), band=band,
+        codes={code: term for code, (term, _) in classes.items()} if "classes" in said else None,
+        blockers=tuple(p["code"] for p in document["problems"] if p["code"] in BLOCKERS),
+        reference=SimpleNamespace(reading=reading, reason=_text(crs["reason"])),
+        description=SimpleNamespace(
+            width=said["width"], height=said["height"], bands=said["bands"], dtypes=dtypes, nodata=nodatas,
+            pixel=said["pixel"],
+        ),
+    )  # fmt: skip
+    return RasterReport(
+        plan=cast(RasterPlan, plan), pixels=said["width"] * said["height"], no_data=said["pixels"]["no_data"],
+        good=counts["good"], bad=counts["bad"], low=said.get("minimum"), high=said.get("maximum"),
+        classes={code: count for code, (_, count) in classes.items()},
+        cells=cast(CellValues, range(said["cells"])),
+        bounds=tuple(document["bounds"]) if document["bounds"] else None,
+        problems=tuple(_problem(p) for p in document["problems"]),
     )  # fmt: skip
 
 

@@ -18,6 +18,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from starlette.testclient import TestClient
 
+from tests.conftest import run_async
 from tests.test_publish import LAYER
 from tests.uploads.programs import Programs, eventually
 from twin.access import revoke_key
@@ -249,7 +250,7 @@ def test_a_connection_that_falls_silent_is_let_go_and_what_came_is_kept(
             headers = bearer(key) | PIECE | {"Upload-Offset": "0"}
             return await client.patch(address, content=silent(), headers=headers)
 
-    assert asyncio.run(patch()).status_code == 408
+    assert run_async(patch()).status_code == 408
     assert door.head(address, headers=bearer(key)).headers["Upload-Offset"] == "3"
 
 

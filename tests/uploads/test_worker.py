@@ -6,6 +6,8 @@ import hashlib
 import json
 import os
 import signal
+import subprocess
+import sys
 import time
 from pathlib import Path
 from typing import Any
@@ -19,9 +21,11 @@ import sqlalchemy as sa
 
 from tests.conftest import HOME
 from tests.test_publish import LAYER, houses, rows
+from tests.test_raster_publish import ground
+from tests.test_raster_publish import write as write_raster
 from tests.uploads.programs import Programs, cutting, eventually
 from twin.access import revoke_key
-from twin.catalogue import LayerEntry, ensure_agency, ensure_layer
+from twin.catalogue import LayerEntry, ensure_agency, ensure_layer, read_catalogue
 from twin.client import Twin
 from twin.crs import transform
 from twin.db.cluster import PrivateCluster
@@ -105,6 +109,29 @@ def test_an_officer_publishes_a_shapefile_in_vn2000_over_http(programs: Programs
     again = programs.publish(str(path), "--layer", LAYER, "--json", key=key)
     told = json.loads(again.communicate(timeout=60)[0])
     assert (told["unchanged"], told["version"]) == (True, 1)
+
+
+def test_a_raster_goes_over_http_as_well_and_its_report_with_it(programs: Programs, tmp_path: Path) -> None:
+    with programs.database.session() as session:
+        ensure_layer(session, LayerEntry("construction.ground", "elevation", Text(en="Ground", vi="Cao độ")))
+    path = write_raster(tmp_path / "cao do.tif", ground(), nodata=-9999.0)
+    programs.settings["TWIN_RASTERS"] = str(tmp_path / "rasters")
+    programs.serve()
+    programs.worker()
+    html = tmp_path / "report.html"
+    process = programs.publish(str(path), "--layer", "construction.ground", "--html", str(html), key=programs.key())
+    out, err = process.communicate(timeout=60)
+    assert process.returncode in (0, 1), out + err
+    assert "Published version 1 of construction.ground" in err
+    assert "EPSG:32648" in out and "EPSG:32648" in html.read_text()
+    # The report that came over HTTP reads like one made here.
+    check = [sys.executable, "-m", "twin", "ingest", "check", str(path), "--theme", "elevation"]
+    local = subprocess.run(check, env=os.environ | {"LANG": "C.UTF-8"}, capture_output=True, text=True, timeout=60)
+    assert [line for line in local.stdout.splitlines() if line] == [line for line in out.splitlines() if line]
+    with programs.database.session() as session:
+        current = read_catalogue(session)["construction.ground"].current
+    assert current is not None and current.raster is not None and current.features > 100
+    assert len(list((tmp_path / "rasters").rglob("*.tif"))) == 1
 
 
 def test_what_is_refused_says_so_in_the_reader_s_language_with_the_exit_codes_of_a_local_publish(

@@ -94,8 +94,12 @@ export function defineTwinTileLayer(deck, store) {
 
     // Where little is counted hardly anything is drawn: streets and water stay to be seen.
     #cells(id, content, { color, opacity }) {
-      const [red, green, blue] = colorOf(color)({});
+      const paint = colorOf(color);
       const share = numberOf(opacity, 0.3);
+      const tint = ({ feature: { properties } }) => {
+        const [red, green, blue] = paint(properties);
+        return [red, green, blue, Math.round(255 * share(properties))];
+      };
       return new SolidPolygonLayer({
         id: `${id}-cells`,
         pass: PASS.fill,
@@ -103,7 +107,7 @@ export function defineTwinTileLayer(deck, store) {
         positionFormat: 'XY',
         _normalize: false,
         getPolygon: (d) => d.polygon,
-        getFillColor: (d) => [red, green, blue, Math.round(255 * share(d.feature.properties))],
+        getFillColor: tint,
         getPolygonOffset: () => [0, 0],
         parameters: FLAT,
       });
