@@ -100,7 +100,9 @@ def holds(node: Any, row: dict[str, Any]) -> bool | None:
         return value(args[0], row) is None
     if op == "in":
         one = value(args[0], row)
-        return None if one is None else one in [value(arg, row) for arg in args[1]]
+        listed = [value(arg, row) for arg in args[1]]
+        # Not among those that are known; whether among the unknown ones, nobody can tell.
+        return None if one is None else True if one in listed else None if None in listed else False
     if op.startswith("s_"):
         shape = lambda a: row["geometry"] if "property" in a else shapely.geometry.shape(a)  # noqa: E731
         relation = {"s_intersects": "intersects", "s_within": "within", "s_contains": "contains",
