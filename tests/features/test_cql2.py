@@ -337,6 +337,9 @@ FORMS = [
     ('"use" = \'shop\' AND NOT (floors = 1 OR floors = 2)', "use = 'shop' AND NOT (floors = 1 OR floors = 2)"),
     ("floors = 1 OR floors = 2 AND use = 'home'", "floors = 1 OR (floors = 2 AND use = 'home')"),
     ("id = 'p7'", "id = 'p7'"),
+    # A backslash at the end stands for nothing; two stand for one.
+    ("label LIKE 'it''s\\'", "label = 'it''s'"), ("label LIKE 'back\\\\%'", "label = 'back\\slash'"),
+    ("label LIKE '50\\%'", "label = '50%'"),
 ]  # fmt: skip
 
 

@@ -318,6 +318,9 @@ async def _whole(city: CityState, wanted: Wanted, headers: dict[str, str]) -> Re
     links = self_and_alternates(wanted.address, wanted.given, own, formats.ITEMS, wanted.language)
     name = f"{wanted.chosen.layer.id}_v{wanted.chosen.version.number}.{own.suffix}"
     headers = headers | {"Link": as_header(links), "Content-Disposition": f'attachment; filename="{name}"'}
+    if own is formats.GEOPARQUET:
+        # It is compressed already, column by column.
+        headers["Content-Encoding"] = "identity"
     seconds = city.settings.stream_seconds
     return Stream(await primed(chunks, seconds), seconds, media_type=own.media_type, headers=headers)
 
