@@ -40,7 +40,7 @@ def print_received(document: Mapping[str, Any], console: Console) -> None:
     if "fields" in document and "encoding" in document:
         print_report(received(document), console)
         return
-    if "raster" in document and document["raster"]["theme"] in themes():
+    if document.get("raster", {}).get("theme") in themes():
         print_report(received_raster(document), console)
         return
     console.print(Styled(printable(document["file"]["name"]), "bold"), highlight=False)
