@@ -216,8 +216,12 @@ def _publish(
             fids, repeated = numbering.number(good["id"].to_numpy(dtype=object))
             good = good.assign(fid=fids)
             good["importance"] = np.nan_to_num(theme.importance(good)) if len(good) else []
-            staging.append(good[~repeated].reset_index(drop=True))
-            staging.quarantine([*checked.bad, *set_apart(good[repeated], "id.exists")])
+            staging.quarantine(checked.bad)
+            # Ids that come twice in the file were found by the checks: these are there from before.
+            if repeated.any():
+                staging.quarantine(set_apart(good[repeated], "id.exists"))
+                good = good[~repeated].reset_index(drop=True)
+            staging.append(good)
             done += len(batch)
             stage("copy", done, reader.count)
         report = checker.finish()

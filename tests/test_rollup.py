@@ -156,7 +156,7 @@ def test_below_the_first_zoom_of_buildings_the_tiles_hold_cells_that_count_them_
     about = http.get("/collections/construction.buildings").json()
     assert theme("buildings").minzoom > zoom
     counts: dict[str, int] = {}
-    for tile in mercantile.tiles(*about["extent"], [zoom]):
+    for tile in mercantile.tiles(*about["bounds"], [zoom]):
         answer = http.get(f"/tiles/construction.buildings/{tile.z}/{tile.x}/{tile.y}.mvt")
         layers = mapbox_vector_tile.decode(answer.content)
         assert set(layers) <= {"construction.buildings:cells"}

@@ -1,0 +1,108 @@
+"""OGC API Features: pages of items of this server against TiPg's, at the beginning and at row 400,000.
+
+    python -m bench.items [--size 500000] [--seconds 5] [--tipg PYTHON] [--keep FOLDER]
+
+The buildings and the database are those of bench.tiles; needs `wrk` (Debian). `--tipg` names a Python that has `tipg`
+and `uvicorn`. Both servers give the same ten features with the same attributes, which is compared before timing.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import shutil
+import sys
+import tempfile
+import urllib.request
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote
+
+from bench.publish import LAYER
+from bench.tiles import ROOT, chosen_of, load, prepare, running
+from tests.conftest import free_port
+from twin.db.cluster import PrivateCluster
+
+DEEP = 400_000
+FIELDS = "height,levels,use,address"
+
+
+def read(url: str) -> dict[str, Any]:
+    """A JSON answer."""
+    answer: dict[str, Any] = json.loads(urllib.request.urlopen(url).read())
+    return answer
+
+
+def deep_page(base: str, first: str) -> str:
+    """The address of the page that begins behind row 400,000, found by going there page by page."""
+    page = read(f"{base}{first}&limit=10000")
+    for _ in range(DEEP // 10_000 - 1):
+        page = read(next(link["href"] for link in page["links"] if link["rel"] == "next"))
+    onward = next(link["href"] for link in page["links"] if link["rel"] == "next")
+    return onward.removeprefix(base).replace("limit=10000", "limit=10")
+
+
+def values(page: dict[str, Any]) -> list[tuple[Any, ...]]:
+    """What the features of a page say."""
+    return [tuple(f["properties"][name] for name in FIELDS.split(",")) for f in page["features"]]
+
+
+def main() -> None:
+    """Run the benchmark."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--size", type=int, default=500_000)
+    parser.add_argument("--seconds", type=int, default=5)
+    parser.add_argument("--tipg", help="a Python with tipg and uvicorn")
+    parser.add_argument("--keep", type=Path, help="folder for the test file, to use it again")
+    arguments = parser.parse_args()
+    if shutil.which("wrk") is None:
+        raise SystemExit("wrk is missing (Debian: apt-get install wrk)")
+    folder = arguments.keep or Path(tempfile.mkdtemp(prefix="bench-"))
+    folder.mkdir(parents=True, exist_ok=True)
+    cluster = PrivateCluster(ROOT / ".twin" / "bench")
+    cluster.start()
+    try:
+        database = prepare(arguments.size, folder, cluster)
+        table = chosen_of(database)[0].version.table
+        port = free_port()
+        base = f"http://127.0.0.1:{port}"
+        settings = {
+            "TWIN_HOME": str(cluster.home), "TWIN_DATABASE": str(database.url.database), "TWIN_PORT": str(port),
+        }  # fmt: skip
+        first = f"/collections/{LAYER}/items?f=json&properties={FIELDS}"
+        results: dict[str, float] = {}
+        with running([sys.executable, "-m", "twin", "serve"], f"{base}/health", settings, folder):
+            deep = deep_page(base, first)
+            ours = {"first page": values(read(f"{base}{first}&limit=10")), "deep page": values(read(base + deep))}
+            results["twin, first page"] = load(base, [f"{first}&limit=10"], arguments.seconds, folder)
+            results["twin, page at row 400,000"] = load(base, [deep], arguments.seconds, folder)
+        if arguments.tipg:
+            port = free_port()
+            base = f"http://127.0.0.1:{port}"
+            host = quote(str(cluster.socket), safe="")
+            settings = {
+                "DATABASE_URL": f"postgresql://twin_owner@{host}/{database.url.database}",
+                "TIPG_DB_SCHEMAS": '["layer_data"]',
+            }
+            command = [arguments.tipg, "-m", "uvicorn", "tipg.main:app", "--port", str(port), "--log-level", "error"]
+            asked = f"/collections/layer_data.{table}/items?limit=10&sortby=fid&properties={FIELDS}&geom-column=geom"
+            with running(command, f"{base}/healthz", settings, folder):
+                theirs = values(read(base + asked))
+                print("the first ten features are the same:", theirs == ours["first page"])
+                results["TiPg, first page"] = load(base, [asked], arguments.seconds, folder)
+                results["TiPg, page at row 400,000"] = load(base, [f"{asked}&offset={DEEP}"], arguments.seconds, folder)
+        for name, rate in results.items():
+            print(f"{name:<28}{rate:>10,.1f} req/s")
+        for page, target in (("first page", 40), ("page at row 400,000", 500)):
+            if f"TiPg, {page}" in results:
+                ratio = results[f"twin, {page}"] / results[f"TiPg, {page}"]
+                print(f"twin / TiPg, {page:<22}{ratio:>8,.0f} ×   (target {target})")
+        database.writer.dispose()
+    finally:
+        cluster.stop()
+        if arguments.keep is None:
+            shutil.rmtree(folder)
+
+
+if __name__ == "__main__":
+    main()
