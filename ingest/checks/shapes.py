@@ -32,6 +32,7 @@ TYPE_NAMES = (
 
 # How far from the city's outline a feature may lie, in degrees, before it is taken for a mistake.
 STRAY_DEGREES = 0.5
+MOST_DEGREES = 400.0
 # A polygon whose mean width is less than this, in metres, is a sliver.
 SLIVER_METRES = 0.2
 
@@ -73,7 +74,7 @@ def examine(
     faults.add(~empty & ~whole, "geometry.not_finite")
     sound = original if whole.all() and not empty.any() else _only(~empty & whole, original)
     arrived = to_wgs84(sound, crs)
-    reached = whole if arrived is sound else finite(arrived)
+    reached = (whole if arrived is sound else finite(arrived)) & _on_earth(arrived)
     faults.add(~empty & whole & ~reached, "geometry.outside_crs")
     usable = ~empty & whole & reached
 
@@ -98,6 +99,16 @@ def finite(shapes: Shapes) -> Mask:
     sound = np.ones(len(shapes), dtype=bool)
     sound[index[~np.isfinite(coordinates).all(axis=1)]] = False
     return sound
+
+
+def _on_earth(shapes: Shapes) -> Mask:
+    """Tell which geometries have coordinates that could be degrees, be they swapped or once around the earth.
+
+    Far beyond, sums of coordinates overflow, and no geometry can be mended or even be called valid.
+    """
+    west, south, east, north = shapely.bounds(shapes).T
+    there: Mask = (west >= -MOST_DEGREES) & (east <= MOST_DEGREES) & (south >= -MOST_DEGREES) & (north <= MOST_DEGREES)
+    return there
 
 
 def square_metres(shapes: Shapes) -> Floats:

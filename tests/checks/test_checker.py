@@ -262,6 +262,13 @@ def test_whatever_the_file_holds_every_feature_is_good_or_set_aside(
     assert report.exit_code == 2 or not bad
 
 
+def test_coordinates_beyond_the_earth_are_set_aside_though_the_shape_touches_the_city() -> None:
+    ring = [(106.7, 10.7), (0, 0), (1.3e15, 1.4e293), (0, 0), (3.3e283, 5.5), (106.7, 10.7)]
+    good, bad, _, _ = run(memory({"use": ["house"]}, [shapely.Polygon(ring)], crs=4326), "buildings")
+    assert len(good) == 0
+    assert [entry["reason"] for entry in bad] == ["geometry.outside_crs"]
+
+
 def test_values_that_came_before_are_found_across_batches() -> None:
     rng = np.random.default_rng(4)
     values = rng.integers(0, 400, 1000)
