@@ -27,6 +27,7 @@ has_postgis() {
 }
 has_browser() { command -v chromium >/dev/null 2>&1; }
 has_gdal() { command -v ogrinfo >/dev/null 2>&1; }
+has_curl() { command -v curl >/dev/null 2>&1; }
 has_fonts() { fc-list ':lang=vi' family 2>/dev/null | grep -q .; }
 
 missing=""
@@ -36,6 +37,7 @@ has_venv || missing="$missing python3-venv"
 if [ "$goal" = test ]; then
     has_browser || missing="$missing chromium"
     has_gdal || missing="$missing gdal-bin"
+    has_curl || missing="$missing curl"
     has_fonts || missing="$missing fontconfig fonts-noto-core"
     has_postgis || case "$missing" in *postgis*) ;; *) missing="$missing postgresql postgresql-postgis" ;; esac
 fi

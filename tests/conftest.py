@@ -173,6 +173,25 @@ def run_async(coroutine: Coroutine[object, object, T]) -> T:
         return thread.submit(asyncio.run, coroutine).result()
 
 
+@contextmanager
+def small_disk(folder: Path, megabytes: float) -> Iterator[Path]:
+    """A file system of a few megabytes, for as long as needed; skips where this user may not mount one."""
+    made = not folder.exists()
+    folder.mkdir(parents=True, exist_ok=True)
+    mounted = subprocess.run(
+        ["mount", "-t", "tmpfs", "-o", f"size={int(megabytes * 1024)}k,mode=0755", "tmpfs", str(folder)],
+        capture_output=True, check=False,
+    )  # fmt: skip
+    if mounted.returncode:
+        if made:
+            folder.rmdir()
+        pytest.skip("mounting a small disk needs more rights than this user has")
+    try:
+        yield folder
+    finally:
+        subprocess.run(["umount", "-l", str(folder)], check=True)
+
+
 class Quiet:
     """A watcher that only remembers."""
 

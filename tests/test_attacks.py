@@ -6,7 +6,6 @@ import json
 import os
 import subprocess
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import geopandas as gpd
@@ -16,7 +15,7 @@ import pytest
 import sqlalchemy as sa
 
 from ingest.publishing import PublishRequest, publish_file
-from tests.conftest import HOME
+from tests.conftest import HOME, small_disk
 from tests.test_publish import LAYER, city, houses, publish, twin  # noqa: F401  # `city` is a fixture
 from tests.test_raster_publish import GROUND, write
 from twin.catalogue import LayerEntry, ensure_agency, ensure_layer, read_catalogue
@@ -120,27 +119,9 @@ def test_hostile_names_of_layers_are_refused_everywhere(
 # A full disk --------------------------------------------------------------------------------------------------------
 
 
-@contextmanager
-def small_disk(folder: Path, megabytes: float) -> Iterator[Path]:
-    """A file system of a few megabytes, for as long as needed; skips where this user may not mount one."""
-    folder.mkdir(parents=True)
-    mounted = subprocess.run(
-        ["mount", "-t", "tmpfs", "-o", f"size={int(megabytes * 1024)}k,mode=0755", "tmpfs", str(folder)],
-        capture_output=True, check=False,
-    )  # fmt: skip
-    if mounted.returncode:
-        pytest.skip("mounting a small disk needs more rights than this user has")
-    try:
-        yield folder
-    finally:
-        subprocess.run(["umount", "-l", str(folder)], check=True)
-
-
 @pytest.fixture
 def full_tablespace(city: Database, cluster: PrivateCluster) -> Iterator[Callable[[], None]]:  # noqa: F811
     """New tables of the test's database lie on a small disk; the function given makes room on it."""
-    if os.getuid() != 0:
-        pytest.skip("mounting a small disk needs root")
     folder = Path("/var/tmp") / f"twin-small-{os.getpid()}"  # noqa: S108  # the database's user has to reach it
     name = f"small_{os.getpid()}"
     database = str(city.url.database)

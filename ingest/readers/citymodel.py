@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from abc import abstractmethod
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
@@ -19,7 +20,7 @@ from ingest.limits import exceeded
 from ingest.readers.solids import CityObject, footprint, heights, solid_wkb
 from ingest.readers.source import (
     CRS_SILENT,
-    FileReader,
+    FeatureReader,
     ReadOptions,
     cannot_read,
     check_columns,
@@ -44,7 +45,7 @@ _EPSG = re.compile(r"EPSG(?:[:/]+[\d.]*)?[:/#]+(\d{4,6})|epsg\.xml#(\d{4,6})", r
 _ADV_UTM = re.compile(r"urn:adv:crs:ETRS89_UTM(\d\d)", re.IGNORECASE)
 
 
-class CityModelReader(FileReader):
+class CityModelReader(FeatureReader):
     """Objects of a city model, each with its parts as one feature.
 
     The geometry is the footprint. Columns: `height` is the measured height, else the span of the geometry's z;
@@ -84,9 +85,9 @@ class CityModelReader(FileReader):
         self.columns = OWN | {self._attributes[n]: kind for n, kind in found.items()}
         check_columns(path.name, list(self.columns), self.limits)
 
+    @abstractmethod
     def _objects(self, shapes: bool) -> Iterator[CityObject]:
         """Give the objects in the file's order; without `shapes` only their attributes are needed."""
-        raise NotImplementedError
 
     def batches(self, rows: int) -> Iterator[gpd.GeoDataFrame]:
         """Read at most `rows` objects at a time."""

@@ -16,7 +16,7 @@ import shapely
 from ingest.readers import archive
 from ingest.readers.source import (
     CRS_OF_FORMAT,
-    FileReader,
+    FeatureReader,
     Reader,
     ReadOptions,
     cannot_read,
@@ -60,7 +60,7 @@ class _Stops(CsvReader):
         self.crs, self.crs_reason = 4326, CRS_OF_FORMAT
 
 
-class _Lines(FileReader):
+class _Lines(FeatureReader):
     """Shapes, or the routes that use them, as lines; the order of the points is the one that they are numbered by."""
 
     format = "GTFS"

@@ -16,7 +16,7 @@ from ingest.limits import exceeded
 from ingest.readers.source import (
     CRS_OF_FORMAT,
     RAW_LENGTH,
-    FileReader,
+    FeatureReader,
     ReadOptions,
     cannot_read,
     check_columns,
@@ -39,7 +39,7 @@ class _BrokenError(ValueError):
     pass
 
 
-class KmlReader(FileReader):
+class KmlReader(FeatureReader):
     """The placemarks of a file. `folder` is the path of the folders that a placemark lies in; each is also a layer."""
 
     format = "KML"

@@ -15,7 +15,7 @@ import osmium.filter
 import pandas as pd
 import shapely
 
-from ingest.readers.source import CRS_OF_FORMAT, ChooseLayer, FileReader, ReadOptions, cannot_read, make_batch
+from ingest.readers.source import CRS_OF_FORMAT, ChooseLayer, FeatureReader, ReadOptions, cannot_read, make_batch
 from ingest.spec import OsmFilter
 
 ANY = "*"
@@ -30,7 +30,7 @@ USUAL = (
 _LAYER = re.compile(r"(point|line|polygon):([A-Za-z0-9_:]{1,60})(?:=([^=]{1,300}))?")
 
 
-class OsmReader(FileReader):
+class OsmReader(FeatureReader):
     """Objects of an extract that carry certain tags, as points, lines or polygons.
 
     The column `osm` is the object's id ("way/123"), `way` a way's bare number; the tags named in `keep` and in the

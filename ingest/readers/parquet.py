@@ -19,7 +19,7 @@ from ingest.readers.source import (
     CRS_IN_FILE,
     CRS_OF_FORMAT,
     CRS_SILENT,
-    FileReader,
+    FeatureReader,
     ReadOptions,
     cannot_read,
     check_columns,
@@ -34,7 +34,7 @@ from twin.text import Text
 ERRORS = (pa.ArrowException, OSError, ValueError, KeyError, TypeError)
 
 
-class ParquetReader(FileReader):
+class ParquetReader(FeatureReader):
     """A GeoParquet file with its geometry as WKB; without the "geo" entry, a table with coordinates or WKT."""
 
     driver = "pyarrow"

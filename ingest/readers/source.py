@@ -8,6 +8,7 @@ import shutil
 import stat
 import tempfile
 import time
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -140,15 +141,6 @@ class FileReader:
         self.limits = options.limits
         self._folders: list[finalize] = []
 
-    def batches(self, rows: int) -> Iterator[gpd.GeoDataFrame]:
-        """Read the features from the beginning, at most `rows` at a time."""
-        raise NotImplementedError
-
-    def sampled(self, rows: int, pick: Pick) -> Iterator[tuple[gpd.GeoDataFrame, int]]:
-        """Read some rows of each batch, with the batch's length."""
-        for batch in self.batches(rows):
-            yield batch.iloc[pick(len(batch))], len(batch)
-
     def say_crs(self, found: Any, reason: Text) -> None:
         """Take the CRS that a person gave, else the one that was found."""
         if self.options.crs is not None:
@@ -172,6 +164,19 @@ class FileReader:
         self, _kind: type[BaseException] | None, _error: BaseException | None, _trace: TracebackType | None
     ) -> None:
         self.close()
+
+
+class FeatureReader(FileReader, ABC):
+    """A reader that gives features; a raster's gives pixels."""
+
+    @abstractmethod
+    def batches(self, rows: int) -> Iterator[gpd.GeoDataFrame]:
+        """Read the features from the beginning, at most `rows` at a time."""
+
+    def sampled(self, rows: int, pick: Pick) -> Iterator[tuple[gpd.GeoDataFrame, int]]:
+        """Read some rows of each batch, with the batch's length."""
+        for batch in self.batches(rows):
+            yield batch.iloc[pick(len(batch))], len(batch)
 
 
 # Names that no library takes for anything but a path: pyogrio reads "a.zip!b" as a file within an archive.

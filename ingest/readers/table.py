@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import re
+from abc import abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,7 +22,7 @@ from ingest.readers.source import (
     CRS_SILENT,
     ENCODING_GIVEN,
     RAW_LENGTH,
-    FileReader,
+    FeatureReader,
     ReadOptions,
     cannot_read,
     check_columns,
@@ -88,7 +89,7 @@ def find_place(path: Path, columns: Sequence[str], options: ReadOptions, sample:
     )
 
 
-class TableReader(FileReader):
+class TableReader(FeatureReader):
     """A table of text; the coordinates stay among its columns, WKT does not."""
 
     def _begin(self, header: Sequence[str], sample: Sequence[str | None]) -> None:
@@ -122,9 +123,9 @@ class TableReader(FileReader):
         else:
             self.say_crs(None, CRS_SILENT)
 
+    @abstractmethod
     def _rows(self, rows: int) -> Iterator[Rows]:
         """Give the rows after the header, at most `rows` at a time."""
-        raise NotImplementedError
 
     def batches(self, rows: int) -> Iterator[gpd.GeoDataFrame]:
         """Read at most `rows` rows at a time; a row without coordinates has no geometry."""

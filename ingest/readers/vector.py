@@ -23,7 +23,7 @@ from ingest.readers.source import (
     CRS_IN_FILE,
     CRS_OF_FORMAT,
     CRS_SILENT,
-    FileReader,
+    FeatureReader,
     Pick,
     ReadOptions,
     cannot_read,
@@ -50,7 +50,7 @@ ONE_LAYER = TEXT | {"FlatGeobuf", "ESRI Shapefile"}
 UNASKED_ROWS = 10_000
 
 
-class VectorReader(FileReader):
+class VectorReader(FeatureReader):
     """One layer of a file that GDAL reads; the driver must be the one of the format that was recognised."""
 
     def __init__(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import subprocess
 import unicodedata
 from pathlib import Path
 
@@ -213,14 +212,13 @@ def test_the_decision_shows_one_value_before_and_after() -> None:
     assert decision.before != decision.after
 
 
+# TCVN 5712 from 0xA0 on, as the GNU C library has it; 0xB0 to 0xB4, combining marks there, are no letters of the ABC fonts.
+TCVN_5712 = "\xa0ĂÂÊÔƠƯĐăâêôơưđẰàảãáạẲằẳẵắẴẮẦẨẪẤỀặầẩẫấậèỂẻẽéẹềểễếệìỉỄẾỒĩíịòỔỏõóọồổỗốộờởỡớợùỖủũúụừửữứựỳỷỹýỵỐ"
+
+
 def test_the_table_of_tcvn3_is_that_of_the_standard() -> None:
-    """The C library has TCVN 5712; below 0xA0 it has the capitals that the ABC fonts lack."""
     raw = bytes(b for b in range(0xA0, 0x100) if not 0xB0 <= b <= 0xB4)
-    try:
-        said = subprocess.run(["iconv", "-f", "TCVN5712-1", "-t", "UTF-8"], input=raw, capture_output=True, check=True)
-    except (OSError, subprocess.CalledProcessError):
-        pytest.skip("this machine's iconv does not know TCVN 5712")
-    assert "".join(TCVN3[b] for b in raw) == unicodedata.normalize("NFC", said.stdout.decode())
+    assert "".join(TCVN3[b] for b in raw) == TCVN_5712
 
 
 @pytest.mark.parametrize(

@@ -4,18 +4,14 @@ from __future__ import annotations
 
 import json
 import re
-import shutil
 import subprocess
 from pathlib import Path
-
-import pytest
 
 from tests.conftest import ROOT
 from tests.test_publish import LAYER, houses, rows
 from tests.uploads.programs import Programs
 
 
-@pytest.mark.skipif(shutil.which("curl") is None, reason="curl is not installed")
 def test_the_commands_of_the_documentation_publish_a_file(programs: Programs, tmp_path: Path) -> None:
     programs.serve()
     programs.worker()

@@ -5,9 +5,7 @@ from __future__ import annotations
 import asyncio
 import base64
 import json
-import os
 import re
-import subprocess
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -18,7 +16,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from starlette.testclient import TestClient
 
-from tests.conftest import run_async
+from tests.conftest import run_async, small_disk
 from tests.test_publish import LAYER
 from tests.uploads.programs import Programs, eventually
 from twin.access import revoke_key
@@ -326,17 +324,12 @@ def test_the_protocol_says_of_itself_what_it_can(door: TestClient) -> None:
     assert "application/offset+octet-stream" in json.dumps(paths["/uploads/{upload}"]["patch"]["requestBody"])
 
 
-@pytest.mark.skipif(os.geteuid() != 0, reason="only root can make a small disk")
 def test_a_full_disk_is_said_and_what_arrived_is_kept(
     door: TestClient, programs: Programs, monkeypatch: object
 ) -> None:
     import twin.uploads
 
-    programs.uploads.mkdir()
-    disk = ["mount", "-t", "tmpfs", "-o", "size=1m", "tmpfs", str(programs.uploads)]
-    if subprocess.run(disk, capture_output=True, check=False).returncode:
-        pytest.skip("this machine lets nobody mount a disk")
-    try:
+    with small_disk(programs.uploads, 1):
         key = programs.key()
         full = begin(door, key, 4_000_000)
         assert full.status_code == 507 and "đã đầy" in full.json()["detail"]
@@ -348,5 +341,3 @@ def test_a_full_disk_is_said_and_what_arrived_is_kept(
         kept = int(door.head(address, headers=bearer(key)).headers["Upload-Offset"])
         assert 0 < kept <= 2**20
         assert door.delete(address, headers=bearer(key)).status_code == 204
-    finally:
-        subprocess.run(["umount", str(programs.uploads)], check=True)
