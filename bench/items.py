@@ -8,18 +8,14 @@ and `uvicorn`. Both servers give the same ten features with the same attributes,
 
 from __future__ import annotations
 
-import argparse
 import json
 import shutil
 import sys
-import tempfile
 import urllib.request
-from pathlib import Path
 from typing import Any
-from urllib.parse import quote
 
 from bench.publish import LAYER
-from bench.tiles import ROOT, chosen_of, load, prepare, running
+from bench.tiles import ROOT, asked, chosen_of, load, prepare, running, tipg
 from tests.conftest import free_port
 from twin.db.cluster import PrivateCluster
 
@@ -49,16 +45,7 @@ def values(page: dict[str, Any]) -> list[tuple[Any, ...]]:
 
 def main() -> None:
     """Run the benchmark."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--size", type=int, default=500_000)
-    parser.add_argument("--seconds", type=int, default=5)
-    parser.add_argument("--tipg", help="a Python with tipg and uvicorn")
-    parser.add_argument("--keep", type=Path, help="folder for the test file, to use it again")
-    arguments = parser.parse_args()
-    if shutil.which("wrk") is None:
-        raise SystemExit("wrk is missing (Debian: apt-get install wrk)")
-    folder = arguments.keep or Path(tempfile.mkdtemp(prefix="bench-"))
-    folder.mkdir(parents=True, exist_ok=True)
+    arguments, folder = asked(__doc__ or "")
     cluster = PrivateCluster(ROOT / ".twin" / "bench")
     cluster.start()
     try:
@@ -77,20 +64,14 @@ def main() -> None:
             results["twin, first page"] = load(base, [f"{first}&limit=10"], arguments.seconds, folder)
             results["twin, page at row 400,000"] = load(base, [deep], arguments.seconds, folder)
         if arguments.tipg:
-            port = free_port()
-            base = f"http://127.0.0.1:{port}"
-            host = quote(str(cluster.socket), safe="")
-            settings = {
-                "DATABASE_URL": f"postgresql://twin_owner@{host}/{database.url.database}",
-                "TIPG_DB_SCHEMAS": '["layer_data"]',
-            }
-            command = [arguments.tipg, "-m", "uvicorn", "tipg.main:app", "--port", str(port), "--log-level", "error"]
-            asked = f"/collections/layer_data.{table}/items?limit=10&sortby=fid&properties={FIELDS}&geom-column=geom"
-            with running(command, f"{base}/healthz", settings, folder):
-                theirs = values(read(base + asked))
+            address = f"/collections/layer_data.{table}/items?limit=10&sortby=fid&properties={FIELDS}&geom-column=geom"
+            with tipg(arguments.tipg, cluster, database, folder) as base:
+                theirs = values(read(base + address))
                 print("the first ten features are the same:", theirs == ours["first page"])
-                results["TiPg, first page"] = load(base, [asked], arguments.seconds, folder)
-                results["TiPg, page at row 400,000"] = load(base, [f"{asked}&offset={DEEP}"], arguments.seconds, folder)
+                results["TiPg, first page"] = load(base, [address], arguments.seconds, folder)
+                results["TiPg, page at row 400,000"] = load(
+                    base, [f"{address}&offset={DEEP}"], arguments.seconds, folder
+                )
         for name, rate in results.items():
             print(f"{name:<28}{rate:>10,.1f} req/s")
         for page, target in (("first page", 40), ("page at row 400,000", 500)):

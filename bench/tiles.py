@@ -164,18 +164,9 @@ async def worst(database: Database) -> list[tuple[int, int, float]]:
     return found
 
 
-def ids(body: bytes, key: str | None) -> set[str]:
-    """The buildings in a tile, by their code."""
-    layers = mapbox_vector_tile.decode(body)
-    return {
-        str(f["properties"][key] if key else f["id"]) for name, layer in layers.items() if ":" not in name
-        for f in layer["features"]
-    }  # fmt: skip
-
-
-def main() -> None:
-    """Run the benchmark."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+def asked(about: str) -> tuple[argparse.Namespace, Path]:
+    """What the command line asks for, and the folder for files."""
+    parser = argparse.ArgumentParser(description=about, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--size", type=int, default=500_000)
     parser.add_argument("--seconds", type=int, default=5)
     parser.add_argument("--tipg", help="a Python with tipg and uvicorn")
@@ -185,6 +176,37 @@ def main() -> None:
         raise SystemExit("wrk is missing (Debian: apt-get install wrk)")
     folder = arguments.keep or Path(tempfile.mkdtemp(prefix="bench-"))
     folder.mkdir(parents=True, exist_ok=True)
+    return arguments, folder
+
+
+@contextmanager
+def tipg(python: str, cluster: PrivateCluster, database: Database, folder: Path) -> Iterator[str]:
+    """TiPg over the same tables; gives its address."""
+    port = free_port()
+    base = f"http://127.0.0.1:{port}"
+    # A socket as the host, which is how its settings take one.
+    host = quote(str(cluster.socket), safe="")
+    environment = {
+        "DATABASE_URL": f"postgresql://twin_owner@{host}/{database.url.database}",
+        "TIPG_DB_SCHEMAS": '["layer_data"]', "TIPG_MAX_FEATURES_PER_TILE": "20000",
+    }  # fmt: skip
+    command = [python, "-m", "uvicorn", "tipg.main:app", "--port", str(port), "--log-level", "error"]
+    with running(command, f"{base}/healthz", environment, folder):
+        yield base
+
+
+def ids(body: bytes, key: str | None) -> set[str]:
+    """The buildings in a tile, by their code."""
+    layers = mapbox_vector_tile.decode(body)
+    return {
+        str(f["properties"][key] if key else f["id"]) for name, part in layers.items() if ":" not in name
+        for f in part["features"]
+    }  # fmt: skip
+
+
+def main() -> None:
+    """Run the benchmark."""
+    arguments, folder = asked(__doc__ or "")
     random.seed(7)
     cluster = PrivateCluster(ROOT / ".twin" / "bench")
     cluster.start()
@@ -217,27 +239,18 @@ def main() -> None:
         with running(command, base, {"PYTHONPATH": str(folder)}, folder):
             results["constant bytes"] = load(base, paths, arguments.seconds, folder)
         if arguments.tipg:
-            port = free_port()
-            base = f"http://127.0.0.1:{port}"
-            # A socket as the host, which is how its settings take one.
-            host = quote(str(cluster.socket), safe="")
-            environment = {
-                "DATABASE_URL": f"postgresql://twin_owner@{host}/{database.url.database}",
-                "TIPG_DB_SCHEMAS": '["layer_data"]', "TIPG_MAX_FEATURES_PER_TILE": "20000",
-            }  # fmt: skip
-            command = [arguments.tipg, "-m", "uvicorn", "tipg.main:app", "--port", str(port), "--log-level", "error"]
             fields = "fid,id,name,height,levels,use"
             name = f"layer_data.{table}"
-            asked = [
+            addresses = [
                 f"/collections/{name}/tiles/WebMercatorQuad/{t.z}/{t.x}/{t.y}?properties={fields}&geom-column=geom"
                 for t in tiles
             ]
-            with running(command, f"{base}/healthz", environment, folder):
-                load(base, asked, 2, folder)
-                results["TiPg, z17"] = load(base, asked, arguments.seconds, folder)
+            with tipg(arguments.tipg, cluster, database, folder) as base:
+                load(base, addresses, 2, folder)
+                results["TiPg, z17"] = load(base, addresses, arguments.seconds, folder)
                 same = 0
                 for path, body in sample.items():
-                    theirs = urllib.request.urlopen(base + asked[paths.index(path)]).read()
+                    theirs = urllib.request.urlopen(base + addresses[paths.index(path)]).read()
                     same += ids(theirs, "fid") <= ids(body, None)
                 print(f"tiles that hold all that TiPg's hold: {same} of {len(sample)}")
         for name, rate in results.items():

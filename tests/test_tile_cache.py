@@ -7,19 +7,29 @@ import gzip
 import math
 import os
 from pathlib import Path
+from typing import Any
 
+import asyncpg
 import brotli
+import geopandas as gpd
 import httpx
 import mapbox_vector_tile
+import mercantile
+import numpy as np
 import pytest
 import zstandard
 from hypothesis import given
 from hypothesis import strategies as st
 
+from layers.registry import theme
 from tests.conftest import LiveServer, run_async
+from tests.test_versions import LAYER, catalogue, lamps, layer, publish  # noqa: F401  # a fixture
 from tiles import encodings
 from tiles.cache import Tile, TileCache
+from tiles.choice import Chosen
 from tiles.encodings import OFFERED, decode, encode
+from tiles.mvt import make_tile
+from twin.db.database import Database
 
 BODY = b"a tile of some length, " * 100
 
@@ -129,10 +139,10 @@ def test_memory_stays_bounded_and_exactly_the_tiles_of_a_gone_version_leave(
     run_async(play())
 
 
-def tile_path(lng: float, lat: float, z: int, layer: str = "construction.buildings") -> str:
+def tile_path(lng: float, lat: float, z: int) -> str:
     x = int((lng + 180) / 360 * 2**z)
     y = int((1 - math.asinh(math.tan(math.radians(lat))) / math.pi) / 2 * 2**z)
-    return f"/tiles/{layer}/{z}/{x}/{y}.mvt"
+    return f"/tiles/construction.buildings/{z}/{x}/{y}.mvt"
 
 
 def test_the_same_tile_comes_in_every_encoding_first_made_then_from_memory(live_server: LiveServer) -> None:
@@ -156,18 +166,70 @@ def test_the_same_tile_comes_in_every_encoding_first_made_then_from_memory(live_
     assert head.status_code == 200 and head.content == b"" and int(head.headers["content-length"]) > 0
 
 
-def test_a_tile_without_room_for_all_features_says_so_in_its_header_and_in_itself(live_server: LiveServer) -> None:
-    # The sample's places number more than a tile of this zoom shows.
-    found = 0
-    for layer, zoom in (("construction.buildings", 13), ("construction.buildings", 14), ("tourism.places", 12)):
-        answer = httpx.get(live_server.url + tile_path(106.7335, 10.7765, zoom, layer), timeout=30)
-        if answer.status_code == 404:
-            continue
-        layers = mapbox_vector_tile.decode(answer.content)
-        named = answer.headers.get("x-tile-cut", "")
-        assert (f"{layer}:cut" in layers) == (layer in named.split(","))
-        found += 1
-    assert found
+TILE = (16, 52192, 30818)
+
+
+def crowd(count: int) -> gpd.GeoDataFrame:
+    """Places within one tile of zoom 16, the later the more important."""
+    west, south, east, north = mercantile.bounds(TILE[1], TILE[2], TILE[0])
+    rng = np.random.default_rng(5)
+    x, y = rng.uniform(west, east, count), rng.uniform(south, north, count)
+    return (
+        lamps(count).set_geometry(gpd.points_from_xy(x, y, crs=4326)).assign(importance=np.arange(count, dtype=float))
+    )
+
+
+def made_tile(database: Database) -> tuple[Tile, dict[str, Any]]:
+    found = catalogue(database)
+    assert found.current is not None
+
+    async def make() -> Tile:
+        connection = await asyncpg.connect(**database.asyncpg_options("reader"))
+        try:
+            return await make_tile(connection, [Chosen(found, found.current, pinned=True)], *TILE)
+        finally:
+            await connection.close()
+
+    tile = run_async(make())
+    return tile, mapbox_vector_tile.decode(gzip.decompress(tile.encoded["gzip"]))
+
+
+def test_a_tile_without_room_for_all_features_keeps_the_most_important_and_says_so_itself(layer: Database) -> None:  # noqa: F811
+    room = theme("places").details[-1].limit
+    publish(layer, crowd(room - 1))
+    tile, layers = made_tile(layer)
+    assert tile.cut == () and set(layers) == {LAYER}
+    assert len(layers[LAYER]["features"]) == room - 1
+    publish(layer, crowd(room + 500))
+    tile, layers = made_tile(layer)
+    assert tile.cut == (LAYER,)
+    assert [f["properties"] for f in layers[f"{LAYER}:cut"]["features"]] == [{"cut": True}]
+    shown = {f["id"] for f in layers[LAYER]["features"]}
+    assert shown == set(range(500, room + 501))
+
+
+def test_a_tile_over_its_budget_of_bytes_is_made_again_with_fewer_features(
+    layer: Database,  # noqa: F811
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    publish(layer, crowd(1500))
+    whole, layers = made_tile(layer)
+    assert whole.cut == () and len(layers[LAYER]["features"]) == 1500
+    budget = len(whole.encoded["gzip"]) // 3
+    monkeypatch.setattr("tiles.mvt.TILE_BYTES", budget)
+    small, layers = made_tile(layer)
+    assert len(small.encoded["gzip"]) <= budget
+    assert small.cut == (LAYER,)
+    shown = sorted(f["id"] for f in layers[LAYER]["features"])
+    assert 100 < len(shown) < 1000 and shown == list(range(1501 - len(shown), 1501))
+
+
+def test_a_cut_tile_is_named_in_its_header(live_server: LiveServer) -> None:
+    url = live_server.url + tile_path(106.7335, 10.7765, 15)
+    answer = httpx.get(url, timeout=30)
+    named = set(filter(None, answer.headers.get("x-tile-cut", "").split(",")))
+    marked = {name.removesuffix(":cut") for name in mapbox_vector_tile.decode(answer.content) if name.endswith(":cut")}
+    assert named == marked
 
 
 def test_the_log_of_cached_tiles_is_clean_for_odd_requests(live_server: LiveServer, tmp_path: Path) -> None:
