@@ -90,8 +90,11 @@ def running(
             try:
                 urllib.request.urlopen(ready, timeout=5).read()
                 break
-            except urllib.error.HTTPError:
-                break
+            except urllib.error.HTTPError as error:
+                # Any answer will do, unless it says that the server is not ready yet.
+                if error.code != 503:
+                    break
+                time.sleep(0.1)
             except OSError:
                 time.sleep(0.2)
         yield
