@@ -190,13 +190,16 @@ class Theme:
         """How features with these columns come to coarser cells, if they do."""
         if not self.rolls_up:
             return None
+        return Plan(resolution_for(self.minzoom - 1, self.rollup_cells), self.rolled(columns))
+
+    def rolled(self, columns: Iterable[str]) -> tuple[Rolled, ...]:
+        """Those of these columns that have a value in a cell, and how it comes about."""
         there = set(columns)
-        rolled = tuple(
+        return tuple(
             Rolled(f.name, f.type, f.rollup.value, f.weight if f.weight in there else None)
             for f in self.fields
             if f.rollup is not None and f.name in there
         )
-        return Plan(resolution_for(self.minzoom - 1, self.rollup_cells), rolled)
 
     def detail(self, zoom: int) -> Detail | None:
         """What a tile of this zoom shows, or None below the first."""

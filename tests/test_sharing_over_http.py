@@ -73,6 +73,8 @@ CHANNELS = [
     f"/collections/{LAYER}/items?version=1", f"/collections/{LAYER}/items?asOf=2099-01-01",
     f"/collections/{LAYER}/items?limit=5000", f"/collections/{LAYER}/items?filter=name='lamp'",
     *(f"/collections/{LAYER}/items?f={form}" for form in ITEM_FORMATS),
+    *(f"/collections/{LAYER}/cells?f={form}" for form in ("json", "geojson", "csv", "arrow", "parquet")),
+    f"/collections/{LAYER}/cells?version=1&resolution=5", f"/collections/{LAYER}/cells/tiles/WebMercatorQuad/3/3/6",
 ]  # fmt: skip
 
 

@@ -11,6 +11,7 @@ from starlette.middleware.gzip import GZipMiddleware
 
 from tiles import archives, cells, collections, health, jobs, observed, openapi, problems, uploads, vector
 from tiles.features import documents, items, pages
+from tiles.grid import routes as grid
 from tiles.head import HeadMiddleware
 from tiles.state import CityState
 from tiles.writing import BodyLimit
@@ -47,7 +48,7 @@ def create_app(settings: Settings, database: Database) -> FastAPI:
     app.add_middleware(BodyLimit)
     problems.install(app)
     modules = (
-        health, items, vector, cells, openapi, documents, collections, pages, uploads, jobs, archives, observed,
+        health, items, vector, cells, grid, openapi, documents, collections, pages, uploads, jobs, archives, observed,
     )  # fmt: skip
     for module in modules:
         app.include_router(module.router)

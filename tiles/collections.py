@@ -103,6 +103,7 @@ def describe(layer: Layer, language: Language) -> dict[str, Any]:
         "versions": sorted(layer.versions),
         "published": current.published.isoformat().replace("+00:00", "Z"),
         "featureCount": current.features,
+        "cellResolution": current.resolution,
         "bounds": list(current.bounds) if current.bounds else None,
         "raster": _raster(current),
         "licence": layer.licence,

@@ -1,6 +1,7 @@
 """What a version's features come to in coarser H3 cells: counted and summed once, at publish, for maps of whole cities.
 
-A feature belongs to one cell, that of its first corner, so that nothing is counted twice.
+A feature belongs to one cell, the lowest of those that it touches at its layer's resolution, so that nothing is counted
+twice; in coarser cells it belongs to the ancestor of that one.
 """
 
 from __future__ import annotations
@@ -66,9 +67,12 @@ _EQUATOR_KM = 40_075.0
 @cache
 def resolution_for(zoom: int, most: int = CELLS_A_TILE) -> int:
     """The finest resolution of which a tile of this zoom holds at most so many cells."""
-    tile = (_EQUATOR_KM / 2**zoom) ** 2
-    fitting = [r for r in range(MAX_RESOLUTION + 1) if tile / h3.average_hexagon_area(r) <= most]
-    return max(fitting, default=0)
+    return finest_within((_EQUATOR_KM / 2**zoom) ** 2, most)
+
+
+def finest_within(area: float, most: int) -> int:
+    """The finest resolution of which an area (km²) holds at most so many cells."""
+    return max((r for r in range(MAX_RESOLUTION + 1) if area / h3.average_hexagon_area(r) <= most), default=0)
 
 
 def parent_sql(cell: str, resolution: int) -> str:
@@ -110,6 +114,31 @@ def sums_sql(table: str, plan: Plan) -> str:
                 pass
     values = "".join(f", {a}" for a in asked)
     return f"SELECT {parent_sql('cell', plan.finest)} AS cell, count(*) AS features{values} FROM {table} GROUP BY 1"
+
+
+def value_sql(column: Rolled, source: str) -> str:
+    """SQL for a column's value in a group of features: what `build` makes of the whole group, in one aggregate.
+
+    Of values that stand equally often, PostgreSQL's `mode` takes the first in order, as `build` does.
+    """
+    value = f'{source}."{column.name}"'
+    # Letters by their codes, so that the least and the first are the same on every server.
+    ordered = f'{value} COLLATE "C"' if column.type == "text" else value
+    match column.rule:
+        case "count":
+            return f"count({value})"
+        case "sum":
+            return f"sum({value})::bigint" if column.type == "integer" else f"sum({value})"
+        case "mean" if column.weight:
+            weight = f'{source}."{column.weight}"::float8'
+            return f"sum({value} * {weight}) / nullif(sum({weight}) FILTER (WHERE {value} IS NOT NULL), 0)"
+        case "mean":
+            return f"avg({value}::float8)"
+        case "mode":
+            return f"mode() WITHIN GROUP (ORDER BY {ordered})"
+        case "min" | "max" if column.type == "boolean":
+            return f"bool_{'and' if column.rule == 'min' else 'or'}({value})"
+    return f"{column.rule}({ordered})"
 
 
 def mode_sql(table: str, column: Rolled, finest: int) -> str:

@@ -40,6 +40,8 @@ for name, strategy in {
     "cql2": st.sampled_from(TEXTS),
     "moment-or-interval": st.sampled_from(MOMENTS),
     "page-token": st.builds(_token, st.integers(-(2**62), 2**62), st.booleans()),
+    "rolled": st.sampled_from(("height", "levels", "use", "floor_area_m2")),
+    "cell-token": st.builds(_token, st.integers(2**59, 2**60), st.just(True)),
     "h3": st.sampled_from(["8b65b56628cafff", "8965b566293ffff", "8665b5667ffffff"]),
     "longitude-latitude": st.sampled_from(["106.7,10.77", "-180,90"]),
 }.items():
@@ -56,7 +58,7 @@ def map_case(_: schemathesis.HookContext, case: schemathesis.Case) -> schemathes
     if case.meta is None or case.meta.generation.mode is not GenerationMode.POSITIVE:
         return case
     _settle_path(case.path_parameters or {})
-    _settle_query(case.query or {})
+    _settle_query(case.query or {}, case.path_parameters or {})
     return case
 
 
@@ -70,7 +72,10 @@ def _settle_path(path: dict[str, Any]) -> None:
         path[name] = int(path[name]) % 2 ** int(path["z"])
 
 
-def _settle_query(query: dict[str, Any]) -> None:
+def _settle_query(query: dict[str, Any], path: dict[str, Any]) -> None:
+    if "resolution" in query:
+        # As fine as the layer's cells; a tile of a low zoom may have coarse ones only.
+        query["resolution"] = int(query["resolution"]) % (12 if "z" not in path else min(12, int(path["z"]) // 2 + 1))
     if "bbox" in query:
         box = [_near(number) for number in _listed(query["bbox"])]
         pairs = list(zip(box[: len(box) // 2], box[len(box) // 2 :], strict=True))

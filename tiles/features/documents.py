@@ -219,6 +219,8 @@ def collection_links(request: Request, layer_id: str, language: Language, own: F
          Text(en="What can be sorted by", vi="Thuộc tính sắp xếp được")),
     ):  # fmt: skip
         links.append(link(f"{address}/{name}", rel, "application/schema+json", title, language))
+    counted = Text(en="Counted in H3 cells", vi="Thống kê theo ô H3")
+    links.append(link(f"{address}/cells", "cells", "application/json", counted, language))
     tiles = path(base, "tiles", layer_id, "tilejson.json")
     links.append(link(tiles, "tiles", "application/json", "TileJSON", language))
     return links

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
+from shapely.geometry.base import BaseGeometry
 from starlette.datastructures import QueryParams
 
 from tiles.features import formats, spatial
@@ -64,6 +65,18 @@ AS_OF = Parameter("asOf", "The version that was current at this time (RFC 3339).
 PROPERTIES = Parameter("properties", "Only these properties, with commas.",
                        {"type": "array", "items": {"type": "string", "format": "queryable"}})  # fmt: skip
 
+DATETIME = Parameter("datetime", "A moment, a date (the whole day) or an interval start/end with .. for open "
+                     "(RFC 3339), compared with the layer's primary instant; a layer that has none is not narrowed "
+                     "by it.",
+                     {"type": "string", "format": "moment-or-interval"})  # fmt: skip
+FILTERS = (
+    Parameter("filter", "A CQL2 expression over the queryables.", {"type": "string", "format": "cql2"}),
+    Parameter("filter-lang", "What `filter` is written in.",
+              {"type": "string", "enum": ["cql2-text", "cql2-json"], "default": "cql2-text"}),
+    Parameter("filter-crs", "Coordinate system of geometries in `filter`.",
+              {"type": "string", "format": "crs", "default": CRS84}),
+)  # fmt: skip
+
 ITEM = (format_parameter(formats.ITEM), LANG, CRS, VERSION, AS_OF, PROPERTIES)
 ITEMS = (
     format_parameter(formats.ITEMS),
@@ -79,14 +92,8 @@ ITEMS = (
                "oneOf": [{"minItems": 4, "maxItems": 4}, {"minItems": 6, "maxItems": 6}]}),
     Parameter("bbox-crs", "Coordinate system of `bbox`.", {"type": "string", "format": "crs", "default": CRS84}),
     CRS,
-    Parameter("datetime", "A moment, a date (the whole day) or an interval start/end with .. for open (RFC 3339), "
-              "compared with the layer's primary instant; a layer that has none is not narrowed by it.",
-              {"type": "string", "format": "moment-or-interval"}),
-    Parameter("filter", "A CQL2 expression over the queryables.", {"type": "string", "format": "cql2"}),
-    Parameter("filter-lang", "What `filter` is written in.",
-              {"type": "string", "enum": ["cql2-text", "cql2-json"], "default": "cql2-text"}),
-    Parameter("filter-crs", "Coordinate system of geometries in `filter`.",
-              {"type": "string", "format": "crs", "default": CRS84}),
+    DATETIME,
+    *FILTERS,
     Parameter("sortby", "What to sort by, with commas; a minus before a name means falling.",
               {"type": "array", "items": {"type": "string", "format": "sort-key"}}),
     PROPERTIES,
@@ -199,7 +206,8 @@ def read_conditions(
     """The conditions that a request sets, as SQL that is joined with AND."""
     found = []
     if (text := given.get("bbox")) is not None:
-        found.append(_bbox(text, read_crs(given, "bbox-crs", references), parameters))
+        box = spatial.to_wkb(read_box(text, read_crs(given, "bbox-crs", references)))
+        found.append(f"ST_Intersects(f.geom, ST_GeomFromWKB({parameters.add(box, 'bytea')}, 4326))")
     elif "bbox-crs" in given:
         read_crs(given, "bbox-crs", references)
     if (text := given.get("datetime")) is not None:
@@ -215,17 +223,17 @@ def read_conditions(
     return found
 
 
-def _bbox(text: str, reference: Reference, parameters: Parameters) -> str:
+def read_box(text: str, reference: Reference = WGS84) -> BaseGeometry:
+    """Read `bbox` as a geometry in EPSG:4326."""
     parts = [part.strip() for part in text.split(",")]
     if len(parts) not in (4, 6) or not all(NUMBER.fullmatch(part) for part in parts):
         raise _refuse("bbox", text, Text(en="four or six numbers: west,south,east,north",
                                          vi="bốn hoặc sáu số: tây,nam,đông,bắc"))  # fmt: skip
     try:
-        box = spatial.box([float(part) for part in parts], reference)
+        return spatial.box([float(part) for part in parts], reference)
     except BadInput as error:
         raise BadInput(Text(en=error.message.en.replace("filter:", "bbox:", 1),
                             vi=error.message.vi.replace("filter:", "bbox:", 1))) from None  # fmt: skip
-    return f"ST_Intersects(f.geom, ST_GeomFromWKB({parameters.add(spatial.to_wkb(box), 'bytea')}, 4326))"
 
 
 def _during(span: Span, column: Column, parameters: Parameters) -> list[str]:

@@ -127,7 +127,7 @@ async def as_geoparquet(rows: RowBatches, keys: int, columns: Sequence[Column], 
         about["crs"] = json.loads(CRS.from_epsg(of.code).to_json())
     geo = {"version": "1.1.0", "primary_column": name, "columns": {name: about}}
     schema = _schema(columns, {b"geo": json.dumps(geo).encode()})
-    sink = _Sink()
+    sink = Sink()
     writer = await asyncio.to_thread(pq.ParquetWriter, sink, schema, compression="zstd")
     waiting: list[pa.RecordBatch] = []
 
@@ -147,7 +147,7 @@ async def as_geoparquet(rows: RowBatches, keys: int, columns: Sequence[Column], 
     yield sink.taken()
 
 
-class _Sink(io.RawIOBase):
+class Sink(io.RawIOBase):
     """A file that only grows, whose beginning may be taken away."""
 
     def __init__(self) -> None:
@@ -156,12 +156,15 @@ class _Sink(io.RawIOBase):
         self._position = 0
 
     def writable(self) -> bool:
+        """Always."""
         return True
 
     def tell(self) -> int:
+        """How much was written in all."""
         return self._position
 
     def write(self, data: Any) -> int:
+        """Add to the end."""
         part = bytes(data)
         self._parts.append(part)
         self._position += len(part)

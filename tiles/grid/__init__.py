@@ -1,0 +1,1 @@
+"""The features of a layer counted in H3 cells: as tables, as pages, as tiles."""
