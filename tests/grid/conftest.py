@@ -115,10 +115,11 @@ def lab(cluster: PrivateCluster, tmp_path_factory: pytest.TempPathFactory) -> It
         )  # fmt: skip
     # A roll-up has no way to hold a boolean's greatest value: that one is always counted from the features.
     rolled = tuple(c for c in THEME.rolled(ROLLED) if c.type != "boolean")
-    for plan in (Plan(8, rolled), None, None):
+    for number, plan in enumerate((Plan(8, rolled), None, None), 1):
         shape = Shape(COLUMNS, CONTRACT.resolution, rollup=plan)
         with Staging(database, LAYER, shape, Provenance("a test", "made up")) as staging:
-            staging.append(sheds())
+            # A version that is equal to the one before would not be made.
+            staging.append(sheds().assign(note=f"{number}"))
             staging.publish()
     with database.session() as session:
         session.execute(sa.text("ALTER TABLE layer_data.lab_sheds_v3 DROP COLUMN cell"))
