@@ -106,7 +106,7 @@ FILTERS: list[tuple[str | None, Callable[[dict[str, Any]], bool]]] = [
 ]
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=150, deadline=None)
 @given(st.integers(0, 10), boxes, st.sampled_from([1, 2, 3]), st.sampled_from(FILTERS), st.booleans())
 def test_any_resolution_box_and_filter_equals_counting_the_features_one_by_one(
     http: httpx.Client, resolution: int, box: tuple[float, ...] | None, version: int,

@@ -177,24 +177,6 @@ class Twin:
                     raise _Elsewhere from None
                 raise
 
-    def _ask(self, method: str, path: str, **options: Any) -> httpx.Response:
-        """Send a request; what the server complains of is raised in its words."""
-        answer = self._http.request(method, path, **options)
-        if answer.is_success:
-            return answer
-        said = _detail(answer)
-        if answer.status_code in KINDS:
-            raise KINDS[answer.status_code](said)
-        if answer.is_redirect:
-            raise BadInput(
-                Text(
-                    en="{url} sends on to another address. Give that address with --server.",
-                    vi="{url} chuyển sang địa chỉ khác. Hãy dùng địa chỉ đó với --server.",
-                ).format(url=self.url)
-            )
-        raise Unavailable(said)
-
-
 class _Elsewhere(Exception):  # not an error
     """What was noted is no longer there: the upload ran out of time, or was queued for something else."""
 
@@ -211,50 +193,6 @@ def _document(answer: httpx.Response) -> dict[str, Any]:
     if not isinstance(said, dict) or "state" not in said:
         raise BadInput(NO_TWIN)
     return said
-
-
-def _detail(answer: httpx.Response) -> Text:
-    try:
-        said = str(answer.json()["detail"])
-    except (ValueError, KeyError, TypeError):
-        said = f"HTTP {answer.status_code}"
-    # It goes to a terminal: nothing that could steer one.
-    said = "".join(c if c.isprintable() else " " for c in said)[:2000]
-    return Text(en=said, vi=said)
-
-
-def _address(url: str, with_key: bool, insecure_http: bool) -> str:
-    """The server's address with a slash at its end; a key does not travel in clear, except on this machine."""
-    try:
-        parsed = httpx.URL(url)
-    except (httpx.InvalidURL, TypeError):
-        parsed = httpx.URL("")
-    if parsed.scheme not in ("http", "https") or not parsed.host or parsed.userinfo:
-        raise BadInput(
-            Text(
-                en="“{url}” is not a server's address. Example: https://city.example",
-                vi="“{url}” không phải địa chỉ máy chủ. Ví dụ: https://city.example",
-            ).format(url=parsed.copy_with(userinfo=b"") if parsed.userinfo else url[:200])
-        )
-    if parsed.scheme == "http" and with_key and not insecure_http and not _is_loopback(parsed.host):
-        raise BadInput(
-            Text(
-                en="{url} would send the key in clear over the network. Use https://, or say --insecure-http if the "
-                "network is trusted.",
-                vi="{url} sẽ gửi khóa không mã hóa qua mạng. Hãy dùng https://, hoặc thêm --insecure-http nếu mạng "
-                "đáng tin cậy.",
-            ).format(url=parsed)
-        )
-    return str(parsed.copy_with(query=None, fragment=None)).rstrip("/") + "/"
-
-
-def _is_loopback(host: str) -> bool:
-    if host == "localhost":
-        return True
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False
 
 
 def _digest(path: Path, told: Progress) -> str:

@@ -1,0 +1,161 @@
+"""The connection to a city's server: one key, errors in the server's words, patience with what passes."""
+
+from __future__ import annotations
+
+import ipaddress
+import time
+from collections.abc import Mapping
+from typing import Any
+
+import httpx
+
+from twin import __version__
+from twin.access import NOT_VALID, TOKEN
+from twin.errors import (
+    BadInput,
+    Busy,
+    Conflict,
+    Forbidden,
+    NoRoom,
+    NotAcceptable,
+    NotFound,
+    TooLarge,
+    TooMany,
+    TwinError,
+    Unauthenticated,
+    Unavailable,
+)
+from twin.text import Text, current_language
+from twin.transfer import NO_TWIN
+
+KINDS: Mapping[int, type[TwinError]] = {
+    400: BadInput, 401: Unauthenticated, 403: Forbidden, 404: NotFound, 405: NotFound, 406: NotAcceptable,
+    409: Conflict, 413: TooLarge, 423: Busy, 429: TooMany, 507: NoRoom,
+}  # fmt: skip
+# What is read is asked for again, for so many seconds at most; the last pause is used over and over.
+READING_PATIENCE = 20.0
+PAUSES = (0.2, 0.5, 1.0, 2.0, 4.0)
+# A server may write this long before the next bytes come: it may have to sort a layer first.
+SILENCE = 60.0
+
+
+class ServerFault(Unavailable):
+    """The server made a mistake (500): asking again would not help."""
+
+
+class Connection:
+    """A server, asked with one key. What it complains of is raised as one of `twin.errors`, in its own words."""
+
+    def __init__(self, url: str, key: str | None, *, insecure_http: bool, patience: float) -> None:
+        self.url = _address(url, bool(key), insecure_http)
+        self.patience = patience
+        headers = {"User-Agent": f"city-twin/{__version__}", "Accept-Language": current_language()}
+        if key:
+            # Said here: the library would quote a key that cannot stand in a header.
+            if not TOKEN.fullmatch(key):
+                raise Unauthenticated(NOT_VALID)
+            headers["Authorization"] = f"Bearer {key}"
+        self._http = httpx.Client(
+            base_url=self.url, headers=headers, timeout=httpx.Timeout(SILENCE, connect=10.0), follow_redirects=False
+        )
+
+    def close(self) -> None:
+        """Close the connections."""
+        self._http.close()
+
+    def ask(self, method: str, path: str, **options: Any) -> httpx.Response:
+        """Send a request; what the server complains of is raised in its words."""
+        answer = self._http.request(method, path, **options)
+        if answer.is_success:
+            return answer
+        said = _detail(answer)
+        if answer.status_code in KINDS:
+            raise KINDS[answer.status_code](said)
+        if answer.is_redirect:
+            raise BadInput(
+                Text(
+                    en="{url} sends on to another address. Give that address with --server.",
+                    vi="{url} chuyển sang địa chỉ khác. Hãy dùng địa chỉ đó với --server.",
+                ).format(url=self.url)
+            )
+        raise (ServerFault if answer.status_code == 500 else Unavailable)(said)
+
+    def read(self, path: str, given: Mapping[str, Any] | None = None) -> httpx.Response:
+        """Read a document, once more if the server is busy, away for a moment, or breaks off; None is not sent."""
+        asked = {name: value for name, value in (given or {}).items() if value is not None}
+        since, tries = time.monotonic(), 0
+        while True:
+            try:
+                return self.ask("GET", path, params=asked)
+            except ServerFault:
+                raise
+            except (httpx.TransportError, Busy, TooMany, Unavailable) as error:
+                pause = PAUSES[min(tries, len(PAUSES) - 1)]
+                if time.monotonic() - since + pause > min(self.patience, READING_PATIENCE):
+                    raise self._explained(error) from error
+                time.sleep(pause)
+                tries += 1
+
+    def document(self, path: str, given: Mapping[str, Any] | None = None) -> dict[str, Any]:
+        """Read a JSON document."""
+        try:
+            said = self.read(path, given).json()
+        except ValueError:
+            said = None
+        if not isinstance(said, dict):
+            raise BadInput(NO_TWIN)
+        return said
+
+    def _explained(self, error: Exception) -> TwinError:
+        if isinstance(error, TwinError):
+            return error
+        return Unavailable(
+            Text(
+                en="{url} does not answer ({reason}). Is the address right, and does the server run?",
+                vi="{url} không trả lời ({reason}). Địa chỉ có đúng không, và máy chủ có đang chạy không?",
+            ).format(url=self.url, reason=type(error).__name__)
+        )
+
+
+def _detail(answer: httpx.Response) -> Text:
+    try:
+        said = str(answer.json()["detail"])
+    except (ValueError, KeyError, TypeError):
+        said = f"HTTP {answer.status_code}"
+    # It goes to a terminal: nothing that could steer one.
+    said = "".join(c if c.isprintable() else " " for c in said)[:2000]
+    return Text(en=said, vi=said)
+
+
+def _address(url: str, with_key: bool, insecure_http: bool) -> str:
+    """The server's address with a slash at its end; a key does not travel in clear, except on this machine."""
+    try:
+        parsed = httpx.URL(url)
+    except (httpx.InvalidURL, TypeError):
+        parsed = httpx.URL("")
+    if parsed.scheme not in ("http", "https") or not parsed.host or parsed.userinfo:
+        raise BadInput(
+            Text(
+                en="“{url}” is not a server's address. Example: https://city.example",
+                vi="“{url}” không phải địa chỉ máy chủ. Ví dụ: https://city.example",
+            ).format(url=parsed.copy_with(userinfo=b"") if parsed.userinfo else url[:200])
+        )
+    if parsed.scheme == "http" and with_key and not insecure_http and not _is_loopback(parsed.host):
+        raise BadInput(
+            Text(
+                en="{url} would send the key in clear over the network. Use https://, or say --insecure-http if the "
+                "network is trusted.",
+                vi="{url} sẽ gửi khóa không mã hóa qua mạng. Hãy dùng https://, hoặc thêm --insecure-http nếu mạng "
+                "đáng tin cậy.",
+            ).format(url=parsed)
+        )
+    return str(parsed.copy_with(query=None, fragment=None)).rstrip("/") + "/"
+
+
+def _is_loopback(host: str) -> bool:
+    if host == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
