@@ -63,24 +63,26 @@ def main() -> None:
         settings = {
             "TWIN_HOME": str(cluster.home), "TWIN_DATABASE": str(database.url.database), "TWIN_PORT": str(port),
         }  # fmt: skip
-        with running([sys.executable, "-m", "twin", "serve"], f"{base}/health", settings, folder):
-            with httpx.Client(base_url=base, timeout=60) as http:
-                total = http.get(f"/collections/{LAYER}").json()["featureCount"]
-                for resolution in (5, 8, 9, 11):
-                    found = _rows(http.get(ADDRESS, params={"f": "arrow", "resolution": resolution}))
-                    print(f"resolution {resolution}: {len(found):,} cells, {sum(found):,} of {total:,} features")
-                for name, question in QUESTIONS.items():
-                    spent, rows, size = [], 0, 0
-                    for _ in range(TIMES):
-                        box = {"bbox": _box(BOXES[name])} if name in BOXES else {}
-                        start = time.perf_counter()
-                        answer = http.get(ADDRESS, params=question | box)
-                        spent.append((time.perf_counter() - start) * 1000)
-                        rows, size = len(_rows(answer)), len(answer.content)
-                    print(
-                        f"{name:<44}{statistics.median(spent):>7.0f} ms (longest {max(spent):.0f})"
-                        f"{rows:>9,} rows{size / 1000:>9,.0f} kB"
-                    )
+        with (
+            running([sys.executable, "-m", "twin", "serve"], f"{base}/health", settings, folder),
+            httpx.Client(base_url=base, timeout=60) as http,
+        ):
+            total = http.get(f"/collections/{LAYER}").json()["featureCount"]
+            for resolution in (5, 8, 9, 11):
+                found = _rows(http.get(ADDRESS, params={"f": "arrow", "resolution": resolution}))
+                print(f"resolution {resolution}: {len(found):,} cells, {sum(found):,} of {total:,} features")
+            for name, question in QUESTIONS.items():
+                spent, rows, size = [], 0, 0
+                for _ in range(TIMES):
+                    box = {"bbox": _box(BOXES[name])} if name in BOXES else {}
+                    start = time.perf_counter()
+                    answer = http.get(ADDRESS, params=question | box)
+                    spent.append((time.perf_counter() - start) * 1000)
+                    rows, size = len(_rows(answer)), len(answer.content)
+                print(
+                    f"{name:<44}{statistics.median(spent):>7.0f} ms (longest {max(spent):.0f})"
+                    f"{rows:>9,} rows{size / 1000:>9,.0f} kB"
+                )
         database.writer.dispose()
     finally:
         cluster.stop()

@@ -1,46 +1,24 @@
-"""A Python client of a city's server.
-
-with Twin("https://city.example", key=os.environ["TWIN_KEY"]) as city:
-    result = city.publish("houses.gpkg", "construction.houses", reason="survey of May")
-"""
+"""Publishing a file on a server: upload, queue, and wait for what comes of it."""
 
 from __future__ import annotations
 
 import hashlib
-import ipaddress
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Self
+from typing import Any
 from uuid import UUID
 
 import httpx
 
-from twin import __version__
-from twin.access import NOT_VALID, TOKEN
 from twin.bundles import bundled
-from twin.errors import (
-    BadInput,
-    Busy,
-    Conflict,
-    Forbidden,
-    NoRoom,
-    NotFound,
-    TooLarge,
-    TooMany,
-    TwinError,
-    Unauthenticated,
-    Unavailable,
-)
+from twin.client.connection import Connection
+from twin.errors import BadInput, Conflict, NotFound
 from twin.jobs import PublishOrder
-from twin.text import Text, current_language
+from twin.text import Text
 from twin.transfer import NO_TWIN, PASSING, Notes, Patience, Transfer, last_part
 
-KINDS: Mapping[int, type[TwinError]] = {
-    400: BadInput, 401: Unauthenticated, 403: Forbidden, 404: NotFound, 405: NotFound, 409: Conflict, 413: TooLarge,
-    423: Busy, 429: TooMany, 507: NoRoom,
-}  # fmt: skip
 FINAL = frozenset({"done", "refused", "failed", "cancelled"})
 PIECE_BYTES = 8 << 20
 SLOWEST_LOOK = 2.0
@@ -68,66 +46,33 @@ class JobResult:
         return {"done": 0, "refused": 2}.get(self.state, 1)
 
 
-class Twin:
-    """A city's server, asked with one key. Errors are those of `twin.errors`, in the words of the server."""
+class Publisher:
+    """Publishes files over a connection."""
 
-    def __init__(
-        self, url: str, key: str | None = None, *, insecure_http: bool = False, patience: float = 300.0,
-        notes: Notes | None = None,
-    ) -> None:  # fmt: skip
-        """`patience` is how many seconds a server that does not answer is asked again."""
-        self.url = _address(url, bool(key), insecure_http)
-        headers = {"User-Agent": f"city-twin/{__version__}", "Accept-Language": current_language()}
-        if key:
-            # Said here: the library would quote a key that cannot stand in a header.
-            if not TOKEN.fullmatch(key):
-                raise Unauthenticated(NOT_VALID)
-            headers["Authorization"] = f"Bearer {key}"
-        self._http = httpx.Client(
-            base_url=self.url, headers=headers, timeout=httpx.Timeout(60.0, connect=10.0), follow_redirects=False
-        )
-        self._patience = patience
-        self._notes = notes or Notes.of_user()
+    def __init__(self, connection: Connection, notes: Notes) -> None:
+        self._connection = connection
+        self._notes = notes
 
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.close()
-
-    def close(self) -> None:
-        """Close the connections."""
-        self._http.close()
-
-    def publish(
-        self, path: str | Path, layer: str, *, order: PublishOrder | None = None, progress: Progress | None = None,
-        **said: Any,
-    ) -> JobResult:  # fmt: skip
-        """Upload a file, let it be published into a layer, and wait for what comes of it.
-
-        `said` are the fields of `PublishOrder`: mode, strict, dry_run, reason, mapping (a TOML text), crs, encoding,
-        source_layer, longitude, latitude. Called again after a break, in this program or another run of it, it goes on
-        where it stopped.
-        """
-        order, told = order or PublishOrder(**said), progress or (lambda *_: None)
-        with bundled(Path(path)) as file:
+    def publish(self, path: Path, layer: str, order: PublishOrder, told: Progress) -> JobResult:
+        """Upload a file, let it be published into a layer, and wait for what comes of it."""
+        with bundled(path) as file:
             sha256 = _digest(file, told)
             try:
                 job = self._queue(file, layer, sha256, order, told)
             except _Elsewhere:
-                self._notes.forget(self.url, layer, sha256)
+                self._notes.forget(self._connection.url, layer, sha256)
                 job = self._queue(file, layer, sha256, order, told)
         result = self.follow(job, told)
-        self._notes.forget(self.url, layer, sha256)
+        self._notes.forget(self._connection.url, layer, sha256)
         return result
 
     def follow(self, job: UUID, progress: Progress) -> JobResult:
         """Wait until a job is finished, and tell its stages meanwhile."""
-        patience, pause = Patience(self._patience), 0.2
+        patience, pause = Patience(self._connection.patience), 0.2
         last: tuple[Any, ...] = ()
         while True:
             try:
-                said = _document(self._ask("GET", f"jobs/{job}"))
+                said = _document(self._connection.ask("GET", f"jobs/{job}"))
             except PASSING as error:
                 patience.pause(error)
                 continue
@@ -144,18 +89,14 @@ class Twin:
             time.sleep(pause)
             pause = min(pause * 1.3, SLOWEST_LOOK)
 
-    def report_page(self, job: UUID) -> str:
-        """The report of a finished job as an HTML page."""
-        return self._ask("GET", f"jobs/{job}/report").text
-
     def _queue(self, file: Path, layer: str, sha256: str, order: PublishOrder, told: Progress) -> UUID:
         """Upload what is missing and queue the job, or find the one that an earlier run has queued."""
-        transfer = Transfer(self._ask, self._patience)
-        upload = self._notes.read(self.url, layer, sha256)
+        transfer = Transfer(self._connection.ask, self._connection.patience)
+        upload = self._notes.read(self._connection.url, layer, sha256)
         begun = upload is not None
         if upload is None:
             upload = transfer.begin(file.name, file.stat().st_size, layer, sha256)
-            self._notes.write(self.url, layer, sha256, upload)
+            self._notes.write(self._connection.url, layer, sha256, upload)
         try:
             offset: int | None = transfer.offset(upload) if begun else 0
         except NotFound:
@@ -166,16 +107,17 @@ class Twin:
             except NotFound:
                 raise _Elsewhere from None
         asked = order.model_dump(by_alias=True) | {"upload": str(upload), "layer": layer}
-        patience = Patience(self._patience)
+        patience = Patience(self._connection.patience)
         while True:
             try:
-                return last_part(self._ask("POST", "jobs", json=asked))
+                return last_part(self._connection.ask("POST", "jobs", json=asked))
             except PASSING as error:
                 patience.pause(error)
             except (NotFound, Conflict):
                 if begun:
                     raise _Elsewhere from None
                 raise
+
 
 class _Elsewhere(Exception):  # not an error
     """What was noted is no longer there: the upload ran out of time, or was queued for something else."""

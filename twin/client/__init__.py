@@ -1,0 +1,14 @@
+"""A Python client of a city's server.
+
+with Twin("https://city.example", key=os.environ.get("TWIN_KEY")) as city:
+    buildings = city.layer("construction.buildings")
+    tall = buildings.to_geodataframe(bbox=(106.69, 10.76, 106.71, 10.79), where="height > 40")
+    result = city.publish("houses.gpkg", "construction.houses", reason="survey of May")
+"""
+
+from twin.client.city import Place, Twin
+from twin.client.connection import ServerFault
+from twin.client.layer import Description, Layer
+from twin.client.publishing import JobResult, Progress
+
+__all__ = ["Description", "JobResult", "Layer", "Place", "Progress", "ServerFault", "Twin"]
