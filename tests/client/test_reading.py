@@ -23,7 +23,7 @@ from tests.conftest import LiveServer, free_port, serving
 from tests.test_sharing_over_http import LAYER as SECRET
 from tests.test_sharing_over_http import OPEN, eventually, key, server  # noqa: F401  # a fixture
 from tests.test_versions import lamps, shape
-from twin.client import Layer, ServerFault, Twin
+from twin.client import Layer, Twin
 from twin.crs import transform
 from twin.errors import BadInput, NotFound, TwinError, Unauthenticated, Unavailable
 from twin.staging import Provenance, Staging
@@ -271,6 +271,13 @@ def _busy(handler: BaseHTTPRequestHandler) -> bool:
     return True
 
 
+def _too_many(handler: BaseHTTPRequestHandler) -> bool:
+    handler.send_response(429)
+    handler.send_header("Retry-After", "1")
+    handler.end_headers()
+    return True
+
+
 def _cut(handler: BaseHTTPRequestHandler) -> bool:
     handler.send_response(200)
     handler.send_header("Content-Length", "100000")
@@ -280,7 +287,7 @@ def _cut(handler: BaseHTTPRequestHandler) -> bool:
     return True
 
 
-@pytest.mark.parametrize("trouble", [_busy, _cut])
+@pytest.mark.parametrize("trouble", [_busy, _too_many, _cut])
 def test_what_passes_is_waited_for(live_server: LiveServer, trouble: Callable[[BaseHTTPRequestHandler], bool]) -> None:
     # Every other request goes wrong.
     with in_between(live_server.url, lambda h, n: n % 2 == 0 and trouble(h)) as url, Twin(url) as city:
@@ -300,7 +307,7 @@ def test_what_does_not_pass_is_said_soon(live_server: LiveServer) -> None:
         handler.end_headers()
         return True
 
-    with in_between(live_server.url, fault) as url, Twin(url) as broken, pytest.raises(ServerFault):
+    with in_between(live_server.url, fault) as url, Twin(url) as broken, pytest.raises(Unavailable):
         broken.layers()
     assert asked == [0]
 

@@ -30,6 +30,7 @@ from tiles.grid.outlines import meeting, outlines
 from tiles.grid.question import Question
 from twin.catalogue import read_catalogue
 from twin.cells import cover, format_cell
+from twin.client import Twin
 from twin.rollup import Rolled
 
 CELLS = f"/collections/{LAYER}/cells"
@@ -214,6 +215,21 @@ def test_geojson_has_the_outlines(http: httpx.Client) -> None:
             and shape.symmetric_difference(expected).area < 1e-8
             and feature["id"] == feature["properties"]["cell"]
         )
+
+
+def test_the_client_s_frame_knows_missing_values_of_every_type(lab: LiveServer) -> None:
+    with Twin(lab.url) as city:
+        cells, features = city.layer(LAYER).cells(10), city.layer(LAYER).to_geodataframe()
+    expected = one_by_one(10)
+    types = {"doors": "Int64", "owner": "Int64", "locked": "boolean", "area": "float64", "features": "Int64"}
+    assert {name: str(cells.dtypes[name]) for name in types} == types
+    assert str(features.dtypes["doors"]) == "Int64" and str(features.dtypes["locked"]) == "boolean"
+    for cell, row in expected.items():
+        for name in ("doors", "locked", "kind", "since", "area"):
+            value = cells.loc[cell, name]
+            assert pd.isna(value) if row[name] is None else value == row[name]
+    own = sheds().set_index("id")
+    assert set(features.index) == set(own.index) and (features["since"].dropna() == own["since"].dropna()).all()
 
 
 # Pages and versions --------------------------------------------------------------------------------

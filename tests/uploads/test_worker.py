@@ -182,7 +182,7 @@ def upload_of(city: Twin, path: Path, seen: list[int]) -> None:
     """Upload only, and queue nothing."""
     from twin.transfer import Transfer
 
-    transfer = Transfer(city._ask, 30)
+    transfer = Transfer(city._connection.ask, 30)
     upload = transfer.begin(path.name, path.stat().st_size, LAYER, hashlib.sha256(path.read_bytes()).hexdigest())
     transfer.send(upload, path, 0, lambda done, _: seen.append(done))
 
@@ -228,7 +228,7 @@ def test_a_server_killed_in_the_middle_and_started_again_goes_on(programs: Progr
     from twin.transfer import Transfer
 
     with Twin(programs.url, programs.key(), patience=60, notes=Notes(tmp_path / "notes")) as city:
-        transfer = Transfer(city._ask, 60)
+        transfer = Transfer(city._connection.ask, 60)
         upload = transfer.begin("a.bin", 40_000_000, LAYER, hashlib.sha256(path.read_bytes()).hexdigest())
         transfer.send(upload, path, 0, progress)
     assert killed

@@ -7,8 +7,7 @@ with Twin("https://city.example", key=os.environ.get("TWIN_KEY")) as city:
 """
 
 from twin.client.city import Place, Twin
-from twin.client.connection import ServerFault
 from twin.client.layer import Description, Layer
 from twin.client.publishing import JobResult, Progress
 
-__all__ = ["Description", "JobResult", "Layer", "Place", "Progress", "ServerFault", "Twin"]
+__all__ = ["Description", "JobResult", "Layer", "Place", "Progress", "Twin"]

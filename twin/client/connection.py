@@ -34,13 +34,11 @@ KINDS: Mapping[int, type[TwinError]] = {
 }  # fmt: skip
 # What is read is asked for again, for so many seconds at most; the last pause is used over and over.
 READING_PATIENCE = 20.0
+# Somebody is at it, too much was asked, or something between or behind is away for a moment.
+PASSING = frozenset({423, 429, 502, 503, 504})
 PAUSES = (0.2, 0.5, 1.0, 2.0, 4.0)
 # A server may write this long before the next bytes come: it may have to sort a layer first.
 SILENCE = 60.0
-
-
-class ServerFault(Unavailable):
-    """The server made a mistake (500): asking again would not help."""
 
 
 class Connection:
@@ -64,37 +62,33 @@ class Connection:
         self._http.close()
 
     def ask(self, method: str, path: str, **options: Any) -> httpx.Response:
-        """Send a request; what the server complains of is raised in its words."""
+        """Send a request once; what the server complains of is raised in its words."""
         answer = self._http.request(method, path, **options)
-        if answer.is_success:
-            return answer
-        said = _detail(answer)
-        if answer.status_code in KINDS:
-            raise KINDS[answer.status_code](said)
-        if answer.is_redirect:
-            raise BadInput(
-                Text(
-                    en="{url} sends on to another address. Give that address with --server.",
-                    vi="{url} chuyển sang địa chỉ khác. Hãy dùng địa chỉ đó với --server.",
-                ).format(url=self.url)
-            )
-        raise (ServerFault if answer.status_code == 500 else Unavailable)(said)
+        if not answer.is_success:
+            raise self._complaint(answer)
+        return answer
 
     def read(self, path: str, given: Mapping[str, Any] | None = None) -> httpx.Response:
-        """Read a document, once more if the server is busy, away for a moment, or breaks off; None is not sent."""
+        """Read a document; again if the server is away or busy for a moment, or breaks off. None is not sent."""
         asked = {name: value for name, value in (given or {}).items() if value is not None}
-        since, tries = time.monotonic(), 0
+        until, tries = time.monotonic() + min(self.patience, READING_PATIENCE), 0
         while True:
+            pause = PAUSES[min(tries, len(PAUSES) - 1)]
             try:
-                return self.ask("GET", path, params=asked)
-            except ServerFault:
-                raise
-            except (httpx.TransportError, Busy, TooMany, Unavailable) as error:
-                pause = PAUSES[min(tries, len(PAUSES) - 1)]
-                if time.monotonic() - since + pause > min(self.patience, READING_PATIENCE):
-                    raise self._explained(error) from error
-                time.sleep(pause)
-                tries += 1
+                answer = self._http.get(path, params=asked)
+            except httpx.TransportError as lost:
+                error: TwinError = self._silent(lost)
+            else:
+                if answer.is_success:
+                    return answer
+                error = self._complaint(answer)
+                if answer.status_code not in PASSING:
+                    raise error
+                pause = max(pause, _seconds(answer.headers.get("retry-after", "")))
+            if time.monotonic() + pause > until:
+                raise error
+            time.sleep(pause)
+            tries += 1
 
     def document(self, path: str, given: Mapping[str, Any] | None = None) -> dict[str, Any]:
         """Read a JSON document."""
@@ -106,15 +100,28 @@ class Connection:
             raise BadInput(NO_TWIN)
         return said
 
-    def _explained(self, error: Exception) -> TwinError:
-        if isinstance(error, TwinError):
-            return error
+    def _complaint(self, answer: httpx.Response) -> TwinError:
+        if answer.is_redirect:
+            return BadInput(
+                Text(
+                    en="{url} sends on to another address. Give that address with --server.",
+                    vi="{url} chuyển sang địa chỉ khác. Hãy dùng địa chỉ đó với --server.",
+                ).format(url=self.url)
+            )
+        return KINDS.get(answer.status_code, Unavailable)(_detail(answer))
+
+    def _silent(self, error: httpx.TransportError) -> TwinError:
         return Unavailable(
             Text(
                 en="{url} does not answer ({reason}). Is the address right, and does the server run?",
                 vi="{url} không trả lời ({reason}). Địa chỉ có đúng không, và máy chủ có đang chạy không?",
             ).format(url=self.url, reason=type(error).__name__)
         )
+
+
+def _seconds(said: str) -> float:
+    """How long to wait, as the header Retry-After says it in seconds."""
+    return float(said) if said.isascii() and said.isdigit() else 0.0
 
 
 def _detail(answer: httpx.Response) -> Text:
