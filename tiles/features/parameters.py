@@ -59,7 +59,7 @@ LANG = Parameter("lang", "Language of the answer.", {"type": "string", "enum": l
 CRS = Parameter("crs", "Coordinate system of the answer, by its address; see `crs` of the collection.",
                 {"type": "string", "format": "crs", "default": CRS84})  # fmt: skip
 VERSION = Parameter("version", "A kept version of the layer, by number; without it the current one.",
-                    {"type": "integer", "format": "version", "minimum": 1})  # fmt: skip
+                    {"type": "integer", "format": "version", "minimum": 1, "maximum": 2**31 - 1})  # fmt: skip
 AS_OF = Parameter("asOf", "The version that was current at this time (RFC 3339).",
                   {"type": "string", "format": "as-of"})  # fmt: skip
 PROPERTIES = Parameter("properties", "Only these properties, with commas.",
