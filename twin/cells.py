@@ -170,20 +170,18 @@ def _follow(
     passes so near to a corner of the grid that it is not sure which cells it meets.
     """
     met = [np.empty((0, 2), np.int64)]
-    for halving in range(_HALVINGS + 1):
-        left = ~_through_common_edge(start, end, start_cell, end_cell)
-        start, end, start_cell, end_cell, shape = (x[left] for x in (start, end, start_cell, end_cell, shape))
-        if halving == _HALVINGS or not len(start):
-            break
+    left = ~_through_common_edge(start, end, start_cell, end_cell)
+    for _ in range(_HALVINGS):
+        start, end, start_cell, end_cell, shape = start[left], end[left], start_cell[left], end_cell[left], shape[left]
         middle = (start + end) / 2
         cell = point_cells(middle[:, 0], middle[:, 1], resolution)
         met.append(np.column_stack([shape, cell]))
         start, end, shape = np.concatenate([start, middle]), np.concatenate([middle, end]), np.tile(shape, 2)
         start_cell, end_cell = np.concatenate([start_cell, cell]), np.concatenate([cell, end_cell])
         # Cells are convex: half a segment whose ends lie in one cell lies in it.
-        apart = start_cell != end_cell
-        start, end, start_cell, end_cell, shape = (x[apart] for x in (start, end, start_cell, end_cell, shape))
-    return np.concatenate(met), shape
+        left = start_cell != end_cell
+        left[left] = ~_through_common_edge(start[left], end[left], start_cell[left], end_cell[left])
+    return np.concatenate(met), shape[left]
 
 
 def _corner_cells(coordinates: Floats, owner: Int64, resolution: int) -> Int64:
