@@ -236,11 +236,11 @@ def _publish(
             for name in names:
                 if name not in good.columns:
                     good[name] = None
-            fids, repeated = numbering.number(good["id"].to_numpy(dtype=object))
+            # The checks set aside what comes twice in the file; only an addition may repeat what was there before.
+            fids, repeated = numbering.number(good["id"].to_numpy(dtype=object), distinct=request.mode != "append")
             good = good.assign(fid=fids)
             good["importance"] = np.nan_to_num(theme.importance(good)) if len(good) else []
             staging.quarantine(checked.bad)
-            # Ids that come twice in the file were found by the checks: these are there from before.
             if repeated.any():
                 staging.quarantine(set_apart(good[repeated], "id.exists"))
                 good = good[~repeated].reset_index(drop=True)
