@@ -32,6 +32,7 @@ PROBLEMS = {
     "401": "The key is not valid",
     "404": "There is no such thing, or not for this reader",
     "405": "This method is not offered here",
+    "429": "Too many requests in a minute; Retry-After says when to go on",
     "503": "The database is not reachable now, or the answer took too long",
 }
 MARK = "reads_parameters"
