@@ -65,6 +65,9 @@ class Settings(BaseSettings):
     )
     slow_seconds: float = Field(2.0, gt=0, description="Seconds from which on a request is written into the log.")
     tile_cache_mb: int = Field(256, ge=0, le=100_000, description="Megabytes of tiles a server process keeps.")
+    answer_cache_mb: int = Field(
+        32, ge=0, le=100_000, description="Megabytes of other open answers a server process keeps."
+    )
     keep_versions: int = Field(5, ge=1, description="Versions of a layer that stay available.")
     rasters: Path | None = Field(None, description="Folder of the published rasters; else `rasters` in the home.")
     workspace: Path | None = Field(None, description="Folder to unpack archives in; else the system's temporary one.")

@@ -16,6 +16,7 @@ from tiles.cors import Cors
 from tiles.limited import Limited
 from tiles.observed import Observed
 from tiles.reader import city_state, principal_of
+from tiles.remembered import Remembered
 from tiles.state import CityState
 from twin.access import readable
 from twin.config import load_settings
@@ -30,7 +31,8 @@ def create() -> ASGIApp:
     app = create_app(settings, open_database(settings))
     app.state.home = make_page(opening)
     app.include_router(make_router(seen_by, opening))
-    served: ASGIApp = CachedTiles(app, app.state.city)
+    served: ASGIApp = Remembered(app, app.state.city, settings.answer_cache_mb * 2**20)
+    served = CachedTiles(served, app.state.city)
     served = Limited(served, app, settings.rate_limit, settings.rate_limit_key)
     if settings.cors_origins:
         served = Cors(served, settings.cors_origins)
