@@ -97,7 +97,7 @@ def running(
                 time.sleep(0.1)
             except OSError:
                 time.sleep(0.2)
-        yield
+        yield process
     finally:
         os.killpg(process.pid, signal.SIGTERM)
         process.wait(20)
