@@ -9,9 +9,9 @@ from contextlib import asynccontextmanager
 from fastapi import Depends, FastAPI
 from starlette.middleware.gzip import GZipMiddleware
 
-from tiles import archives, cells, collections, health, jobs, observed, openapi, problems, uploads, vector
+from tiles import archives, cells, collections, health, jobs, observed, openapi, problems, tilesets, uploads, vector
+from tiles.counted import routes as counted
 from tiles.features import documents, items, pages
-from tiles.grid import routes as grid
 from tiles.head import HeadMiddleware
 from tiles.state import CityState
 from tiles.writing import BodyLimit
@@ -48,7 +48,8 @@ def create_app(settings: Settings, database: Database) -> FastAPI:
     app.add_middleware(BodyLimit)
     problems.install(app)
     modules = (
-        health, items, vector, cells, grid, openapi, documents, collections, pages, uploads, jobs, archives, observed,
+        health, items, vector, tilesets, cells, counted, openapi, documents, collections, pages, uploads, jobs,
+        archives, observed,
     )  # fmt: skip
     for module in modules:
         app.include_router(module.router)

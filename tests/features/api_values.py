@@ -43,6 +43,7 @@ for name, strategy in {
     "rolled": st.sampled_from(("height", "levels", "use", "floor_area_m2")),
     "cell-token": st.builds(_token, st.integers(2**59, 2**60), st.just(True)),
     "h3": st.sampled_from(["8b65b56628cafff", "8965b566293ffff", "8665b5667ffffff"]),
+    "grid": st.sampled_from(["WebMercatorQuad", "VN2000Zone10545Quad"]),
     "longitude-latitude": st.sampled_from(["106.7,10.77", "-180,90"]),
 }.items():
     schemathesis.openapi.format(name, strategy)
@@ -57,8 +58,12 @@ def piece(_: schemathesis.SerializationContext, value: Any) -> bytes:
 def map_case(_: schemathesis.HookContext, case: schemathesis.Case) -> schemathesis.Case:
     if case.meta is None or case.meta.generation.mode is not GenerationMode.POSITIVE:
         return case
-    _settle_path(case.path_parameters or {})
-    _settle_query(case.query or {}, case.path_parameters or {})
+    path, query = case.path_parameters or {}, case.query or {}
+    _settle_path(path)
+    _settle_query(query, path)
+    if "filter" in query and "layers" in path:
+        # Every layer must have the names that a filter uses.
+        path["layers"] = LAYER
     return case
 
 
@@ -70,12 +75,17 @@ def _settle_path(path: dict[str, Any]) -> None:
         path["layers"] = f"{LAYER},planning.wards@1"
     for name in {"x", "y"} & set(path):
         path[name] = int(path[name]) % 2 ** int(path["z"])
+    for name in {"row", "column"} & set(path):
+        path["matrix"] = int(path["matrix"]) % 15
+        path[name] = int(path[name]) % 2 ** path["matrix"]
 
 
 def _settle_query(query: dict[str, Any], path: dict[str, Any]) -> None:
     if "resolution" in query:
         # As fine as the layer's cells; a tile of a low zoom may have coarse ones only.
-        query["resolution"] = int(query["resolution"]) % (12 if "z" not in path else min(12, int(path["z"]) // 2 + 1))
+        query["resolution"] = int(query["resolution"]) % (
+            12 if "matrix" not in path else min(12, path["matrix"] // 2 + 1)
+        )
     if "bbox" in query:
         box = [_near(number) for number in _listed(query["bbox"])]
         pairs = list(zip(box[: len(box) // 2], box[len(box) // 2 :], strict=True))

@@ -69,7 +69,7 @@ DATETIME = Parameter("datetime", "A moment, a date (the whole day) or an interva
                      "(RFC 3339), compared with the layer's primary instant; a layer that has none is not narrowed "
                      "by it.",
                      {"type": "string", "format": "moment-or-interval"})  # fmt: skip
-FILTERS = (
+FILTER = (
     Parameter("filter", "A CQL2 expression over the queryables.", {"type": "string", "format": "cql2"}),
     Parameter("filter-lang", "What `filter` is written in.",
               {"type": "string", "enum": ["cql2-text", "cql2-json"], "default": "cql2-text"}),
@@ -93,7 +93,7 @@ ITEMS = (
     Parameter("bbox-crs", "Coordinate system of `bbox`.", {"type": "string", "format": "crs", "default": CRS84}),
     CRS,
     DATETIME,
-    *FILTERS,
+    *FILTER,
     Parameter("sortby", "What to sort by, with commas; a minus before a name means falling.",
               {"type": "array", "items": {"type": "string", "format": "sort-key"}}),
     PROPERTIES,
@@ -216,7 +216,7 @@ def read_conditions(
             found += _during(span, column, parameters)
     if (text := given.get("ids")) is not None:
         found.append(_ids(text, parameters))
-    found += _filter(given, known, references, parameters)
+    found += read_filter(given, known, references, parameters)
     for name, text in given.items():
         if name not in ITEMS_NAMES:
             found.append(f"{known[name].sql} = {_value(name, text, known[name], parameters)}")
@@ -255,9 +255,10 @@ def _ids(text: str, parameters: Parameters) -> str:
     return f"f.id = ANY({parameters.add([i for i in listed if chr(0) not in i], 'text[]')})"
 
 
-def _filter(
+def read_filter(
     given: QueryParams, known: Mapping[str, Queryable], references: Mapping[str, Reference], parameters: Parameters
 ) -> list[str]:
+    """Read `filter`, if there is one: a condition, whose values are added to the parameters."""
     language = given.get("filter-lang", "cql2-text")
     if language not in ("cql2-text", "cql2-json"):
         raise _refuse("filter-lang", language, Text(en="cql2-text or cql2-json", vi="cql2-text hay cql2-json"))

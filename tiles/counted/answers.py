@@ -18,10 +18,10 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import shapely
 
+from tiles.counted.outlines import outlines
+from tiles.counted.question import Counted
 from tiles.features import tables
 from tiles.features.streaming import Chunks
-from tiles.grid.outlines import outlines
-from tiles.grid.question import Counted
 from twin.catalogue import Layer, Version
 from twin.cells import Int64
 from twin.rollup import Rolled

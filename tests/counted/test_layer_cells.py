@@ -25,9 +25,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.conftest import LiveServer
-from tests.grid.conftest import COUNT, LAYER, ROLLED, THEME, sheds
-from tiles.grid.outlines import meeting, outlines
-from tiles.grid.question import Question
+from tests.counted.conftest import COUNT, LAYER, ROLLED, THEME, sheds
+from tiles.counted.outlines import meeting, outlines
+from tiles.counted.question import Question
 from twin.catalogue import read_catalogue
 from twin.cells import cover, format_cell
 from twin.client import Twin
@@ -354,8 +354,32 @@ def test_a_tile_s_resolution_follows_its_zoom_and_is_part_of_its_name_in_the_cac
     assert usual == {7}
     refused = http.get(address, params={"resolution": 10})
     assert refused.status_code == 400 and "0, 1, 2, 3, 4, 5, 6, 7, 8." in refused.json()["detail"]
-    assert http.get(f"{GRID}/10/{2**10}/0").status_code == 400
-    assert http.get(address, params={"bbox": "1,2,3,4"}).status_code == 400
+    assert http.get(f"{GRID}/10/{2**10}/0").status_code == 404
+    for wrong in ({"bbox": "1,2,3,4"}, {"f": "png"}, {"filter": "nothing = 1"}, {"resolution": "x"}):
+        assert http.get(address, params=wrong).status_code == 400
+
+
+@pytest.mark.parametrize(("text", "keep"), FILTERS[1:])
+def test_a_tile_under_a_filter_counts_what_matches(
+    http: httpx.Client, text: str, keep: Callable[[dict[str, Any]], bool]
+) -> None:
+    tile = mercantile.tile(106.7, 10.77, 9)
+    asked = {"resolution": 6, "filter": text}
+    rows = cells_in(http.get(f"{GRID}/9/{tile.y}/{tile.x}", params=asked))
+    expected = one_by_one(6, keep=keep)
+    assert rows and {row["cell"]: row["features"] for row in rows} == {c: r["features"] for c, r in expected.items()}
+
+
+def test_tiles_come_in_the_city_s_own_plane_too(http: httpx.Client) -> None:
+    grid = "VN2000Zone10545Quad"
+    known = http.get(f"/collections/{LAYER}/tiles/{grid}").json()["tileMatrixSetLimits"]
+    found: dict[str, int] = {}
+    (limits,) = (limit for limit in known if int(limit["tileMatrix"]) == max(int(k["tileMatrix"]) for k in known) - 2)
+    for row in range(limits["minTileRow"], limits["maxTileRow"] + 1):
+        for column in range(limits["minTileCol"], limits["maxTileCol"] + 1):
+            address = f"{CELLS}/tiles/{grid}/{limits['tileMatrix']}/{row}/{column}"
+            found |= {r["cell"]: r["features"] for r in cells_in(http.get(address, params={"resolution": 9}))}
+    assert found == {cell: row["features"] for cell, row in one_by_one(9).items()}
 
 
 def test_outlines_at_the_180th_meridian_stay_whole() -> None:

@@ -1,7 +1,8 @@
-"""A layer's cells as vector tiles (MVT 2.1)."""
+"""A layer's cells as vector tiles (MVT 2.1), on every tile matrix set."""
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import date
 
 import asyncpg
@@ -9,11 +10,11 @@ import morecantile
 import shapely
 
 from tiles.cache import Tile
-from tiles.choice import Chosen
+from tiles.counted.answers import as_text, densities
+from tiles.counted.outlines import outlines
+from tiles.counted.question import Question, first
 from tiles.encodings import Encoding, encode
-from tiles.grid.answers import as_text, densities
-from tiles.grid.outlines import outlines
-from tiles.grid.question import Question, first
+from tiles.grids import Grid
 from tiles.mvt import BUFFER, EXTENT
 from twin.rollup import Rolled, resolution_for
 
@@ -21,7 +22,6 @@ from twin.rollup import Rolled, resolution_for
 MOST_CELLS = 10_000
 # What a cell's value is in PostgreSQL, by the type that it has in the answer; tiles have no dates.
 SQL = {"text": "text", "integer": "bigint", "number": "float8", "boolean": "boolean", "date": "text", "time": "text"}
-TILES = morecantile.tms.get("WebMercatorQuad")
 
 
 def finest_at(zoom: int) -> int:
@@ -30,23 +30,24 @@ def finest_at(zoom: int) -> int:
 
 
 async def make_tile(
-    connection: asyncpg.Connection, chosen: Chosen, columns: tuple[Rolled, ...], resolution: int,
-    z: int, x: int, y: int, encoding: Encoding,
+    connection: asyncpg.Connection, layer_id: str, asked: Question, grid: Grid, z: int, x: int, y: int,
+    encoding: Encoding,
 ) -> Tile:  # fmt: skip
     """Make the tile: the cells that meet it are read, their outlines computed here, and written by the database."""
-    asked = Question(chosen.version, resolution, columns, _area(z, x, y))
     # A few times the usual number: near the poles a tile holds more of the earth's cells than elsewhere.
-    found, more = await first(connection, asked, 4 * MOST_CELLS)
+    found, more = await first(connection, replace(asked, area=_area(grid, z, x, y)), 4 * MOST_CELLS)
     values = [as_text(found.cells), found.features, densities(found), *map(_plain, found.values)]
     shapes = shapely.to_wkb(outlines(found.cells)).tolist()
-    statement = _statement(f"{chosen.layer.id}:cells", columns)
-    body: bytes = await connection.fetchval(statement, z, x, y, shapes, *values) or b""
-    return Tile((chosen.layer.id,) if more else (), {encoding: encode(body, encoding)})
+    statement = _statement(f"{layer_id}:cells", asked.columns, grid)
+    body: bytes = await connection.fetchval(statement, *grid.values(z, x, y), shapes, *values) or b""
+    return Tile((layer_id,) if more else (), {encoding: encode(body, encoding)})
 
 
-def _area(z: int, x: int, y: int) -> shapely.Polygon:
-    """The tile with more than its buffer around it: what lies outside is left out when it is clipped."""
-    west, south, east, north = TILES.bounds(morecantile.Tile(x, y, z))
+def _area(grid: Grid, z: int, x: int, y: int) -> shapely.Polygon:
+    """What may show on the tile, and a little more: what lies outside is left out when it is clipped."""
+    if grid.between:
+        return shapely.box(*grid.values(z, x, y)[4:8])
+    west, south, east, north = grid.document().bounds(morecantile.Tile(x, y, z))
     aside, above = (2 * BUFFER / EXTENT * side for side in (east - west, north - south))
     return shapely.box(
         max(west - aside, -180), max(south - above, -90), min(east + aside, 180), min(north + above, 90)
@@ -57,8 +58,8 @@ def _plain(values: list[object]) -> list[object]:
     return [v.isoformat() if isinstance(v, date) else v for v in values]
 
 
-def _statement(name: str, columns: tuple[Rolled, ...]) -> str:
-    """$1, $2, $3 are z, x, y; $4 the outlines; the others the values, cell by cell."""
+def _statement(name: str, columns: tuple[Rolled, ...], grid: Grid) -> str:
+    """The grid's parameters for the place come first, then the outlines, then the values, cell by cell."""
     typed = [
         ("cell", "text"),
         ("features", "bigint"),
@@ -66,10 +67,13 @@ def _statement(name: str, columns: tuple[Rolled, ...]) -> str:
         *((c.name, SQL[c.result]) for c in columns),
     ]
     names = ", ".join(f'"{n}"' for n, _ in typed)
-    arrays = ", ".join(f"${i}::{t}[]" for i, (_, t) in enumerate(typed, 5))
+    outline = grid.places + 1
+    arrays = ", ".join(f"${i}::{t}[]" for i, (_, t) in enumerate(typed, outline + 1))
+    # Not every place is used here, and PostgreSQL must know the type of each.
+    places = [f"${n}::float8 IS NOT NULL" for n in range(1, outline)] if grid.between else []
     return (
         f"SELECT ST_AsMVT(tile, '{name}', {EXTENT}, 'geom') FROM (SELECT {names}, "
-        "ST_AsMVTGeom(ST_Transform(ST_GeomFromWKB(wkb, 4326), 3857), ST_TileEnvelope($1, $2, $3), "
-        f"{EXTENT}, {BUFFER}) AS geom FROM unnest($4::bytea[], {arrays}) AS cells(wkb, {names})) AS tile "
-        "WHERE geom IS NOT NULL"
+        f"ST_AsMVTGeom({grid.on_grid('ST_GeomFromWKB(wkb, 4326)')}, {grid.envelope}, {EXTENT}, {BUFFER}) AS geom "
+        f"FROM unnest(${outline}::bytea[], {arrays}) AS cells(wkb, {names})) AS tile "
+        f"WHERE {' AND '.join(['geom IS NOT NULL', *places])}"
     )

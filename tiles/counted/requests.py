@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from dataclasses import dataclass, replace
 
 from fastapi import Request
@@ -9,23 +10,26 @@ from starlette.datastructures import QueryParams
 
 from layers.contracts import theme_of
 from tiles.choice import Chosen
+from tiles.counted.answers import About
+from tiles.counted.outlines import square_kilometres
+from tiles.counted.question import Question
+from tiles.counted.tiles import finest_at
 from tiles.features import parameters as asked
 from tiles.features.choosing import choose
 from tiles.features.expressions import Parameters
-from tiles.features.formats import CSV, Format, negotiate
+from tiles.features.formats import CSV, MVT, Format, negotiate
 from tiles.features.paging import BAD_TOKEN, read_token, version_of_token
 from tiles.features.parameters import Parameter
 from tiles.features.queryables import queryables
 from tiles.features.reference import offered
-from tiles.grid.answers import About
-from tiles.grid.outlines import square_kilometres
-from tiles.grid.question import Question
+from tiles.grids import Grid, check_tile, find_grid
 from tiles.reader import city_state, language_of, principal_of
+from tiles.tilesets import TILE
 from twin.access import find_readable
 from twin.catalogue import Version
 from twin.cells import MAX_RESOLUTION
 from twin.errors import BadInput
-from twin.rollup import Rolled, finest_within
+from twin.rollup import Rolled, finest_within, resolution_for
 from twin.text import Text
 
 # Without a wish, the finest resolution of which the asked area holds at most about so many cells; and the usual page.
@@ -54,7 +58,7 @@ PARAMETERS = (
               {"type": "array", "items": {"type": "number"},
                "oneOf": [{"minItems": 4, "maxItems": 4}, {"minItems": 6, "maxItems": 6}]}),
     *(replace(p, description=f"{p.description} The numbers are those of the features that match.")
-      if p.name == "filter" else p for p in asked.FILTERS),
+      if p.name == "filter" else p for p in asked.FILTER),
     asked.DATETIME,
     Parameter("properties", "Only these numbers beside `features` and `per_km2`, with commas.",
               {"type": "array", "items": {"type": "string", "format": "rolled"}}),
@@ -68,10 +72,8 @@ PARAMETERS = (
 )  # fmt: skip
 NAMES = frozenset(p.name for p in PARAMETERS)
 TILE_PARAMETERS = (
-    Parameter("resolution", "H3 resolution; without it one that suits the zoom.", RESOLUTION.schema),
-    asked.VERSION,
-    asked.AS_OF,
-)
+    Parameter("resolution", "H3 resolution; without it one that suits the zoom.", RESOLUTION.schema), *TILE,
+)  # fmt: skip
 TILE_NAMES = frozenset(p.name for p in TILE_PARAMETERS)
 # What narrows the features that are counted.
 NARROWING = ("filter", "filter-lang", "filter-crs", "datetime")
@@ -93,6 +95,16 @@ class Wanted:
         """The parameters of other pages of the same answer: all that were given, with the version and resolution."""
         kept = {k: v for k, v in self.given.items() if k not in ("token", "asOf")}
         return kept | {"version": str(self.chosen.version.number), "resolution": str(self.question.resolution)}
+
+
+@dataclass(frozen=True, slots=True)
+class WantedTile:
+    """A request for a tile of cells, understood; `narrowed` tells one filter from another."""
+
+    chosen: Chosen
+    grid: Grid
+    question: Question
+    narrowed: str
 
 
 async def understand(request: Request, layer_id: str) -> Wanted:
@@ -127,6 +139,34 @@ async def understand(request: Request, layer_id: str) -> Wanted:
         about=About(layer, version, resolution, columns, language_of(request)),
         limit=limit,
         given=dict(given),
+    )
+
+
+async def understand_tile(request: Request, layer_id: str, grid: str, matrix: int, row: int, column: int) -> WantedTile:
+    """Read a request for a tile of cells."""
+    city, given = city_state(request), request.query_params
+    layer = find_readable(principal_of(request), city.layers, layer_id)
+    asked.check_language(given)
+    asked.check_names(given, TILE_NAMES, {})
+    # Programs that draw maps say little of what they take, and there is but one format of tiles.
+    if "f" in given:
+        negotiate(request, [MVT])
+    profile = city.settings.profile
+    found = find_grid(grid, profile)
+    check_tile(found, matrix, column, row)
+    chosen = await choose(city, layer, asked.read_version(given), asked.read_as_of(given))
+    version, zoom = chosen.version, found.zoom(matrix)
+    resolution = read_resolution(given, version, finest_at(zoom))
+    if resolution is None:
+        resolution = min(resolution_for(zoom, theme_of(layer).rollup_cells), version.resolution)
+    parameters = Parameters()
+    conditions = asked.read_filter(given, queryables(version), offered(profile), parameters)
+    said = "\0".join(given.get(parameter.name, "") for parameter in asked.FILTER)
+    return WantedTile(
+        chosen=chosen,
+        grid=found,
+        question=Question(version, resolution, offered_columns(chosen), None, conditions, parameters),
+        narrowed=hashlib.sha256(said.encode()).hexdigest()[:24] if conditions else "",
     )
 
 

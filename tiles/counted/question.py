@@ -12,9 +12,9 @@ import numpy as np
 import shapely
 from shapely.geometry.base import BaseGeometry
 
+from tiles.counted.outlines import around, meeting
 from tiles.features.expressions import Parameters
 from tiles.features.spatial import to_wkb
-from tiles.grid.outlines import around, meeting
 from twin.catalogue import Version
 from twin.cells import Int64
 from twin.db.tables import DATA_SCHEMA

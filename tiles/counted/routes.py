@@ -8,41 +8,36 @@ from typing import Any
 
 from fastapi import APIRouter, Request, Response
 
-from layers.contracts import theme_of
 from tiles import encodings
 from tiles.cache import Tile
 from tiles.choice import caching, etag
-from tiles.features import parameters as asked
-from tiles.features.choosing import choose, is_known, keeping
-from tiles.features.items import LayerId
-from tiles.features.links import as_header, base_of, link, path, self_and_alternates, with_query
-from tiles.features.paging import Place, write_token
-from tiles.features.schemas import BINARY, content
-from tiles.features.streaming import Stream, primed, streaming
-from tiles.grid import answers
-from tiles.grid.question import Counted, counted, first
-from tiles.grid.requests import (
+from tiles.counted import answers
+from tiles.counted.question import Counted, counted, first
+from tiles.counted.requests import (
     ARROW,
     CSV,
     FORMATS,
     GEOJSON,
     PARAMETERS,
     PARQUET,
-    TILE_NAMES,
     TILE_PARAMETERS,
     Wanted,
-    offered_columns,
-    read_resolution,
     understand,
+    understand_tile,
 )
-from tiles.grid.schemas import AS_GEOJSON, AS_JSON
-from tiles.grid.tiles import finest_at, make_tile
+from tiles.counted.schemas import AS_GEOJSON, AS_JSON
+from tiles.counted.tiles import make_tile
+from tiles.features.choosing import is_known, keeping
+from tiles.features.items import LayerId
+from tiles.features.links import as_header, base_of, link, path, self_and_alternates, with_query
+from tiles.features.paging import Place, write_token
+from tiles.features.schemas import BINARY, content
+from tiles.features.streaming import Stream, primed, streaming
 from tiles.openapi import reads_parameters
-from tiles.reader import city_state, principal_of
+from tiles.reader import city_state
 from tiles.state import CityState
-from tiles.vector import GRID, MEDIA_TYPE, VARY, Index, Zoom, about, check_tile
-from twin.access import find_readable
-from twin.rollup import resolution_for
+from tiles.tilesets import Column, GridId, Matrix, Row
+from tiles.vector import MEDIA_TYPE, VARY, about
 from twin.text import Text
 
 router = APIRouter(tags=["cells"])
@@ -118,7 +113,7 @@ async def _all(city: CityState, wanted: Wanted) -> AsyncGenerator[Counted, None]
 
 
 @router.get(
-    f"/collections/{{layer}}/cells/tiles/{GRID}/{{z}}/{{y}}/{{x}}",
+    "/collections/{layer}/cells/tiles/{grid}/{matrix}/{row}/{column}",
     response_class=Response,
     responses={
         200: {"content": {MEDIA_TYPE: {}}, "description": "A Mapbox Vector Tile"},
@@ -128,25 +123,27 @@ async def _all(city: CityState, wanted: Wanted) -> AsyncGenerator[Counted, None]
     openapi_extra={"parameters": [p.openapi() for p in TILE_PARAMETERS]},
 )
 @reads_parameters
-async def cell_tile(request: Request, layer: LayerId, z: Zoom, y: Index, x: Index) -> Response:
+async def cell_tile(
+    request: Request, layer: LayerId, grid: GridId, matrix: Matrix, row: Row, column: Column
+) -> Response:
     """Give the cells in a tile as hexagons, in one MVT layer `<layer>:cells`, with the same numbers as the table."""
-    city, given = city_state(request), request.query_params
-    found = find_readable(principal_of(request), city.layers, layer)
-    asked.check_names(given, TILE_NAMES, {})
-    check_tile(z, x, y)
-    chosen = await choose(city, found, asked.read_version(given), asked.read_as_of(given))
-    resolution = read_resolution(given, chosen.version, finest_at(z))
-    if resolution is None:
-        resolution = min(resolution_for(z, theme_of(found).rollup_cells), chosen.version.resolution)
-    grid = f"{GRID}/cells/{resolution}"
-    headers = {"Cache-Control": caching((chosen,)), "ETag": etag((chosen,), grid, z, x, y), "Vary": VARY}
+    city = city_state(request)
+    wanted = await understand_tile(request, layer, grid, matrix, row, column)
+    # What is counted stands in the name of the grid: a layer has several tiles at one place.
+    name = f"{wanted.grid.id}/cells/{wanted.question.resolution}/{wanted.narrowed}"
+    chosen = (wanted.chosen,)
+    tag = etag(chosen, name, matrix, column, row)
+    headers = {"Cache-Control": caching(chosen), "ETag": tag, "Vary": VARY}
     if is_known(request, headers):
         return Response(status_code=304, headers=headers)
     encoding = encodings.chosen(request.headers.get("accept-encoding", ""))
 
     async def make() -> Tile:
         async with city.connection(asking=True) as connection:
-            return await make_tile(connection, chosen, offered_columns(chosen), resolution, z, x, y, encoding)
+            return await make_tile(
+                connection, wanted.chosen.layer.id, wanted.question, wanted.grid, matrix, column, row, encoding
+            )
 
-    tile, body = await city.tiles.fetch(((chosen.version.key,), grid, z, x, y), encoding, make)
+    key = (wanted.chosen.version.key,), name, matrix, column, row
+    tile, body = await city.tiles.fetch(key, encoding, make)
     return Response(body, media_type=MEDIA_TYPE, headers=headers | about(tile, encoding))
