@@ -294,7 +294,7 @@ def test_an_answer_that_names_its_version_may_be_kept_for_ever(http: httpx.Clien
         ({"resolution": "11"}, "0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10"), ({"resolution": "-1"}, "resolution"),
         ({"resolution": "٣"}, "resolution"), ({"resolution": "8.0"}, "resolution"), ({"bbox": "1,2,3"}, "bbox"),
         ({"bbox": "1,2,3,x"}, "bbox"), ({"bbox": "106,11,107,10"}, "bbox"), ({"properties": "note"}, "kind, first, area"),
-        ({"properties": "nothing"}, "properties"), ({"limit": "0"}, "limit"), ({"sortby": "area"}, "sortby"),
+        ({"properties": "nothing"}, "properties"), ({"limit": "0"}, "limit"), ({"limit": "0" * 5000 + "1"}, "limit"), ({"sortby": "area"}, "sortby"),
         ({"resolutoin": "7"}, "resolution"), ({"filter": "height >"}, "filter"), ({"filter": "nothing = 1"}, "queryable"),
         ({"filter-lang": "sql"}, "filter-lang"), ({"token": "x"}, "token"), ({"version": "x"}, "version"),
         ({"version": "1", "asOf": "2026-01-01"}, "asOf"), ({"f": "xlsx"}, "geojson"), ({"datetime": "now"}, "datetime"),

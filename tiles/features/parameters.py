@@ -24,7 +24,8 @@ from twin.text import LANGUAGES, Text
 
 DEFAULT_LIMIT = 10
 MAX_IDS = 1000
-WHOLE = re.compile(r"0*[1-9]\d{0,30}", re.ASCII)
+# As many digits as Python makes a number of; a larger limit is taken for the greatest all the same.
+WHOLE = re.compile(r"0{0,99}[1-9]\d{0,3999}", re.ASCII)
 NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d{1,3})?")
 
 
