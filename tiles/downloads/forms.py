@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncGenerator, Mapping, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+
+import pyogrio
 
 from layers.contracts import theme_of
 from tiles.choice import Chosen
@@ -85,7 +88,15 @@ async def _geojson(rows: AsyncGenerator[Sequence[Any], None], words: Mapping[str
 async def write(city: CityState, chosen: Chosen, form: Form, words: Mapping[str, str], folder: Path) -> Path:
     """Write a file that does not grow, in a folder of its own."""
     path = folder / f"file.{form.suffix}"
-    rows = _rows(city, chosen, statement.table(chosen.version.columns))
+    count = 0
+
+    async def counted() -> AsyncGenerator[Sequence[Any], None]:
+        nonlocal count
+        async with aclosing(_rows(city, chosen, statement.table(chosen.version.columns))) as rows:
+            async for batch in rows:
+                count += len(batch)
+                yield batch
+
     title, description = chosen.layer.title.en, chosen.layer.description.en or chosen.layer.title.en
     options: dict[str, Any]
     if form.suffix == "gpkg":
@@ -96,6 +107,10 @@ async def write(city: CityState, chosen: Chosen, form: Form, words: Mapping[str,
             "DESCRIPTION": description,
         }  # fmt: skip
     await tables.write_with_gdal(
-        rows, 0, chosen.version.columns, WGS84, path, layer=chosen.layer.id, layer_metadata=dict(words), **options
+        counted(), 0, chosen.version.columns, WGS84, path, layer=chosen.layer.id, layer_metadata=dict(words), **options
     )
+    # Drivers do not tell everything that fails when a file is closed.
+    written = (await asyncio.to_thread(pyogrio.read_info, path, force_feature_count=True))["features"]
+    if written != count:
+        raise OSError(f"{written} of {count} features were written")
     return path

@@ -148,8 +148,7 @@ class Downloads:
         try:
             path = await forms.write(self._city, chosen, form, said, workspace)
         except Exception as error:
-            free = shutil.disk_usage(self.folder.root).free
-            if type(error).__module__.startswith("pyogrio") and free < FULL_BYTES:
+            if shutil.disk_usage(self.folder.root).free < FULL_BYTES:
                 raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC)) from error
             raise
         return await _in_thread(making.finish, path)
