@@ -10,6 +10,7 @@ from fastapi import Depends, FastAPI
 from starlette.middleware.gzip import GZipMiddleware
 
 from tiles import archives, cells, collections, health, jobs, observed, openapi, problems, uploads, vector
+from tiles.catalogue import routes as catalogue
 from tiles.downloads import routes as downloading
 from tiles.downloads.preparing import Downloads
 from tiles.features import documents, items, pages
@@ -52,7 +53,7 @@ def create_app(settings: Settings, database: Database) -> FastAPI:
     problems.install(app)
     modules = (
         health, items, vector, cells, openapi, documents, collections, pages, uploads, jobs, archives, observed,
-        downloading,
+        catalogue, downloading,
     )  # fmt: skip
     for module in modules:
         app.include_router(module.router)

@@ -34,7 +34,8 @@ FREQUENCIES: Mapping[str, str] = {
 # The data themes of the European portal. A theme that is not named here is of the region and its city.
 DATA_THEMES: Mapping[str, str] = {
     "boundaries": "GOVE", "population": "SOCI", "roads": "TRAN", "traffic_segments": "TRAN",
-    "transit_stops": "TRAN", "transit_routes": "TRAN", "elevation": "ENVI", "flood_spots": "ENVI", "flood_depth": "ENVI", "land_cover": "ENVI",
+    "transit_stops": "TRAN", "transit_routes": "TRAN", "elevation": "ENVI", "flood_spots": "ENVI",
+    "flood_depth": "ENVI", "land_cover": "ENVI",
     "sensors": "ENVI", "water": "ENVI", "waterways": "ENVI",
 }  # fmt: skip
 

@@ -76,7 +76,7 @@ def same(value: object, right: object) -> bool:
 
 
 def compare(rows: dict[str, dict[str, object]], shapes: dict[str, object], expected: pd.DataFrame) -> None:
-    assert list(sorted(rows)) == list(sorted(expected["id"]))
+    assert sorted(rows) == sorted(expected["id"])
     for right in expected.itertuples(index=False):
         for name in NAMES:
             assert same(rows[right.id][name], getattr(right, name)), (right.id, name, rows[right.id][name])
@@ -89,7 +89,9 @@ def compare(rows: dict[str, dict[str, object]], shapes: dict[str, object], expec
 def of_frame(frame: gpd.GeoDataFrame) -> tuple[dict[str, dict[str, object]], dict[str, object]]:
     frame = frame.astype(object)
     records = {row["id"]: row for row in frame.to_dict("records")}
-    return records, {key: row[frame.geometry.name if hasattr(frame, "geometry") else "geometry"] for key, row in records.items()}
+    return records, {
+        key: row[frame.geometry.name if hasattr(frame, "geometry") else "geometry"] for key, row in records.items()
+    }
 
 
 def test_geojson_holds_the_table_and_says_what_it_is(http: httpx.Client, expected: pd.DataFrame) -> None:
@@ -203,7 +205,9 @@ def secret(lab: LiveServer, http: httpx.Client) -> str:
     with lab.database.session() as session:
         ensure_layer(
             session,
-            LayerEntry(SECRET, LAYER, contract.title.text, sharing=Sharing.RESTRICTED, contract=contract.model_dump_json()),
+            LayerEntry(
+                SECRET, LAYER, contract.title.text, sharing=Sharing.RESTRICTED, contract=contract.model_dump_json()
+            ),
         )
         ensure_agency(session, "other", Text(en="Other", vi="Khác"))
         keys = [new_key(session, agency, "desk", PrincipalRole.READER, "test") for agency in ("lab", "other")]
@@ -256,7 +260,9 @@ def test_many_ask_at_once_and_one_file_is_made(lab: LiveServer, http: httpx.Clie
     assert not list(folder_of(lab).glob("*.part"))
 
 
-def test_the_first_to_ask_sees_the_file_grow_and_memory_stays_flat(lab: LiveServer, http: httpx.Client, big: int) -> None:
+def test_the_first_to_ask_sees_the_file_grow_and_memory_stays_flat(
+    lab: LiveServer, http: httpx.Client, big: int
+) -> None:
     server = psutil.Process(lab.process.pid)
 
     def memory() -> int:
@@ -294,7 +300,10 @@ def test_two_processes_make_one_file(lab: LiveServer, big: int, tmp_path: Path) 
     home = Path(psutil.Process(lab.process.pid).environ()["TWIN_HOME"])
     with serving(lab.database, tmp_path / "log", home=home, settings={"TWIN_DOWNLOADS": str(tmp_path / "d")}) as one:
         settings = {"TWIN_DOWNLOADS": str(tmp_path / "d")}
-        with serving(lab.database, tmp_path / "log2", home=home, settings=settings) as two, ThreadPoolExecutor(6) as threads:
+        with (
+            serving(lab.database, tmp_path / "log2", home=home, settings=settings) as two,
+            ThreadPoolExecutor(6) as threads,
+        ):
             urls = [f"{server.url}{at(form, 1)}" for form in ("parquet", "fgb") for server in (one, two, one)]
             answers = list(threads.map(lambda url: httpx.get(url, timeout=120), urls))
             assert {a.status_code for a in answers} == {200}
@@ -351,5 +360,3 @@ def test_a_retired_version_s_files_go(lab: LiveServer, http: httpx.Client) -> No
     assert wait_for(lambda: not list(folder_of(lab).glob("lab_plots_v1-*")))
     assert list(folder_of(lab).glob("lab_plots_v2-*"))
     assert http.get(at("csv", 1)).status_code == 404
-
-

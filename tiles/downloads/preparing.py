@@ -84,7 +84,12 @@ class Downloads:
 
     def key(self, layer: Layer, version: Version) -> str:
         """The name of a version's files: another one if anything that is written into them is another."""
-        said = [FORM_NUMBER, version.key, version.published.isoformat(), words(layer, version, self._city.settings.profile)]
+        said = [
+            FORM_NUMBER,
+            version.key,
+            version.published.isoformat(),
+            words(layer, version, self._city.settings.profile),
+        ]
         digest = hashlib.sha256(json.dumps(said, sort_keys=True).encode()).hexdigest()
         return f"{version.table}-{digest[:16]}"
 

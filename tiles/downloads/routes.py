@@ -148,8 +148,6 @@ def _check_range(request: Request, prepared: Prepared, tag: str) -> None:
             Text(
                 en="The file has {size:,} bytes; what is asked for lies beyond them.",
                 vi="Tệp có {size:,} byte; phần được hỏi nằm ngoài.",
-            ).format(size=prepared.size),  # type: ignore[arg-type]
+            ).format(size=prepared.size),
             {"Content-Range": f"bytes */{prepared.size}"},
         )
-
-
