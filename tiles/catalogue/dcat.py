@@ -64,7 +64,7 @@ def catalogue(
             "dct:title": said(Text(en="Data theme", vi="Chủ đề dữ liệu")),
         },
         "dcat:dataset": list(datasets),
-        "dcat:service": services(base, [layer.id for layer in kept]),
+        "dcat:service": services(base, [path(base, "catalogue", layer.id) for layer in kept]),
         "hydra:totalItems": total,
         "hydra:view": {
             "@id": own, "@type": "hydra:PartialCollectionView",
@@ -120,7 +120,7 @@ def dataset(
     if whole:
         node |= _of_versions(address, chosen, steps, step)
         node["@context"] = dict(CONTEXT)
-        node["@included"] = services(base, [layer.id])
+        node["@included"] = services(base, [node["@id"]])
     return node
 
 

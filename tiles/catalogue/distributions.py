@@ -25,9 +25,9 @@ TILES = Text(en="Vector tiles (MVT, TileJSON)", vi="Ô bản đồ vectơ (MVT, 
 CELLS = Text(en="H3 cells", vi="Ô H3")
 
 
-def services(base: str, layers: Sequence[str]) -> list[Node]:
-    """The services, with the datasets among these that they serve."""
-    served = [{"@id": path(base, "catalogue", layer)} for layer in layers]
+def services(base: str, datasets: Sequence[str]) -> list[Node]:
+    """The services, with the datasets, by address, that they serve among these."""
+    served = [{"@id": address} for address in datasets]
     kept: list[tuple[str, Text, str, list[str]]] = [
         ("items", ITEMS, f"{base}/collections", ["http://www.opengis.net/spec/ogcapi-features-1/1.0/req/core"]),
         ("tiles", TILES, f"{base}/tiles", ["https://github.com/mapbox/tilejson-spec/tree/master/3.0.0"]),

@@ -241,12 +241,12 @@ def _fields(chosen: Chosen, language: Language) -> list[dict[str, Any]]:
 def _range(field: Any, language: Language) -> str:
     if field is None or field.vocabulary:
         return ""
-    least, most = field.minimum, field.maximum
+    least, most = (
+        None if end is None else display.value(end, field, language) for end in (field.minimum, field.maximum)
+    )
     if least is not None and most is not None:
-        return f"{display.number(least, language)} – {display.number(most, language)}"
-    if least is not None:
-        return f"≥ {display.number(least, language)}"
-    return f"≤ {display.number(most, language)}" if most is not None else ""
+        return f"{least} – {most}"
+    return f"≥ {least}" if least is not None else f"≤ {most}" if most is not None else ""
 
 
 def _step(base: str, layer: Layer, step: Step, city: City, language: Language) -> dict[str, Any]:

@@ -25,6 +25,7 @@ WIDTH, HEIGHT, MARGIN = 640, 400, 16
 LEAST_SPAN = 0.018
 # How much is drawn at most: more could not be told apart, and the picture stays small.
 SHAPES, CELLS, SAMPLED = 3000, 900, 20_000
+FEW = 400
 PLAIN = "#0b6e99"
 LAND, EDGE, AROUND, INK = "#eceff1", "#cbd3d8", "#f7f9fa", "#22303a"
 
@@ -67,8 +68,11 @@ async def draw(city: CityState, chosen: Chosen) -> bytes:
     wards = city.layers.get(profile.wards)
     under = wards.current if wards is not None and wards.sharing is Sharing.OPEN else None
     async with city.connection(asking=True) as connection:
-        ground = await _ground(connection, under, frame) if under is not None else []
         shapes = await _shapes(connection, chosen.layer, version, frame)
+        if shapes:
+            # Cells stand out beyond the features that they stand for.
+            frame = Frame(tuple(shapely.total_bounds([shape for shape, _, _ in shapes]).tolist()))
+        ground = await _ground(connection, under, frame) if under is not None else []
     if not ground:
         ground = [profile.outline]
     return _picture(frame, ground, shapes, chosen.layer, profile)
@@ -172,33 +176,40 @@ def _paint(paint: Any, columns: set[str]) -> tuple[str | None, Callable[[Any], s
 def _picture(
     frame: Frame, ground: Sequence[Any], shapes: Sequence[tuple[Any, str, float]], layer: Layer, city: City
 ) -> bytes:
-    kind = theme_of(layer).geometry
+    of = theme_of(layer)
     parts = [
         f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {HEIGHT}" width="{WIDTH}" height="{HEIGHT}" '
         f'role="img"><title>{escape(layer.title.vi)} · {escape(layer.title.en)}</title>',
         f'<rect width="{WIDTH}" height="{HEIGHT}" fill="{AROUND}"/>',
         f'<path d="{_path(frame, ground)}" fill="{LAND}" stroke="{EDGE}" stroke-width="0.8" fill-rule="evenodd"/>',
     ]
+    if any(opacity < 1 for _, _, opacity in shapes):
+        over = f'<path d="{_path(frame, ground)}" fill="none" stroke="#ffffff" stroke-opacity=".75" stroke-width="1"/>'
+    else:
+        over = ""
     gathered: dict[tuple[str, float], list[Any]] = {}
     for shape, color, opacity in shapes:
         gathered.setdefault((color, opacity), []).append(shape)
     for (color, opacity), same in gathered.items():
-        parts.append(_drawn(frame, same, escape(color, {'"': "&quot;"}), opacity, kind))
+        parts.append(_drawn(frame, same, escape(color, {'"': "&quot;"}), opacity, filled="fill" in of.style))
+    parts.append(over)
     parts.append(_scale_bar(frame))
     parts.append(_locator(frame, city))
     parts.append("</svg>")
     return "".join(parts).encode()
 
 
-def _drawn(frame: Frame, shapes: Sequence[Any], color: str, opacity: float, kind: str) -> str:
+def _drawn(frame: Frame, shapes: Sequence[Any], color: str, opacity: float, *, filled: bool) -> str:
     points = [shape for shape in shapes if shape.geom_type in ("Point", "MultiPoint")]
     lines = [shape for shape in shapes if "Line" in shape.geom_type]
     areas = [shape for shape in shapes if "Polygon" in shape.geom_type]
     made = ""
     if areas:
+        # Few areas are told apart by white edges; of many small ones these would leave nothing.
+        edge, width = (color, 1.2) if not filled else ("#ffffff", 0.8) if len(areas) < FEW else (color, 0.5)
         made += (
-            f'<path d="{_path(frame, areas)}" fill="{color}" fill-opacity="{opacity * 0.85:.2f}" stroke="{color}" '
-            f'stroke-width="{0.6 if kind == "polygon" else 0}" stroke-opacity="{opacity:.2f}" fill-rule="evenodd"/>'
+            f'<path d="{_path(frame, areas)}" fill="{color}" fill-opacity="{opacity * (0.9 if filled else 0.12):.2f}" '
+            f'stroke="{edge}" stroke-width="{width}" stroke-opacity="{opacity:.2f}" fill-rule="evenodd"/>'
         )
     if lines:
         made += (

@@ -47,9 +47,10 @@ WORDS: Mapping[str, Text] = {
                     vi="Không có lớp nào phù hợp. Hãy dùng ít từ hơn hoặc bỏ lọc."),
     "empty": Text(en="No layer is open to everybody yet. With a key, programs see what its agency may read.",
                   vi="Chưa có lớp nào mở cho mọi người. Chương trình có khóa sẽ thấy những lớp mà đơn vị được đọc."),
+    "layers_found": Text(en="layers", vi="lớp dữ liệu"),
     "features": Text(en="features", vi="đối tượng"),
     "updated": Text(en="Updated", vi="Cập nhật"),
-    "due": Text(en="to be updated", vi="định kỳ cập nhật"),
+    "due": Text(en="Updates:", vi="Kỳ cập nhật:"),
     "next_due": Text(en="next version due by", vi="phiên bản tiếp theo trước ngày"),
     "was_due": Text(en="was due by", vi="hạn cập nhật là ngày"),
     "licence": Text(en="Licence", vi="Giấy phép"),
@@ -77,16 +78,15 @@ WORDS: Mapping[str, Text] = {
     "title": Text(en="Meaning", vi="Ý nghĩa"),
     "type": Text(en="Type", vi="Kiểu"),
     "unit": Text(en="Unit", vi="Đơn vị đo"),
-    "values": Text(en="Values", vi="Giá trị"),
+    "allowed": Text(en="Values", vi="Giá trị"),
     "preview": Text(en="Preview", vi="Xem trước"),
     "preview_of": Text(en="Map of “{title}”", vi="Bản đồ lớp “{title}”"),
     "open_map": Text(en="Open in the 3D map", vi="Mở trên bản đồ 3D"),
     "downloads": Text(en="Download", vi="Tải về"),
-    "first_time": Text(en="prepared when first asked for", vi="chuẩn bị khi có người tải lần đầu"),
-    "whole": Text(en="Whole layer, version {number}. Text that a spreadsheet would run as a formula begins with an "
-                     "apostrophe in CSV.",
-                  vi="Toàn bộ lớp, phiên bản {number}. Trong CSV, văn bản mà bảng tính sẽ chạy như công thức được thêm "
-                     "dấu nháy đơn ở đầu."),
+    "whole": Text(en="The whole layer, version {number}. A file without a size is prepared when it is first asked for. "
+                     "In CSV, text that a spreadsheet would run as a formula begins with an apostrophe.",
+                  vi="Toàn bộ lớp, phiên bản {number}. Tệp chưa ghi dung lượng sẽ được chuẩn bị khi có người tải lần "
+                     "đầu. Trong CSV, văn bản mà bảng tính sẽ chạy như công thức được thêm dấu nháy đơn ở đầu."),
     "cite": Text(en="How to cite", vi="Cách trích dẫn"),
     "use": Text(en="Use it", vi="Sử dụng"),
     "in_shell": Text(en="On the command line", vi="Trên dòng lệnh"),
