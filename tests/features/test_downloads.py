@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import csv
+import errno
 import hashlib
 import io
 import json
 import os
 import sqlite3
+import subprocess
+import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -22,13 +25,19 @@ import pyarrow.parquet as pq
 import pyogrio
 import pytest
 import shapely
+from fastapi.testclient import TestClient
 
-from tests.conftest import LiveServer, serving, small_disk
+from tests.conftest import HOME, ROOT, LiveServer, serving, small_disk
 from tests.features.conftest import COLUMNS, CONTRACT, COUNT, ITEMS, LAYER, NAMES, TABLE, plots
+from tiles.app import create_app
+from tiles.downloads import commands, routes
+from tiles.downloads import forms as known
 from tiles.features.tables import FORMULA, NUMBER
 from twin.access import new_key
 from twin.catalogue import LayerEntry, change_entry, ensure_agency, ensure_layer
+from twin.config import Settings
 from twin.db.tables import PrincipalRole, Sharing
+from twin.downloads import Making
 from twin.staging import Provenance, Shape, Staging
 from twin.text import Text
 from twin.versions import retire
@@ -327,6 +336,71 @@ def test_a_full_disk_is_said_and_leaves_nothing(lab: LiveServer, big: int, tmp_p
             assert answer.status_code == 507 and answer.headers["content-type"] == "application/problem+json"
             (kept,) = (small / str(lab.database.url.database)).iterdir()
             assert kept.name.startswith("lab_plots_v2") and kept.suffix == ".csv"
+
+
+@pytest.fixture
+def impatient(lab: LiveServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[TestClient]:
+    """The program in this process, which does not wait for a file to be ready before it sends it."""
+    monkeypatch.setattr(routes, "PATIENCE_SECONDS", 0.0)
+    name = lab.database.url.database
+    settings = Settings(home=HOME, database=name, downloads=tmp_path / "downloads", stream_seconds=20)
+    with TestClient(create_app(settings, lab.database), raise_server_exceptions=False) as client:
+        assert wait_for(lambda: client.get("/collections").status_code == 200)
+        yield client
+
+
+def test_a_file_that_grows_is_sent_to_its_last_byte(impatient: TestClient, tmp_path: Path) -> None:
+    for form in ("geojson", "csv", "parquet"):
+        answer = impatient.get(at(form), headers={"Accept-Encoding": "identity"})
+        assert answer.status_code == 200
+        (made,) = (tmp_path / "downloads").glob(f"*/*.{form}")
+        assert made.read_bytes() == answer.content
+        if "content-length" not in answer.headers:
+            assert answer.headers["cache-control"] == "no-store" and "etag" not in answer.headers
+        assert "etag" in impatient.get(at(form)).headers
+
+
+def test_a_file_whose_maker_fails_is_not_taken_for_whole(
+    impatient: TestClient, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real, calls = Making.write, []
+
+    def write(making: Making, chunk: bytes) -> None:
+        calls.append(chunk)
+        if len(calls) == 2:
+            # Long enough for the reader to have begun.
+            time.sleep(1)
+            raise OSError(errno.ENOSPC, "full")
+        real(making, chunk)
+
+    monkeypatch.setattr(Making, "write", write)
+    with pytest.raises(Exception, match=".*"), impatient.stream("GET", at("geojson")) as answer:
+        assert answer.status_code == 200
+        body = b"".join(answer.iter_raw())
+        # The connection breaks off; should this client not tell, the document is not whole.
+        json.loads(body)
+    folder = tmp_path / "downloads" / str(impatient.app.state.city.database.url.database)  # type: ignore[attr-defined]
+    assert wait_for(lambda: list(folder.iterdir()) == [])
+    monkeypatch.setattr(Making, "write", real)
+    assert impatient.get(at("geojson")).json()["numberReturned"] == COUNT
+
+
+def test_files_are_prepared_by_a_command(lab: LiveServer, tmp_path: Path) -> None:
+    home = psutil.Process(lab.process.pid).environ()["TWIN_HOME"]
+    environment = os.environ | {
+        "TWIN_HOME": home, "TWIN_DATABASE": str(lab.database.url.database), "TWIN_DOWNLOADS": str(tmp_path),
+    }  # fmt: skip
+    command = [sys.executable, "-m", "twin", "tiles", "prepare", LAYER, "--form", "csv", "--form", "gpkg", "--json"]
+    run = subprocess.run(command, env=environment, cwd=ROOT, capture_output=True, text=True, check=True)
+    files = json.loads(run.stdout)["files"]
+    assert [file["form"] for file in files] == ["csv", "gpkg"]
+    for file in files:
+        content = Path(file["file"]).read_bytes()
+        assert len(content) == file["bytes"] and hashlib.sha256(content).hexdigest() == file["sha256"]
+
+
+def test_the_command_knows_every_form() -> None:
+    assert tuple(known.FORMS) == commands.FORMS
 
 
 def test_a_new_licence_is_a_new_file(lab: LiveServer, http: httpx.Client) -> None:

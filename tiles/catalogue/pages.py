@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime
 from functools import cache
 from importlib.resources import files
+from types import SimpleNamespace
 from typing import Any
 
 from fastapi import Request, Response
@@ -62,10 +63,11 @@ def _page(
     language: Language, headers: Mapping[str, str], **facts: Any,
 ) -> Response:  # fmt: skip
     base = base_of(request)
-    words = {name: text.in_language(language) for name, text in {**plain.WORDS, **WORDS}.items()}
+    # By attribute, so that no word hides behind a method of dictionaries.
+    words = SimpleNamespace(**{name: text.in_language(language) for name, text in {**plain.WORDS, **WORDS}.items()})
     languages = {other: str(request.url.include_query_params(lang=other)) for other in LANGUAGES if other != language}
     html = _environment().get_template(f"{template}.html").render(
-        title=title, trail=[(words["home"], f"{base}/landing?f=html&lang={language}"), *trail], links=links,
+        title=title, trail=[(words.home, f"{base}/landing?f=html&lang={language}"), *trail], links=links,
         language=language, languages=languages, w=words, base=base, style=f"{base}/{plain.STYLE}",
         own_style=f"{base}/catalogue/{STYLE}", **facts,
     )  # fmt: skip
@@ -254,7 +256,7 @@ def _step(base: str, layer: Layer, step: Step, city: City, language: Language) -
     parts = []
     if counts is not None:
         for value, sign, name in (
-            (counts.added, "+", "added"), (counts.removed, "−", "removed"), (counts.changed, "±", "changed"),
+            (counts.added, "+", "added"), (counts.removed, "−", "removed"), (counts.changed, "", "changed"),
         ):  # fmt: skip
             if value:
                 parts.append(f"{sign}{display.number(value, language)} {WORDS[name].in_language(language)}")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 from xml.sax.saxutils import escape
@@ -24,8 +25,12 @@ WIDTH, HEIGHT, MARGIN = 640, 400, 16
 # A layer of one place is shown with this much around it, in degrees of latitude (about 2 km).
 LEAST_SPAN = 0.018
 # How much is drawn at most: more could not be told apart, and the picture stays small.
-SHAPES, CELLS, SAMPLED = 3000, 900, 20_000
-FEW = 400
+SHAPES: Mapping[str, int] = {"point": 8000, "line": 4000, "polygon": 4000}
+CELLS, MOST_CELLS, SAMPLED = 900, 3000, 20_000
+# So few cells say less than the features themselves.
+FEW_CELLS = 40
+# What lies apart from nearly all the rest, such as an island far out, does not make the rest small.
+APART = 0.02
 PLAIN = "#0b6e99"
 LAND, EDGE, AROUND, INK = "#eceff1", "#cbd3d8", "#f7f9fa", "#22303a"
 
@@ -70,12 +75,29 @@ async def draw(city: CityState, chosen: Chosen) -> bytes:
     async with city.connection(asking=True) as connection:
         shapes = await _shapes(connection, chosen.layer, version, frame)
         if shapes:
-            # Cells stand out beyond the features that they stand for.
-            frame = Frame(tuple(shapely.total_bounds([shape for shape, _, _ in shapes]).tolist()))
+            frame = Frame(_bounds([shape for shape, _, _ in shapes]))
         ground = await _ground(connection, under, frame) if under is not None else []
     if not ground:
         ground = [profile.outline]
     return _picture(frame, ground, shapes, chosen.layer, profile)
+
+
+def _bounds(shapes: Sequence[Any]) -> Bounds:
+    """What holds the shapes; without those that lie far apart from the rest, if that halves it at least."""
+    bounds = shapely.bounds(shapes)
+    middles = (bounds[:, :2] + bounds[:, 2:]) / 2
+    low, high = np.quantile(middles, [APART, 1 - APART], axis=0)
+    near = np.all((middles >= low - (high - low) / 2) & (middles <= high + (high - low) / 2), axis=1)
+
+    def around(some: Any) -> Bounds:
+        return (*some[:, :2].min(axis=0).tolist(), *some[:, 2:].max(axis=0).tolist())
+
+    west, south, east, north = whole = around(bounds)
+    if not near.any():
+        return whole
+    rest = around(bounds[near])
+    is_much_smaller = (rest[2] - rest[0]) * (rest[3] - rest[1]) < (east - west) * (north - south) / 2
+    return rest if is_much_smaller else whole
 
 
 async def _ground(connection: asyncpg.Connection, wards: Version, frame: Frame) -> list[Any]:
@@ -91,9 +113,12 @@ async def _shapes(
     connection: asyncpg.Connection, layer: Layer, version: Version, frame: Frame
 ) -> list[tuple[Any, str, float]]:
     """What is drawn: geometry in degrees, colour, opacity."""
-    if version.rollup is not None and version.features > SHAPES and version.bounds:
-        return await _cells(connection, layer, version)
     of = theme_of(layer)
+    most = SHAPES[of.geometry]
+    if version.rollup is not None and version.features > most and version.bounds:
+        cells = await _cells(connection, layer, version)
+        if len(cells) >= FEW_CELLS:
+            return cells
     field, color = _paint(_of_style(of), {c.name for c in version.columns})
     value = f'"{field}"' if field else "NULL"
     # Few of many, taken evenly: sorting or reading all of them would take too long.
@@ -101,7 +126,7 @@ async def _shapes(
     sample = f"TABLESAMPLE SYSTEM ({share:.4f}) REPEATABLE (1)" if share < 100 else ""
     rows = await connection.fetch(
         f"SELECT ST_AsBinary(ST_Simplify(geom, $1, true)), {value} AS value "
-        f"FROM {DATA_SCHEMA}.\"{version.table}\" {sample} ORDER BY importance DESC, fid LIMIT {SHAPES}",
+        f"FROM {DATA_SCHEMA}.\"{version.table}\" {sample} ORDER BY importance DESC, fid LIMIT {most}",
         frame.pixel * 0.5,
     )  # fmt: skip
     # The most important on top.
@@ -121,7 +146,7 @@ async def _cells(connection: asyncpg.Connection, layer: Layer, version: Version)
     value = f'"{field}"' if field else "NULL"
     rows = await connection.fetch(
         f'SELECT ST_AsBinary(geom), features, {value} AS value FROM {DATA_SCHEMA}."{version.rollup_table}" '
-        f"WHERE resolution = $1 ORDER BY cell LIMIT {SHAPES}",
+        f"WHERE resolution = $1 ORDER BY cell LIMIT {MOST_CELLS}",
         resolution,
     )
     most = math.log1p(max((row["features"] for row in rows), default=1))
@@ -199,26 +224,40 @@ def _picture(
     return "".join(parts).encode()
 
 
+def _shade(color: str) -> str:
+    """A colour, darker by a quarter."""
+    if re.fullmatch(r"#[0-9a-f]{6}", color, re.IGNORECASE) is None:
+        return color
+    return "#" + "".join(f"{int(int(color[i : i + 2], 16) * 0.75):02x}" for i in (1, 3, 5))
+
+
+def _visible(color: str) -> str:
+    """A colour that thin lines can be seen in on the light ground."""
+    if re.fullmatch(r"#[0-9a-f]{6}", color, re.IGNORECASE) is None:
+        return color
+    red, green, blue = (int(color[i : i + 2], 16) for i in (1, 3, 5))
+    return _shade(color) if 0.21 * red + 0.72 * green + 0.07 * blue > 190 else color
+
+
 def _drawn(frame: Frame, shapes: Sequence[Any], color: str, opacity: float, *, filled: bool) -> str:
     points = [shape for shape in shapes if shape.geom_type in ("Point", "MultiPoint")]
     lines = [shape for shape in shapes if "Line" in shape.geom_type]
     areas = [shape for shape in shapes if "Polygon" in shape.geom_type]
     made = ""
     if areas:
-        # Few areas are told apart by white edges; of many small ones these would leave nothing.
-        edge, width = (color, 1.2) if not filled else ("#ffffff", 0.8) if len(areas) < FEW else (color, 0.5)
+        edge, width = (_shade(color), 0.6) if filled else (color, 1.2)
         made += (
             f'<path d="{_path(frame, areas)}" fill="{color}" fill-opacity="{opacity * (0.9 if filled else 0.12):.2f}" '
             f'stroke="{edge}" stroke-width="{width}" stroke-opacity="{opacity:.2f}" fill-rule="evenodd"/>'
         )
     if lines:
         made += (
-            f'<path d="{_path(frame, lines)}" fill="none" stroke="{color}" stroke-width="1.4" '
+            f'<path d="{_path(frame, lines)}" fill="none" stroke="{_visible(color)}" stroke-width="1.4" '
             'stroke-linecap="round" stroke-linejoin="round"/>'
         )
     if points:
         # A line of no length with round ends is a dot: much shorter than as many circles.
-        radius = 3.2 if len(points) < 200 else 2.0
+        radius = 3.2 if len(points) < 200 else 2.0 if len(points) < 2000 else 1.3
         at = frame.move(shapely.get_coordinates(points))
         dots = "".join(f"M{x:g} {y:g}h0" for x, y in at.tolist())
         for width, paint in ((radius * 2 + 1.6, "#ffffff"), (radius * 2, color)):
