@@ -50,7 +50,7 @@ class DownloadFolder:
         """Every complete file by key and suffix; read anew only when the folder changed."""
         try:
             changed = self.root.stat().st_mtime_ns
-        except FileNotFoundError:
+        except (FileNotFoundError, NotADirectoryError):
             return {}
         if self._names is not None and self._names[0] == changed:
             return self._names[1]
@@ -99,7 +99,7 @@ class DownloadFolder:
         """A handle to read the file that is being made, if it is and has begun; the caller closes it."""
         try:
             handle = os.open(self._growing(key, suffix), os.O_RDONLY | os.O_CLOEXEC)
-        except FileNotFoundError:
+        except (FileNotFoundError, NotADirectoryError):
             return None
         if os.fstat(handle).st_size and is_being_made(handle):
             return handle

@@ -409,6 +409,16 @@ def test_a_file_whose_maker_fails_is_not_taken_for_whole(
     assert impatient.get(at("geojson")).json()["numberReturned"] == COUNT
 
 
+def test_a_folder_that_cannot_be_written_is_said_and_the_features_are_still_there(
+    impatient: TestClient, tmp_path: Path
+) -> None:
+    (tmp_path / "downloads").write_text("no folder")
+    for form in FORMS:
+        answer = impatient.get(at(form), headers={"Accept-Language": "en"})
+        assert answer.status_code == 503 and f"/collections/{LAYER}/items" in answer.json()["detail"]
+    assert impatient.get(ITEMS).status_code == impatient.get(f"/catalogue/{LAYER}").status_code == 200
+
+
 def test_files_are_prepared_by_a_command(lab: LiveServer, tmp_path: Path) -> None:
     home = psutil.Process(lab.process.pid).environ()["TWIN_HOME"]
     environment = os.environ | {

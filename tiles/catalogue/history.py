@@ -64,20 +64,22 @@ class Changes:
     async def between(self, city: CityState, before: Version, after: Version) -> Counts | None:
         """Count what changed; None if that takes too long."""
         pair = (before.key, after.key)
-        if pair not in self._found:
+        if pair in self._found:
+            return self._found[pair]
+        async with city.connection(asking=True) as connection:
             try:
-                async with asyncio.timeout(COUNT_SECONDS), city.connection(asking=True) as connection:
+                async with asyncio.timeout(COUNT_SECONDS):
                     found: Counts | None = Counts(**dict(await connection.fetchrow(counts_sql(before, after))))
-            except TimeoutError:
+            except (TimeoutError, asyncpg.QueryCanceledError):
                 log.info("what changed between %s and %s takes too long to count", before.table, after.table)
                 found = None
             except asyncpg.UndefinedTableError:
                 # Retired a moment ago.
                 return None
-            self._found[pair] = found
-            if len(self._found) > REMEMBERED:
-                self._found.popitem(last=False)
-        return self._found[pair]
+        self._found[pair] = found
+        if len(self._found) > REMEMBERED:
+            self._found.popitem(last=False)
+        return found
 
 
 async def history(

@@ -10,7 +10,7 @@ import logging
 import os
 import shutil
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping
-from contextlib import aclosing, asynccontextmanager, suppress
+from contextlib import aclosing, asynccontextmanager
 from typing import Any, TypeVar
 from urllib.parse import quote
 
@@ -23,7 +23,7 @@ from tiles.downloads.forms import Form
 from tiles.state import CityState
 from twin.catalogue import Layer, Version
 from twin.downloads import DownloadFolder, Making, Prepared, is_being_made
-from twin.errors import NoRoom, NotFound
+from twin.errors import NoRoom, NotFound, Unavailable
 from twin.text import Text
 
 log = logging.getLogger("twin.downloads")
@@ -41,6 +41,14 @@ NO_ROOM = Text(
     vi="Máy chủ không còn chỗ để chuẩn bị tệp này. Người vận hành cần giải phóng dung lượng hoặc giảm "
     "TWIN_DOWNLOADS_MB. Trong lúc đó vẫn đọc được từng trang tại /collections/{id}/items.",
 )
+
+NO_FOLDER = Text(
+    en="Files cannot be prepared on this server now; its log says why. The features can be read page by page "
+    "meanwhile, under /collections/{id}/items.",
+    vi="Hiện máy chủ không chuẩn bị được tệp; nhật ký của máy chủ có nêu lý do. Trong lúc đó vẫn đọc được từng trang "
+    "tại /collections/{id}/items.",
+)
+FULL = (errno.ENOSPC, errno.EDQUOT)
 
 T = TypeVar("T")
 
@@ -120,15 +128,14 @@ class Downloads:
     async def _prepare(self, chosen: Chosen, form: Form, key: str) -> Prepared:
         async with asyncio.timeout(self._city.settings.stream_seconds):
             try:
-                while (making := await _in_thread(self.folder.begin, key, form.suffix)) is None:
-                    await asyncio.sleep(LOOK)
+                making = await self._begin(chosen, form, key)
                 try:
                     # Another process may have finished it between the look and the lock.
                     prepared = self.folder.find(key, form.suffix) or await self._make(chosen, form, making)
                 finally:
                     await _in_thread(making.close)
             except OSError as error:
-                if error.errno in (errno.ENOSPC, errno.EDQUOT):
+                if error.errno in FULL:
                     log.warning("the disk is full: %s.%s cannot be prepared", key, form.suffix)
                     raise NoRoom(NO_ROOM.format(id=chosen.layer.id)) from None
                 raise
@@ -141,6 +148,18 @@ class Downloads:
                 ) from None
         self.tidy(keep=prepared)
         return prepared
+
+    async def _begin(self, chosen: Chosen, form: Form, key: str) -> Making:
+        """Wait for the right to make a file."""
+        try:
+            while (making := await _in_thread(self.folder.begin, key, form.suffix)) is None:
+                await asyncio.sleep(LOOK)
+        except OSError as error:
+            if error.errno in FULL:
+                raise
+            log.warning("downloads cannot be prepared in %s: %s", self.folder.root, error.strerror)
+            raise Unavailable(NO_FOLDER.format(id=chosen.layer.id)) from None
+        return making
 
     async def _make(self, chosen: Chosen, form: Form, making: Making) -> Prepared:
         said = words(chosen.layer, chosen.version, self._city.settings.profile)
@@ -191,7 +210,10 @@ class Downloads:
             found = versions.get(key.rpartition("-")[0])
             return found is not None and self.key(*found) == key
 
-        with suppress(FileNotFoundError):
+        try:
             removed = await _in_thread(self.folder.sweep, is_wanted, self._budget, keep.path if keep else None)
-            if removed:
-                log.info("%d prepared downloads were removed", len(removed))
+        except OSError as error:
+            log.warning("prepared downloads cannot be removed from %s: %s", self.folder.root, error.strerror)
+            return
+        if removed:
+            log.info("%d prepared downloads were removed", len(removed))
