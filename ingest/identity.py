@@ -38,10 +38,13 @@ class Numbering:
     def __init__(self) -> None:
         self._ids, self._numbers = Seen(), Seen()
 
-    def number(self, ids: npt.NDArray[np.object_]) -> tuple[Int64, npt.NDArray[np.bool_]]:
-        """Give the numbers of a batch of ids, and which of the ids came before, here or in an earlier batch."""
+    def number(self, ids: npt.NDArray[np.object_], distinct: bool = False) -> tuple[Int64, npt.NDArray[np.bool_]]:
+        """Give the numbers of a batch of ids, and which of the ids came before, here or in an earlier batch.
+
+        `distinct`: none did, as somebody knows who looked.
+        """
         hashes = hash_values(ids)
-        repeated = self._ids.again(hashes)
+        repeated = np.zeros(len(ids), dtype=bool) if distinct else self._ids.again(hashes)
         numbers = _numbers_of(ids, hashes)
         unsettled = np.flatnonzero(~repeated)
         while len(unsettled):

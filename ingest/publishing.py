@@ -5,9 +5,11 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from concurrent.futures import Future
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from threading import Thread
 from typing import Any
 
 import numpy as np
@@ -30,6 +32,7 @@ from twin.catalogue import Column, Layer, read_catalogue
 from twin.config import Settings
 from twin.db.database import Database
 from twin.errors import BadInput, NotFound
+from twin.loading import Loading
 from twin.staging import Mode, Outcome, Provenance, Staging
 from twin.text import Text
 
@@ -113,11 +116,12 @@ def _raster_request(request: PublishRequest) -> RasterRequest:
 @contextmanager
 def planned(path: Path, theme: Theme, request: PublishRequest, settings: Settings) -> Iterator[tuple[Reader, Plan]]:
     """Open a file and decide how it is read."""
-    reader = open_file(path, options_of(request, settings))
-    try:
-        yield reader, inspect(reader, theme, settings.profile, request.mapping, request.crs, file=path.name)
-    finally:
-        reader.close()
+    with closing(open_file(path, options_of(request, settings))) as reader:
+        yield reader, _plan(reader, path, theme, request, settings)
+
+
+def _plan(reader: Reader, path: Path, theme: Theme, request: PublishRequest, settings: Settings) -> Plan:
+    return inspect(reader, theme, settings.profile, request.mapping, request.crs, file=path.name)
 
 
 def check_file(
@@ -155,19 +159,40 @@ def publish_file(
     layer = layer_of(database, request.layer)
     theme = theme_of(layer)
     stage("read", 0, None)
-    sha256 = sha256 or sha256_of(path)
-    if takes_raster(path, theme, options_of(request, settings)):
-        return _publish_raster(database, settings, path, theme, request, actor, source_name, sha256, stage)
-    with planned(path, theme, request, settings) as (reader, plan):
+    digest = _in_background(lambda: sha256 or sha256_of(path))
+    options = options_of(request, settings)
+    if takes_raster(path, theme, options):
+        return _publish_raster(database, settings, path, theme, request, actor, source_name, digest.result(), stage)
+    with closing(open_file(path, options)) as reader, closing(_loading(reader, request)) as loading:
+        plan = _plan(reader, path, theme, request, settings)
         if plan.blockers or request.dry_run or request.strict:
             report = _checked(reader, plan, settings, stage)
             if not report.publishable or request.dry_run or report.bad:
                 return PublishResult(report, None)
         columns = _columns(theme, plan, layer, request.mode)
         provenance = Provenance(
-            actor, source_name, sha256, _fingerprint(sha256, plan, columns, request), request.reason
+            actor, source_name, digest.result(), _fingerprint(digest.result(), plan, columns, request), request.reason
         )
-        return _publish(database, settings, reader, plan, columns, request, provenance, stage)
+        return _publish(database, settings, reader, plan, columns, request, provenance, loading, stage)
+
+
+def _in_background(work: Callable[[], str]) -> Future[str]:
+    """Begin work in a thread that ends with the program: nobody waits for it who does not ask for its result."""
+    future: Future[str] = Future()
+
+    def run() -> None:
+        try:
+            future.set_result(work())
+        except BaseException as error:
+            future.set_exception(error)
+
+    Thread(target=run, daemon=True).start()
+    return future
+
+
+def _loading(reader: Reader, request: PublishRequest) -> Loading:
+    """What will cover and copy. It gets ready while the file is looked at, unless that may be all that is wanted."""
+    return Loading(None if request.dry_run or request.strict else reader.count)
 
 
 def _publish_raster(
@@ -192,16 +217,14 @@ def _publish_raster(
 
 def _publish(
     database: Database, settings: Settings, reader: Reader, plan: Plan, columns: tuple[Column, ...],
-    request: PublishRequest, provenance: Provenance, stage: Stage,
+    request: PublishRequest, provenance: Provenance, loading: Loading, stage: Stage,
 ) -> PublishResult:  # fmt: skip
     theme = plan.theme
     shape = shape_of(theme, columns)
     checker, numbering = Checker(plan), Numbering()
     names = [column.name for column in columns]
     done = 0
-    with Staging(
-        database, request.layer, shape, provenance, settings.keep_versions, request.mode, reader.count
-    ) as staging:
+    with Staging(database, request.layer, shape, provenance, settings.keep_versions, request.mode, loading) as staging:
         if request.mode == "append":
             for ids in staging.existing_ids():
                 numbering.number(ids)
@@ -213,11 +236,11 @@ def _publish(
             for name in names:
                 if name not in good.columns:
                     good[name] = None
-            fids, repeated = numbering.number(good["id"].to_numpy(dtype=object))
+            # The checks set aside what comes twice in the file; only an addition may repeat what was there before.
+            fids, repeated = numbering.number(good["id"].to_numpy(dtype=object), distinct=request.mode != "append")
             good = good.assign(fid=fids)
             good["importance"] = np.nan_to_num(theme.importance(good)) if len(good) else []
             staging.quarantine(checked.bad)
-            # Ids that come twice in the file were found by the checks: these are there from before.
             if repeated.any():
                 staging.quarantine(set_apart(good[repeated], "id.exists"))
                 good = good[~repeated].reset_index(drop=True)

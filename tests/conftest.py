@@ -237,6 +237,9 @@ def serving(
         "TWIN_HOME": str(home or HOME),
         "TWIN_DATABASE": str(database.url.database),
         "TWIN_PORT": str(port),
+        # A suite asks more often than any reader; the limits have tests of their own.
+        "TWIN_RATE_LIMIT": "0",
+        "TWIN_RATE_LIMIT_KEY": "0",
         **(settings or {}),
     }
     with log.open("wb") as output:

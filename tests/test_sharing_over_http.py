@@ -69,6 +69,8 @@ CHANNELS = [
     f"/tiles/{LAYER}/{TILE}.mvt", f"/tiles/{LAYER}@1/{TILE}.mvt", f"/tiles/{OPEN},{LAYER}/{TILE}.mvt",
     f"/tiles/{LAYER}/tilejson.json", f"/collections/{LAYER}", f"/collections/{LAYER}?f=html",
     f"/collections/{LAYER}/schema", f"/collections/{LAYER}/queryables?f=html", f"/collections/{LAYER}/sortables",
+    f"/collections/{LAYER}/tiles", f"/collections/{LAYER}/tiles/WebMercatorQuad",
+    f"/collections/{LAYER}/tiles/WebMercatorQuad/15/15409/26096", f"/tiles/{LAYER}/{TILE}.mvt?filter=name='lamp'",
     f"/collections/{LAYER}/items/7", f"/collections/{LAYER}/items/7?f=jsonfg", f"/collections/{LAYER}/items/7?f=html",
     f"/collections/{LAYER}/items?version=1", f"/collections/{LAYER}/items?asOf=2099-01-01",
     f"/collections/{LAYER}/items?limit=5000", f"/collections/{LAYER}/items?filter=name='lamp'",

@@ -310,7 +310,7 @@ database = Database(make_url(sys.argv[1]), private=True)
 die = lambda *a, **k: os.kill(os.getpid(), signal.SIGKILL)
 if step in ("_unique_ddl", "_index_ddl", "_primary_key", "point_to"):
     setattr(staging_module, step, die)
-elif step in ("_begin", "_index_others", "_swap"):
+elif step in ("_begin", "_roll_up", "_swap"):
     setattr(staging_module.Staging, step, die)
 if step == "after swap":
     staging_module.retire = die
@@ -326,7 +326,7 @@ with staging_module.Staging(database, LAYER, shape(), WHO) as staging:
 
 @pytest.mark.parametrize(
     ("step", "survivor"),
-    [("_begin", "v1"), ("staged", "v1"), ("filled", "v1"), ("_index_ddl", "v1"), ("_swap", "v1"), ("_unique_ddl", "v1"), ("_index_others", "v1"), ("_primary_key", "v1"), ("point_to", "v1"), ("after swap", "v2")],
+    [("_begin", "v1"), ("staged", "v1"), ("filled", "v1"), ("_index_ddl", "v1"), ("_swap", "v1"), ("_unique_ddl", "v1"), ("_roll_up", "v1"), ("_primary_key", "v1"), ("point_to", "v1"), ("after swap", "v2")],
 )  # fmt: skip
 def test_a_publisher_killed_at_any_step_leaves_the_old_or_the_new_and_a_retry_succeeds(
     layer: Database, step: str, survivor: str

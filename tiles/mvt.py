@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from functools import lru_cache
+from typing import Any
 
 import asyncpg
 import h3
@@ -13,8 +15,9 @@ from layers.theme import Theme
 from tiles.cache import Tile
 from tiles.choice import Chosen
 from tiles.encodings import Encoding, encode
+from tiles.grids import WEB_MERCATOR, Grid
 from twin.db.tables import DATA_SCHEMA
-from twin.rollup import resolution_for
+from twin.rollup import parent_sql, resolution_for
 
 EXTENT = 4096
 # Wide enough that a wide line or a label's symbol at the edge is drawn whole.
@@ -30,13 +33,29 @@ ROLLUP_MIN_ZOOM = 6
 SMALLEST_PIXELS = 0.25
 
 
+@dataclass(frozen=True, slots=True)
+class Where:
+    """Which features of each layer a tile is to show, as SQL by layer id with bound values; all of them without.
+
+    `name` tells one from another in the cache's keys and in entity tags.
+    """
+
+    conditions: Mapping[str, str] = field(default_factory=dict)
+    values: tuple[Any, ...] = ()
+    name: str = ""
+
+
+EVERYTHING = Where()
+
+
 async def make_tile(
-    connection: asyncpg.Connection, chosen: Sequence[Chosen], z: int, x: int, y: int, encoding: Encoding = "gzip"
-) -> Tile:
+    connection: asyncpg.Connection, chosen: Sequence[Chosen], z: int, x: int, y: int, encoding: Encoding = "gzip",
+    grid: Grid = WEB_MERCATOR, where: Where = EVERYTHING,
+) -> Tile:  # fmt: skip
     """Make a tile of some layers' versions, within its budget of bytes."""
     share = 1.0
     for attempt in range(1, ATTEMPTS + 1):
-        body, cut = await _read(connection, chosen, z, x, y, share)
+        body, cut = await _read(connection, chosen, grid, z, x, y, share, where)
         packed = encode(body, encoding)
         if len(packed) <= TILE_BYTES or attempt == ATTEMPTS:
             break
@@ -45,67 +64,113 @@ async def make_tile(
 
 
 async def _read(
-    connection: asyncpg.Connection, chosen: Sequence[Chosen], z: int, x: int, y: int, share: float
-) -> tuple[bytes, tuple[str, ...]]:
+    connection: asyncpg.Connection, chosen: Sequence[Chosen], grid: Grid, z: int, x: int, y: int, share: float,
+    where: Where,
+) -> tuple[bytes, tuple[str, ...]]:  # fmt: skip
     """The bytes of a tile, and the layers of which it leaves something out for want of room."""
-    statement = tile_sql(chosen, z)
+    statement = tile_sql(chosen, z, grid, where)
     if statement is None:
         return b"", ()
-    rows = await connection.fetch(statement, z, x, y, share)
+    place = grid.values(z, x, y)
+    rows = await connection.fetch(statement, *place, share, *where.values)
     body = b"".join(row["tile"] or b"" for row in rows)
     cut = tuple(row["name"] for row in rows if row["cut"])
     for name in cut:
-        body += await connection.fetchval(CUT_SQL, f"{name}:cut", z, x, y)
+        body += await connection.fetchval(_cut_sql(grid), *place, f"{name}:cut")
     return body, cut
 
 
-# A tile that does not hold all that it should says so itself, wherever it may be copied to: by a layer with one point
-# in its middle.
-CUT_SQL = f"""
-SELECT ST_AsMVT(mark, $1::text, {EXTENT}, 'geom') FROM (
-  SELECT true AS cut, ST_AsMVTGeom(ST_Centroid(box), box, {EXTENT}, 0) AS geom
-  FROM ST_TileEnvelope($2, $3, $4) AS box) AS mark
-"""
+@lru_cache(maxsize=16)
+def _cut_sql(grid: Grid) -> str:
+    """A tile that does not hold all that it should says so itself, wherever it may be copied to: by a layer with one
+    point in its middle.
+    """
+    places = " AND ".join(f"${n}::float8 IS NOT NULL" for n in range(1, grid.places + 1))
+    return (
+        f"SELECT ST_AsMVT(mark, ${grid.places + 1}::text, {EXTENT}, 'geom') FROM ("
+        f"SELECT true AS cut, ST_AsMVTGeom(ST_Centroid(box), box, {EXTENT}, 0) AS geom "
+        f"FROM (SELECT {grid.envelope} AS box) AS tile{f' WHERE {places}' if grid.between else ''}) AS mark"
+    )
 
 
-def tile_sql(chosen: Sequence[Chosen], zoom: int) -> str | None:
+def tile_sql(chosen: Sequence[Chosen], matrix: int, grid: Grid = WEB_MERCATOR, where: Where = EVERYTHING) -> str | None:
     """One statement for all layers of a tile: a row for each MVT layer, whose bytes are put one after another.
 
-    $1, $2, $3 are z, x, y; $4 is the share of the usual number of features that there is room for.
+    The first parameters are the grid's for the place; the next is the share of the usual number of features that
+    there is room for; then come those of the conditions.
     """
-    parts = [part for c in chosen for part in _parts_of(c, zoom)]
-    return " UNION ALL ".join(parts) if parts else None
+    zoom = grid.zoom(matrix)
+    parts = [part for c in chosen for part in _parts_of(c, grid, zoom, where.conditions.get(c.layer.id, ""))]
+    if not parts:
+        return None
+    # A part may do without some of the parameters, and PostgreSQL must know the type of each: these find nothing.
+    if grid.between:
+        places = " AND ".join(f"${n}::float8 IS NULL" for n in range(1, grid.places + 1))
+        parts.append(f"SELECT ''::text, false, ''::bytea WHERE {places} AND false")
+    for c in chosen:
+        if condition := where.conditions.get(c.layer.id):
+            source = f"{DATA_SCHEMA}.{c.version.table} AS f"
+            parts.append(f"SELECT ''::text, false, ''::bytea FROM {source} WHERE ({condition}) AND false")
+    return " UNION ALL ".join(parts)
 
 
-def _parts_of(c: Chosen, zoom: int) -> tuple[str, ...]:
-    of = theme_of(c.layer)
+def _parts_of(c: Chosen, grid: Grid, zoom: int, condition: str) -> tuple[str, ...]:
+    of, version = theme_of(c.layer), c.version
     if of.detail(zoom) is not None:
-        return _parts(c.layer.id, c.version.table, of, tuple(column.name for column in c.version.columns), zoom)
-    if c.version.rollup is None or zoom < ROLLUP_MIN_ZOOM:
+        names = tuple(column.name for column in version.columns)
+        return _parts(c.layer.id, version.table, of, names, grid, zoom, condition)
+    if version.rollup is None or zoom < ROLLUP_MIN_ZOOM:
         return ()
-    resolution = min(resolution_for(zoom, of.rollup_cells), max(c.version.rollup["resolutions"]))
-    return (_cells(c.layer.id, c.version.rollup_table, tuple(c.version.rollup["columns"]), resolution),)
+    resolution = min(resolution_for(zoom, of.rollup_cells), max(version.rollup["resolutions"]))
+    if condition:
+        return (_counted(c.layer.id, version.table, version.rollup_table, resolution, grid, condition),)
+    return (_cells(c.layer.id, version.rollup_table, tuple(version.rollup["columns"]), resolution, grid),)
 
 
 @lru_cache(maxsize=4096)
-def _cells(layer_id: str, table: str, columns: tuple[str, ...], resolution: int) -> str:
+def _cells(layer_id: str, table: str, columns: tuple[str, ...], resolution: int, grid: Grid) -> str:
     """The SELECT of the coarser cells that stand for features where these are too many to be drawn."""
     properties = "".join(f', "{name}"' for name in columns)
-    box = f"ST_Transform(ST_TileEnvelope($1, $2, $3, margin => {BUFFER / EXTENT:.17g}), 4326)"
+    found = (
+        f"SELECT cell, features{properties}, geom FROM {DATA_SCHEMA}.{table} "
+        f"WHERE resolution = {resolution} AND geom && {grid.reach(BUFFER / EXTENT)} "
+        # The parameter of the other SELECTs is used by all, or PostgreSQL could not tell its type.
+        f"AND ${grid.places + 1}::float8 > 0"
+    )
+    return _drawn(layer_id, found, properties, resolution, grid)
+
+
+@lru_cache(maxsize=1024)
+def _counted(layer_id: str, table: str, rollup: str, resolution: int, grid: Grid, condition: str) -> str:
+    """The same for some of the features: counted now, in the cells that were laid out for all."""
+    box = grid.reach(BUFFER / EXTENT)
+    own = f"SELECT cell, geom FROM {DATA_SCHEMA}.{rollup} WHERE resolution = {resolution} AND geom && {box}"
+    # Cells reach a little beyond the tile, and their features with them.
+    area = f"(SELECT ST_Expand(ST_Extent(geom)::geometry, 0.0001) FROM ({own}) AS cells)"
+    found = (
+        f"SELECT own.cell, counted.features, own.geom FROM ({own}) AS own JOIN ("
+        f"SELECT {parent_sql('f.cell', resolution)} AS cell, count(*) AS features FROM {DATA_SCHEMA}.{table} AS f "
+        f"WHERE f.geom && ST_SetSRID({area}, 4326) AND ({condition}) AND ${grid.places + 1}::float8 > 0 GROUP BY 1"
+        ") AS counted USING (cell)"
+    )
+    return _drawn(layer_id, found, "", resolution, grid)
+
+
+def _drawn(layer_id: str, found: str, properties: str, resolution: int, grid: Grid) -> str:
     area = h3.average_hexagon_area(resolution)
     return (
         f"SELECT '{layer_id}:cells' AS name, false AS cut, "
         f"ST_AsMVT(tile, '{layer_id}:cells', {EXTENT}, 'geom') FILTER (WHERE geom IS NOT NULL) AS tile FROM ("
         f"SELECT to_hex(cell) AS cell, features, round(features / {area:.12g}, 1)::float8 AS per_km2{properties}, "
-        f"ST_AsMVTGeom(ST_Transform(geom, 3857), ST_TileEnvelope($1, $2, $3), {EXTENT}, {BUFFER}) AS geom "
-        f"FROM {DATA_SCHEMA}.{table} WHERE resolution = {resolution} AND geom && {box} "
-        # The parameter of the other SELECTs is used by all, or PostgreSQL could not tell its type.
-        "AND $4::float8 > 0) AS tile"
+        f"ST_AsMVTGeom({grid.on_grid('geom')}, {grid.envelope}, {EXTENT}, {BUFFER}) AS geom FROM ({found}) AS found"
+        ") AS tile"
     )
 
 
 @lru_cache(maxsize=4096)
-def _parts(layer_id: str, table: str, of: Theme, columns: tuple[str, ...], zoom: int) -> tuple[str, ...]:
+def _parts(
+    layer_id: str, table: str, of: Theme, columns: tuple[str, ...], grid: Grid, zoom: int, condition: str = ""
+) -> tuple[str, ...]:
     """The SELECTs of one layer's features and of its labels; none where it draws nothing.
 
     Every name in them comes from the catalogue, whose names are checked identifiers.
@@ -115,19 +180,18 @@ def _parts(layer_id: str, table: str, of: Theme, columns: tuple[str, ...], zoom:
         return ()
     wanted = detail.fields if detail.fields is not None else of.tile_fields
     properties = "".join(f', "{name}"' for name in wanted if name in columns)
-    source = f"{DATA_SCHEMA}.{table}"
+    source = f"{DATA_SCHEMA}.{table} AS f"
     important = f"AND importance >= {detail.importance:.17g}" if detail.importance else ""
-    # Margin first, then the reprojection: the box is grown in the tile's own plane.
-    box = "ST_Transform(ST_TileEnvelope($1, $2, $3, margin => {margin:.17g}), 4326)"
-    room = f"greatest(1, ({detail.limit} * $4::float8)::bigint)"
+    asked = f"AND ({condition})" if condition else ""
+    room = f"greatest(1, ({detail.limit} * ${grid.places + 1}::float8)::bigint)"
     # One feature more than there is room for tells that some are left out.
     features = (
         f"SELECT '{layer_id}' AS name, count(*) > {room} AS cut, "
         f"ST_AsMVT(tile, '{layer_id}', {EXTENT}, 'geom', 'fid') FILTER (WHERE geom IS NOT NULL) AS tile FROM ("
-        f"SELECT fid{properties}, ST_AsMVTGeom(ST_Transform({_simplified(of, zoom)}, 3857), "
-        f"ST_TileEnvelope($1, $2, $3), {EXTENT}, {BUFFER}) AS geom FROM ("
+        f"SELECT fid{properties}, ST_AsMVTGeom({grid.on_grid(_simplified(of, zoom))}, "
+        f"{grid.envelope}, {EXTENT}, {BUFFER}) AS geom FROM ("
         f"SELECT fid{properties}, geom FROM {source} "
-        f"WHERE geom && {box.format(margin=BUFFER / EXTENT)} {important} {_large_enough(of, zoom)} "
+        f"WHERE geom && {grid.reach(BUFFER / EXTENT)} {important} {_large_enough(of, zoom)} {asked} "
         f"ORDER BY importance DESC, fid LIMIT {room} + 1) AS chosen) AS tile"
     )
     if not (of.label and of.geometry == "polygon" and f'"{of.label}"' in properties):
@@ -136,9 +200,9 @@ def _parts(layer_id: str, table: str, of: Theme, columns: tuple[str, ...], zoom:
     labels = (
         f"SELECT '{layer_id}', false, ST_AsMVT(tile, '{layer_id}:label', {EXTENT}, 'geom', 'fid') "
         f"FILTER (WHERE geom IS NOT NULL) FROM (SELECT fid{properties}, importance AS rank, "
-        f"ST_AsMVTGeom(ST_Transform(label_point, 3857), ST_TileEnvelope($1, $2, $3), {EXTENT}, 0) AS geom "
-        f"FROM {source} WHERE label_point && {box.format(margin=0)} "
-        f'AND "{of.label}" IS NOT NULL {important} '
+        f"ST_AsMVTGeom({grid.on_grid('label_point')}, {grid.envelope}, {EXTENT}, 0) AS geom "
+        f"FROM {source} WHERE label_point && {grid.reach(0)} "
+        f'AND "{of.label}" IS NOT NULL {important} {asked} '
         f"ORDER BY importance DESC, fid LIMIT {room}) AS tile"
     )
     return features, labels

@@ -34,6 +34,8 @@ SECONDS = Histogram(
 )  # fmt: skip
 TILES = Gauge("twin_tile_cache", "Tiles in memory: how many, their bytes.", ["what"], multiprocess_mode="livesum")
 CACHE = Gauge("twin_tile_cache_asked", "Tiles found in memory, made, and dropped.", ["what"], multiprocess_mode="sum")
+KEPT = Gauge("twin_answers_kept", "Open answers in memory: how many, their bytes, how often one served.", ["what"],
+             multiprocess_mode="livesum")  # fmt: skip
 
 
 class Observed:
@@ -99,6 +101,8 @@ async def metrics(city: City) -> Response:
     tiles = city.tiles
     for what, value in (("tiles", len(tiles)), ("bytes", tiles.size)):
         TILES.labels(what).set(value)
+    for what, value in city.answers.items():
+        KEPT.labels(what).set(value)
     for what, value in (("found", tiles.hits), ("made", tiles.misses), ("dropped", tiles.evicted)):
         CACHE.labels(what).set(value)
     registry = None

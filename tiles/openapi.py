@@ -32,6 +32,7 @@ PROBLEMS = {
     "401": "The key is not valid",
     "404": "There is no such thing, or not for this reader",
     "405": "This method is not offered here",
+    "429": "Too many requests in a minute; Retry-After says when to go on",
     "503": "The database is not reachable now, or the answer took too long",
 }
 MARK = "reads_parameters"
@@ -118,6 +119,8 @@ def document(app: FastAPI) -> dict[str, Any]:
         "bearer": {"type": "http", "scheme": "bearer", "description": "A key made with `twin key new`."},
         "key": {"type": "apiKey", "in": "header", "name": "X-API-Key", "description": "The same key."},
     }
+    # QGIS takes the size of its pages from here; without it, it asks for a hundred features at a time.
+    found["components"]["parameters"] = {"limit": _page_limit(app)}
     # Without a key one reads what is open.
     found["security"] = [{}, {"bearer": []}, {"key": []}]
     for operations in found["paths"].values():
@@ -127,6 +130,15 @@ def document(app: FastAPI) -> dict[str, Any]:
         if "options" in operations:
             operations["options"]["security"] = [{}]
     return found
+
+
+def _page_limit(app: FastAPI) -> dict[str, Any]:
+    most = app.state.city.settings.items_limit
+    return {
+        "name": "limit", "in": "query", "required": False, "description": "Features of a page of items.",
+        "schema": {"type": "integer", "minimum": 1, "maximum": most, "default": min(10, most)},
+        "style": "form", "explode": False,
+    }  # fmt: skip
 
 
 def methods(request: Request) -> str:

@@ -48,6 +48,8 @@ class CityState:
         self.on_change: list[Callable[[], None]] = []
         self._pools: dict[bool, asyncpg.Pool] = {}
         # Long answers hold a connection as long as their reader reads: half of those for questions at most.
+        # What the short way for other answers keeps: see tiles/remembered.py.
+        self.answers = {"answers": 0, "bytes": 0, "found": 0}
         self.streams = asyncio.Semaphore(max(1, settings.pool_size // 4))
 
     @property
@@ -55,6 +57,11 @@ class CityState:
         """All layers by id. Until they have been read once, the city is unavailable."""
         if self._layers is None:
             raise Unavailable(NOT_READY)
+        return self._layers
+
+    @property
+    def known_layers(self) -> dict[str, Layer] | None:
+        """The same, or nothing as long as they have not been read. It is another object whenever anything changed."""
         return self._layers
 
     @asynccontextmanager

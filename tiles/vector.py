@@ -9,19 +9,22 @@ from fastapi import APIRouter, Path, Request, Response
 
 from layers.contracts import theme_of
 from tiles import encodings
-from tiles.cache import Tile
+from tiles.cache import Key, Tile
 from tiles.choice import Chosen, caching, choose, etag
 from tiles.encodings import Encoding
-from tiles.mvt import MAX_DATA_ZOOM, ROLLUP_MIN_ZOOM, make_tile
+from tiles.features.formats import MVT
+from tiles.features.parameters import FILTER
+from tiles.filtered import read_where
+from tiles.grids import WEB_MERCATOR, Grid
+from tiles.mvt import EVERYTHING, MAX_DATA_ZOOM, ROLLUP_MIN_ZOOM, Where, make_tile
 from tiles.reader import City, Lang, Reader
 from tiles.state import CityState
 from twin.catalogue import Bounds
 from twin.errors import BadInput
 from twin.text import Language, Text
 
-MAX_ZOOM = 22
-GRID = "WebMercatorQuad"
-MEDIA_TYPE = "application/vnd.mapbox-vector-tile"
+MAX_ZOOM = WEB_MERCATOR.last
+MEDIA_TYPE = MVT.media_type
 VARY = "Accept-Encoding, Authorization, X-API-Key"
 
 router = APIRouter(tags=["tiles"])
@@ -29,7 +32,7 @@ router = APIRouter(tags=["tiles"])
 
 def check_tile(z: int, x: int, y: int) -> None:
     """Refuse a tile that the grid does not have."""
-    if not (0 <= z <= MAX_ZOOM and 0 <= x < 2**z and 0 <= y < 2**z):
+    if not WEB_MERCATOR.has(z, x, y):
         raise BadInput(
             Text(
                 en="There is no tile {z}/{x}/{y}: z goes from 0 to {max}, x and y from 0 to 2^z − 1.",
@@ -38,14 +41,18 @@ def check_tile(z: int, x: int, y: int) -> None:
         )
 
 
-def headers_of(chosen: Sequence[Chosen], z: int, x: int, y: int) -> dict[str, str]:
+def headers_of(
+    chosen: Sequence[Chosen], z: int, x: int, y: int, grid: Grid = WEB_MERCATOR, where: Where = EVERYTHING
+) -> dict[str, str]:
     """What is said of a tile whether or not it is sent."""
-    return {"Cache-Control": caching(chosen), "ETag": etag(chosen, GRID, z, x, y), "Vary": VARY}
+    return {"Cache-Control": caching(chosen), "ETag": etag(chosen, grid.id, where.name, z, x, y), "Vary": VARY}
 
 
-def key_of(chosen: Sequence[Chosen], z: int, x: int, y: int) -> tuple[tuple[int, ...], str, int, int, int]:
+def key_of(
+    chosen: Sequence[Chosen], z: int, x: int, y: int, grid: Grid = WEB_MERCATOR, where: Where = EVERYTHING
+) -> Key:
     """The tile's name in the cache."""
-    return tuple(c.version.key for c in chosen), GRID, z, x, y
+    return tuple(c.version.key for c in chosen), f"{grid.id}/{where.name}", z, x, y
 
 
 def about(tile: Tile, encoding: Encoding) -> dict[str, str]:
@@ -55,15 +62,29 @@ def about(tile: Tile, encoding: Encoding) -> dict[str, str]:
 
 
 async def fetch(
-    city: CityState, chosen: Sequence[Chosen], z: int, x: int, y: int, encoding: Encoding
-) -> tuple[Tile, bytes]:
+    city: CityState, chosen: Sequence[Chosen], z: int, x: int, y: int, encoding: Encoding,
+    grid: Grid = WEB_MERCATOR, where: Where = EVERYTHING,
+) -> tuple[Tile, bytes]:  # fmt: skip
     """Give a tile from memory, or make it."""
 
     async def make() -> Tile:
-        async with city.connection() as connection:
-            return await make_tile(connection, chosen, z, x, y, encoding)
+        async with city.connection(asking=where is not EVERYTHING) as connection:
+            return await make_tile(connection, chosen, z, x, y, encoding, grid, where)
 
-    return await city.tiles.fetch(key_of(chosen, z, x, y), encoding, make)
+    return await city.tiles.fetch(key_of(chosen, z, x, y, grid, where), encoding, make)
+
+
+async def answer(
+    city: CityState, request: Request, chosen: Sequence[Chosen], z: int, x: int, y: int,
+    grid: Grid = WEB_MERCATOR, where: Where = EVERYTHING,
+) -> Response:  # fmt: skip
+    """Answer a request for a tile; a reader who has it already is told so."""
+    headers = headers_of(chosen, z, x, y, grid, where)
+    if request.headers.get("if-none-match") == headers["ETag"]:
+        return Response(status_code=304, headers=headers)
+    encoding = encodings.chosen(request.headers.get("accept-encoding", ""))
+    found, body = await fetch(city, chosen, z, x, y, encoding, grid, where)
+    return Response(body, media_type=MEDIA_TYPE, headers=headers | about(found, encoding))
 
 
 Layers = Annotated[
@@ -82,21 +103,18 @@ Index = Annotated[
         200: {"content": {MEDIA_TYPE: {}}, "description": "A Mapbox Vector Tile"},
         304: {"description": "The tile that you have is the right one"},
     },
+    openapi_extra={"parameters": [p.openapi() for p in FILTER]},
     summary="One vector tile",
 )
 async def tile(city: City, reader: Reader, request: Request, layers: Layers, z: Zoom, x: Index, y: Index) -> Response:
     """Give a tile with one MVT layer per city layer, named by its id; labels of polygons come as `<id>:label`.
 
     A layer of which the tile leaves something out is followed by `<id>:cut`, and named by the header `X-Tile-Cut`.
+    With a filter, which every layer must have the names for, it shows the features that meet it.
     """
     check_tile(z, x, y)
     chosen = choose(layers, city.layers, reader)
-    headers = headers_of(chosen, z, x, y)
-    if request.headers.get("if-none-match") == headers["ETag"]:
-        return Response(status_code=304, headers=headers)
-    encoding = encodings.chosen(request.headers.get("accept-encoding", ""))
-    found, body = await fetch(city, chosen, z, x, y, encoding)
-    return Response(body, media_type=MEDIA_TYPE, headers=headers | about(found, encoding))
+    return await answer(city, request, chosen, z, x, y, where=read_where(request, city, chosen))
 
 
 @router.get("/tiles/{layers}/tilejson.json", summary="TileJSON 3.0 of one layer or several")

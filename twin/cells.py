@@ -138,17 +138,50 @@ def settle(corners: Corners, resolution: int) -> tuple[Cover, Int64]:
     # A polygon may hold cells that no corner touches, unless its box is smaller than any cell.
     smallest = h3.average_hexagon_area(resolution) * 0.5 / _KM2_PER_SQUARE_DEGREE
     candidate = ~settled & (corners.extent[positions] < smallest)
+    between = np.empty((0, 2), np.int64)
     if candidate.any():
         # From one corner to the next: where the parts of a multi-geometry or a ring and a hole meet there is no
         # segment, and asking for one all the same does no harm.
         step = np.flatnonzero((cells[1:] != cells[:-1]) & ~first[1:] & candidate[shape[1:]])
-        proven = _through_common_edge(coordinates[step], coordinates[step + 1], cells[step], cells[step + 1])
-        candidate[shape[step[~proven]]] = False
+        between, doubtful = _follow(
+            coordinates[step], coordinates[step + 1], cells[step], cells[step + 1], shape[step], resolution
+        )
+        candidate[doubtful] = False
         settled |= candidate
+        between = between[settled[between[:, 0]]]
 
     fresh = settled[shape] & (first | np.concatenate([[True], cells[1:] != cells[:-1]]))
-    feature, cell = _distinct(owner[fresh], cells[fresh])
+    feature, cell = _distinct(
+        np.concatenate([owner[fresh], positions[between[:, 0]]]), np.concatenate([cells[fresh], between[:, 1]])
+    )
     return Cover(feature, cell, np.zeros(len(cell), np.bool_)), positions[~settled]
+
+
+# A segment that cuts off the corner of a third cell is halved until a point lies in it: two times find most.
+_HALVINGS = 2
+
+
+def _follow(
+    start: Floats, end: Floats, start_cell: Int64, end_cell: Int64, shape: Int64, resolution: int
+) -> tuple[Int64, Int64]:
+    """Follow segments from cell to cell.
+
+    Gives the cells that were met between their ends, as rows of shape and cell, and the shapes of which a segment
+    passes so near to a corner of the grid that it is not sure which cells it meets.
+    """
+    met = [np.empty((0, 2), np.int64)]
+    left = ~_through_common_edge(start, end, start_cell, end_cell)
+    for _ in range(_HALVINGS):
+        start, end, start_cell, end_cell, shape = start[left], end[left], start_cell[left], end_cell[left], shape[left]
+        middle = (start + end) / 2
+        cell = point_cells(middle[:, 0], middle[:, 1], resolution)
+        met.append(np.column_stack([shape, cell]))
+        start, end, shape = np.concatenate([start, middle]), np.concatenate([middle, end]), np.tile(shape, 2)
+        start_cell, end_cell = np.concatenate([start_cell, cell]), np.concatenate([cell, end_cell])
+        # Cells are convex: half a segment whose ends lie in one cell lies in it.
+        left = start_cell != end_cell
+        left[left] = ~_through_common_edge(start[left], end[left], start_cell[left], end_cell[left])
+    return np.concatenate(met), shape[left]
 
 
 def _corner_cells(coordinates: Floats, owner: Int64, resolution: int) -> Int64:

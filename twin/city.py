@@ -35,10 +35,26 @@ class KnownCrs:
 
 
 @dataclass(frozen=True, slots=True)
+class KnownGrid:
+    """A tile matrix set of the city's own, in one of its projected systems (EPSG code).
+
+    `origin` is the top left corner (x, y) and `cell_size` the width of a pixel at matrix 0, in the system's units;
+    each matrix up to `last` halves it. Tiles are 256 pixels wide, and matrix 0 is one tile.
+    """
+
+    id: str
+    title: Text
+    crs: int
+    origin: tuple[float, float]
+    cell_size: float
+    last: int
+
+
+@dataclass(frozen=True, slots=True)
 class City:
     """One city: its names, where it lies (EPSG:4326), its clock, its languages and its reference systems.
 
-    `wards` names the layer whose polygons counts are given by.
+    `wards` names the layer whose polygons counts are given by; `grids` are tile matrix sets beside the web's.
     """
 
     id: str
@@ -50,6 +66,7 @@ class City:
     wards: str
     outline: BaseGeometry
     crs: tuple[KnownCrs, ...]
+    grids: tuple[KnownGrid, ...] = ()
 
 
 def _text(value: dict[str, str]) -> Text:
@@ -69,7 +86,16 @@ def _parse(data: dict[str, Any]) -> City:
         wards=data.get("wards", ""),
         outline=shapely.from_wkt(data["outline"]["wkt"]),
         crs=tuple(KnownCrs(int(c["code"]), _text(c["title"])) for c in data["crs"]),
+        grids=tuple(_grid(g) for g in data.get("grid", ())),
     )
+
+
+def _grid(data: dict[str, Any]) -> KnownGrid:
+    left, top = data["origin"]
+    return KnownGrid(
+        str(data["id"]), _text(data["title"]), int(data["crs"]), (float(left), float(top)), float(data["cell_size"]),
+        int(data["last"]),
+    )  # fmt: skip
 
 
 def read_city(name_or_path: str) -> City:

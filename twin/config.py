@@ -51,8 +51,23 @@ class Settings(BaseSettings):
         2_000_000, ge=1, description="Features an answer may have in a format that is written in one go."
     )
     stream_seconds: float = Field(900.0, gt=0, description="Seconds that writing one long answer may take.")
+    rate_limit: int = Field(
+        12_000, ge=0, description="Requests a minute from one address to one server process; 0 for any number."
+    )
+    rate_limit_key: int = Field(
+        60_000, ge=0, description="Requests a minute with one key to one server process; 0 for any number."
+    )
+    trusted_proxies: str = Field(
+        "", description="Addresses or networks, with commas, whose X-Forwarded-For and -Proto are believed."
+    )
+    cors_origins: str = Field(
+        "*", description="Sites, with commas, whose pages may read from here; * for all, nothing for none."
+    )
     slow_seconds: float = Field(2.0, gt=0, description="Seconds from which on a request is written into the log.")
     tile_cache_mb: int = Field(256, ge=0, le=100_000, description="Megabytes of tiles a server process keeps.")
+    answer_cache_mb: int = Field(
+        32, ge=0, le=100_000, description="Megabytes of other open answers a server process keeps."
+    )
     keep_versions: int = Field(5, ge=1, description="Versions of a layer that stay available.")
     rasters: Path | None = Field(None, description="Folder of the published rasters; else `rasters` in the home.")
     workspace: Path | None = Field(None, description="Folder to unpack archives in; else the system's temporary one.")

@@ -9,7 +9,6 @@ from contextlib import suppress
 from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
-import asyncpg
 import sqlalchemy as sa
 from sqlalchemy.orm import Session
 
@@ -40,6 +39,9 @@ def notify(session: Session, event: Event) -> None:
 
 async def listen(connection_options: dict[str, Any]) -> AsyncIterator[Event]:
     """Yield events for ever. A lost connection is made again; each (re)connection yields `connected` first."""
+    # Here, not above: every command notifies, only servers listen.
+    import asyncpg
+
     attempt = 0
     while True:
         heard: asyncio.Queue[Event | None] = asyncio.Queue()

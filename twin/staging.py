@@ -94,8 +94,8 @@ class _Tally:
     def add(self, features: gpd.GeoDataFrame, row_hashes: npt.NDArray[np.uint64]) -> None:
         self.features += len(features)
         # Stored as signed numbers; shifted to positive ones, their sum is the same here and in SQL.
-        signed = row_hashes.view(np.int64)
-        self.digest = (self.digest + int(signed.astype(object).sum()) + len(signed) * 2**63) % 2**64
+        shifted = row_hashes ^ np.uint64(2**63)
+        self.digest = (self.digest + int(shifted.sum(dtype=np.uint64))) % 2**64
         west, south, east, north = features.total_bounds
         b = self.bounds
         self.bounds = [min(b[0], west), min(b[1], south), max(b[2], east), max(b[3], north)]
@@ -112,7 +112,7 @@ class Staging:
     """A version being made. Nothing of it can be seen before `publish`; leaving without it leaves nothing behind.
 
     Use as a context manager; call `append` for each batch, `quarantine` for what is left out, then `publish`.
-    `expected` is the number of features that will come, where it is known.
+    `loading` is what covers and copies, if it was made before; it is closed here.
     """
 
     def __init__(
@@ -123,7 +123,7 @@ class Staging:
         provenance: Provenance,
         keep: int = 5,
         mode: Mode = "replace",
-        expected: int | None = None,
+        loading: Loading | None = None,
         rasters: RasterFolder | None = None,
     ) -> None:
         self.database = database
@@ -135,7 +135,7 @@ class Staging:
         self.rasters = rasters
         self._raster: dict[str, Any] | None = None
         self._tally = _Tally()
-        self._work = Loading(expected)
+        self._work = loading or Loading()
         self._version_key = 0
         self.number = 0
         self.table = ""
@@ -345,23 +345,23 @@ class Staging:
     def _index(self) -> None:
         """Build the indexes on two connections beside each other, each of which keeps one core busy."""
         places, others = _index_ddl(self.table, self.shape)
-        if self.mode == "replace":
-            others = [*_unique_ddl(self.table), *others]
+        unique = _unique_ddl(self.table) if self.mode == "replace" else []
         with self._second() as cursor, ThreadPoolExecutor(1) as beside:
-            done = beside.submit(self._index_others, cursor, others)
-            for statement in places:
-                self._execute(statement)
-            done.result()
+            tasks = [beside.submit(_run_all, cursor, others)]
+            # Statistics and the making of a table's indexes lock each other out: meanwhile the other is at the cells.
+            self._execute(f"ANALYZE {qualified(self.table)}")
+            self._commit()
+            tasks += [beside.submit(_run_all, cursor, unique), beside.submit(self._roll_up, cursor)]
+            _run_all(self._cursor, places)
+            for task in tasks:
+                task.result()
         # Ends the locks of the indexes: a primary key asks for the table alone.
         self._commit()
         if self.mode == "replace":
             self._execute(_primary_key(self.table))
-        self._execute(f"ANALYZE {qualified(self.table)}")
-        self._commit()
+            self._commit()
 
-    def _index_others(self, cursor: Cursor, statements: Sequence[str]) -> None:
-        for statement in statements:
-            _run(cursor, statement)
+    def _roll_up(self, cursor: Cursor) -> None:
         plan = self.shape.rollup
         if plan is None:
             return
@@ -408,6 +408,11 @@ def _run(cursor: Cursor, statement: str) -> None:
         cursor.execute(statement)
     except AdbcError as error:
         raise _explain(error) from error
+
+
+def _run_all(cursor: Cursor, statements: Sequence[str]) -> None:
+    for statement in statements:
+        _run(cursor, statement)
 
 
 def _explain(error: AdbcError) -> Exception:

@@ -6,13 +6,17 @@ from collections.abc import Mapping
 from typing import Any
 
 from fastapi import Request
+from granian.utils.proxies import wrap_asgi_with_proxy_headers
 from starlette.types import ASGIApp
 
 from tiles.app import create_app
 from tiles.cached import CachedTiles
 from tiles.collections import describe
+from tiles.cors import Cors
+from tiles.limited import Limited
 from tiles.observed import Observed
 from tiles.reader import city_state, principal_of
+from tiles.remembered import Remembered
 from tiles.state import CityState
 from twin.access import readable
 from twin.config import load_settings
@@ -27,7 +31,16 @@ def create() -> ASGIApp:
     app = create_app(settings, open_database(settings))
     app.state.home = make_page(opening)
     app.include_router(make_router(seen_by, opening))
-    return Observed(CachedTiles(app, app.state.city), settings.slow_seconds)
+    served: ASGIApp = Remembered(app, app.state.city, settings.answer_cache_mb * 2**20)
+    served = CachedTiles(served, app.state.city)
+    served = Limited(served, app, settings.rate_limit, settings.rate_limit_key)
+    if settings.cors_origins:
+        served = Cors(served, settings.cors_origins)
+    served = Observed(served, settings.slow_seconds)
+    if settings.trusted_proxies:
+        trusted = [host.strip() for host in settings.trusted_proxies.split(",")]
+        served = wrap_asgi_with_proxy_headers(served, trusted_hosts=trusted)
+    return served
 
 
 async def seen_by(request: Request, language: Language) -> list[dict[str, Any]]:

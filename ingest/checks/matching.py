@@ -230,7 +230,9 @@ def _match_terms(present: pd.Series, column: str, field: Field, named: float, wh
     source: dict[str, Any] = {"from": column}
     if share < 0.98:
         bare = _without_tones(lookup)
-        translated = {v: bare[w] for v in counts.index if fold(v) not in lookup and (w := words_of(v)) in bare}
+        # The most frequent values tell enough: of addresses there are as many as rows, and none is a term.
+        often = counts.index[: 10 * MOST_TERMS]
+        translated = {v: bare[w] for v in often if fold(v) not in lookup and (w := words_of(v)) in bare}
         if translated and len(translated) <= MOST_TERMS:
             source["values"] = translated
             share = _share(counts, lambda v: fold(v) in lookup or v in translated)

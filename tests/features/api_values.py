@@ -41,6 +41,7 @@ for name, strategy in {
     "moment-or-interval": st.sampled_from(MOMENTS),
     "page-token": st.builds(_token, st.integers(-(2**62), 2**62), st.booleans()),
     "h3": st.sampled_from(["8b65b56628cafff", "8965b566293ffff", "8665b5667ffffff"]),
+    "grid": st.sampled_from(["WebMercatorQuad", "VN2000Zone10545Quad"]),
     "longitude-latitude": st.sampled_from(["106.7,10.77", "-180,90"]),
 }.items():
     schemathesis.openapi.format(name, strategy)
@@ -55,8 +56,12 @@ def piece(_: schemathesis.SerializationContext, value: Any) -> bytes:
 def map_case(_: schemathesis.HookContext, case: schemathesis.Case) -> schemathesis.Case:
     if case.meta is None or case.meta.generation.mode is not GenerationMode.POSITIVE:
         return case
-    _settle_path(case.path_parameters or {})
-    _settle_query(case.query or {})
+    path, query = case.path_parameters or {}, case.query or {}
+    _settle_path(path)
+    _settle_query(query)
+    if "filter" in query and "layers" in path:
+        # Every layer must have the names that a filter uses.
+        path["layers"] = LAYER
     return case
 
 
@@ -68,6 +73,9 @@ def _settle_path(path: dict[str, Any]) -> None:
         path["layers"] = f"{LAYER},planning.wards@1"
     for name in {"x", "y"} & set(path):
         path[name] = int(path[name]) % 2 ** int(path["z"])
+    for name in {"row", "column"} & set(path):
+        path["matrix"] = int(path["matrix"]) % 15
+        path[name] = int(path[name]) % 2 ** path["matrix"]
 
 
 def _settle_query(query: dict[str, Any]) -> None:

@@ -107,3 +107,66 @@ def test_owslib_finds_its_way(lab: LiveServer) -> None:
     filtered = api.collection_items(LAYER, filter="floors = 3", limit=100)
     assert {f["properties"]["floors"] for f in filtered["features"]} == {3}
     assert api.collection_item(LAYER, "p7")["id"] == "p7"
+
+
+def test_qgis_finds_everything_that_it_asks_for_on_its_way_to_a_layer(lab: LiveServer, stored: Stored) -> None:
+    """The requests of QGIS's provider for OGC API — Features, in their order and with their headers (QGIS 3.34 to 3.44).
+
+    QGIS itself is too large to be installed for a test; this asks what it asks, and wants what it wants.
+    """
+
+    def ask(url: str, accept: str = "application/json") -> httpx.Response:
+        answer = httpx.get(url, headers={"Accept": accept, "User-Agent": "Mozilla/5.0 QGIS/34400"}, timeout=30)
+        assert answer.status_code == 200, (url, answer.text)
+        return answer
+
+    def link(document: dict[str, Any], rel: str, wanted: tuple[str, ...] = ()) -> str:
+        """The link whose type is preferred, else the first: as QGIS chooses."""
+        found = [entry for entry in document["links"] if entry["rel"] == rel]
+        return str(min(found, key=lambda e: wanted.index(e["type"]) if e["type"] in wanted else len(wanted))["href"])
+
+    landing = ask(lab.url).json()
+    openapi = ("application/vnd.oai.openapi+json;version=3.0", "application/openapi+json;version=3.0")
+    api = ask(link(landing, "service-desc", openapi), ", ".join([*openapi, "application/json"])).json()
+    limit = api["components"]["parameters"]["limit"]["schema"]
+    page = min(max(1000, limit["default"]), limit["maximum"])
+    assert page == 1000
+    collections = link(landing, "data", ("application/json",))
+    assert LAYER in [c["id"] for c in ask(collections).json()["collections"]]
+    own = ask(f"{collections}/{LAYER}").json()
+    west, south, east, north = own["extent"]["spatial"]["bbox"][0]
+    assert west < east and south < north
+    assert "http://www.opengis.net/def/crs/EPSG/0/9210" in own["crs"] and own["storageCrs"] in own["crs"]
+
+    classes = ask(link(landing, "conformance")).json()["conformsTo"]
+    for name in (
+        "ogcapi-features-2/1.0/conf/crs", "cql2/1.0/conf/cql2-text", "cql2/1.0/conf/basic-cql2",
+        "ogcapi-features-3/1.0/conf/filter", "ogcapi-features-3/1.0/conf/features-filter",
+        "cql2/1.0/conf/advanced-comparison-operators", "cql2/1.0/conf/case-insensitive-comparison",
+        "ogcapi-features-5/1.0/conf/schemas",
+    ):  # fmt: skip
+        assert f"http://www.opengis.net/spec/{name}" in classes
+    queryables = ask(f"{collections}/{LAYER}/queryables", "application/schema+json, application/json").json()
+    assert queryables["properties"]
+    schema = ask(link(own, "http://www.opengis.net/def/rel/ogc/1.0/schema", ("application/schema+json",))).json()
+    roles = {name: of.get("x-ogc-role") for name, of in schema["properties"].items()}
+    assert "id" in roles.values() and "primary-geometry" in roles.values()
+
+    geojson = "application/geo+json, application/json"
+    items = f"{collections}/{LAYER}/items"
+    assert ask(f"{items}?limit=10", geojson).json()["numberMatched"] == COUNT
+    assert ask(f"{items}?limit=1", geojson).json()["numberMatched"] == COUNT
+    # QGIS asks what may be changed; nothing may.
+    assert httpx.options(items).headers["allow"] == "GET, HEAD"
+    for crs, box in (
+        ("", f"{west},{south},{east},{north}"),
+        ("&crs=http://www.opengis.net/def/crs/EPSG/0/4326&bbox-crs=http://www.opengis.net/def/crs/EPSG/0/4326",
+         f"{south},{west},{north},{east}"),
+    ):  # fmt: skip
+        seen: list[str] = []
+        address: str | None = f"{items}?limit={page // 10}&bbox={box}{crs}"
+        while address:
+            part = ask(address, geojson).json()
+            seen += [feature["id"] for feature in part["features"]]
+            address = next((e["href"] for e in part["links"] if e["rel"] == "next"), None)
+        assert sorted(seen) == sorted(stored)

@@ -15,7 +15,7 @@ from tiles.features import parameters as asked
 from tiles.features.choosing import VARY, choose, is_known, keeping
 from tiles.features.formats import Format, negotiate
 from tiles.features.items import LayerId
-from tiles.features.links import Link, base_of, link, path, self_and_alternates
+from tiles.features.links import RELATION, Link, base_of, link, path, self_and_alternates
 from tiles.features.paging import SORTABLE
 from tiles.features.queryables import geometry_schema, id_schema, properties_schema, queryables
 from tiles.features.schemas import CONFORMANCE, LANDING, PROPERTY_SCHEMA, content
@@ -87,6 +87,8 @@ def _landing(request: Request, language: Language) -> Response:
         link(f"{base}/collections", "data", "application/json", Text(en="Layers", vi="Các lớp dữ liệu"), language),
         link(f"{base}/catalogue", "http://www.w3.org/ns/dcat#catalog", "application/ld+json",
              Text(en="Data catalogue (DCAT-AP)", vi="Danh mục dữ liệu (DCAT-AP)"), language),
+        link(f"{base}/tileMatrixSets", f"{RELATION}tiling-schemes", "application/json",
+             Text(en="Tile matrix sets", vi="Các lưới ô bản đồ"), language),
         link(f"{base}/landing?f=html", "service-doc", "text/html", Text(en="For people", vi="Cho người đọc"), language),
     ]  # fmt: skip
     document = {
@@ -225,4 +227,6 @@ def collection_links(request: Request, layer_id: str, language: Language, own: F
     links.append(link(tiles, "tiles", "application/json", "TileJSON", language))
     about = Text(en="Catalogue entry", vi="Mục trong danh mục dữ liệu")
     links.append(link(path(base, "catalogue", layer_id), "describedby", "application/ld+json", about, language))
+    title = Text(en="Vector tiles (OGC API — Tiles)", vi="Ô bản đồ vectơ (OGC API — Tiles)")
+    links.append(link(f"{address}/tiles", f"{RELATION}tilesets-vector", "application/json", title, language))
     return links

@@ -39,6 +39,7 @@ CSV = Format("csv", "text/csv", "CSV", "csv", whole=True)
 FLATGEOBUF = Format("flatgeobuf", "application/vnd.flatgeobuf", "FlatGeobuf", "fgb",
                     ("application/flatgeobuf",), whole=True)  # fmt: skip
 GEOPARQUET = Format("geoparquet", "application/vnd.apache.parquet", "GeoParquet", "parquet", whole=True)
+MVT = Format("mvt", "application/vnd.mapbox-vector-tile", "Mapbox Vector Tile", "mvt")
 
 DOCUMENT = (JSON, HTML)
 SCHEMAS = (SCHEMA, HTML)

@@ -64,6 +64,14 @@ AS_OF = Parameter("asOf", "The version that was current at this time (RFC 3339).
 PROPERTIES = Parameter("properties", "Only these properties, with commas.",
                        {"type": "array", "items": {"type": "string", "format": "queryable"}})  # fmt: skip
 
+FILTER = (
+    Parameter("filter", "A CQL2 expression over the queryables.", {"type": "string", "format": "cql2"}),
+    Parameter("filter-lang", "What `filter` is written in.",
+              {"type": "string", "enum": ["cql2-text", "cql2-json"], "default": "cql2-text"}),
+    Parameter("filter-crs", "Coordinate system of geometries in `filter`.",
+              {"type": "string", "format": "crs", "default": CRS84}),
+)  # fmt: skip
+
 ITEM = (format_parameter(formats.ITEM), LANG, CRS, VERSION, AS_OF, PROPERTIES)
 ITEMS = (
     format_parameter(formats.ITEMS),
@@ -82,11 +90,7 @@ ITEMS = (
     Parameter("datetime", "A moment, a date (the whole day) or an interval start/end with .. for open (RFC 3339), "
               "compared with the layer's primary instant; a layer that has none is not narrowed by it.",
               {"type": "string", "format": "moment-or-interval"}),
-    Parameter("filter", "A CQL2 expression over the queryables.", {"type": "string", "format": "cql2"}),
-    Parameter("filter-lang", "What `filter` is written in.",
-              {"type": "string", "enum": ["cql2-text", "cql2-json"], "default": "cql2-text"}),
-    Parameter("filter-crs", "Coordinate system of geometries in `filter`.",
-              {"type": "string", "format": "crs", "default": CRS84}),
+    *FILTER,
     Parameter("sortby", "What to sort by, with commas; a minus before a name means falling.",
               {"type": "array", "items": {"type": "string", "format": "sort-key"}}),
     PROPERTIES,
@@ -208,7 +212,7 @@ def read_conditions(
             found += _during(span, column, parameters)
     if (text := given.get("ids")) is not None:
         found.append(_ids(text, parameters))
-    found += _filter(given, known, references, parameters)
+    found += read_filter(given, known, references, parameters)
     for name, text in given.items():
         if name not in ITEMS_NAMES:
             found.append(f"{known[name].sql} = {_value(name, text, known[name], parameters)}")
@@ -247,9 +251,10 @@ def _ids(text: str, parameters: Parameters) -> str:
     return f"f.id = ANY({parameters.add([i for i in listed if chr(0) not in i], 'text[]')})"
 
 
-def _filter(
+def read_filter(
     given: QueryParams, known: Mapping[str, Queryable], references: Mapping[str, Reference], parameters: Parameters
 ) -> list[str]:
+    """Read `filter`, if there is one: a condition, whose values are added to the parameters."""
     language = given.get("filter-lang", "cql2-text")
     if language not in ("cql2-text", "cql2-json"):
         raise _refuse("filter-lang", language, Text(en="cql2-text or cql2-json", vi="cql2-text hay cql2-json"))

@@ -1,0 +1,89 @@
+"""How often one client may ask: counted by key, else by address, so that nobody keeps the others waiting."""
+
+from __future__ import annotations
+
+import ipaddress
+import math
+import time
+from contextlib import suppress
+from functools import lru_cache
+
+from fastapi import FastAPI, Request
+from limits import RateLimitItemPerMinute
+from limits.storage import MemoryStorage
+from limits.strategies import SlidingWindowCounterRateLimiter
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+from tiles.problems import problem
+from tiles.reader import token_of
+from tiles.state import CityState
+from twin.access import authenticate
+from twin.errors import TwinError
+from twin.text import Text
+
+# What the operators' own programs ask.
+FREE = frozenset({"/health", "/health/live", "/health/ready", "/metrics"})
+TOO_OFTEN = Text(
+    en="More than {limit:,} requests in a minute came from {whom}. Go on in {seconds} s. A key has a limit of its own, "
+    "and whole layers are at /downloads.",
+    vi="Đã có hơn {limit:,} yêu cầu trong một phút từ {whom}. Hãy tiếp tục sau {seconds} giây. Mỗi khóa có hạn mức "
+    "riêng, và có thể tải trọn lớp dữ liệu ở /downloads.",
+)
+THIS_KEY = Text(en="this key", vi="khóa này")
+THIS_ADDRESS = Text(en="your address", vi="địa chỉ của bạn")
+# An IPv6 customer has a whole network of this size.
+NETWORK_BITS = 64
+
+
+class Limited:
+    """Passes requests on until a client has asked too often in the last minute; then says when to come back.
+
+    A valid key is counted by itself; requests without one, or with a wrong one, by the address they come from. Each
+    process of the server counts for itself.
+    """
+
+    def __init__(self, app: ASGIApp, whole: FastAPI, address_limit: int, key_limit: int) -> None:
+        self.app = app
+        self.whole = whole
+        self._counts = SlidingWindowCounterRateLimiter(MemoryStorage())
+        self._of_address = RateLimitItemPerMinute(address_limit) if address_limit else None
+        self._of_key = RateLimitItemPerMinute(key_limit) if key_limit else None
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Pass one request on, or refuse it."""
+        if scope["type"] != "http" or scope["path"] in FREE:
+            await self.app(scope, receive, send)
+            return
+        key = self._key(scope)
+        limit = self._of_key if key else self._of_address
+        who = key or _address(scope)
+        if limit is None or self._counts.hit(limit, who):
+            await self.app(scope, receive, send)
+            return
+        seconds = max(1, math.ceil(self._counts.get_window_stats(limit, who).reset_time - time.time()))
+        request = Request({**scope, "app": self.whole})
+        said = TOO_OFTEN.format(limit=limit.amount, whom=THIS_KEY if key else THIS_ADDRESS, seconds=seconds)
+        await problem(request, 429, said, {"Retry-After": str(seconds)})(scope, receive, send)
+
+    def _key(self, scope: Scope) -> str | None:
+        if not any(name in (b"authorization", b"x-api-key") for name, _ in scope["headers"]):
+            return None
+        city: CityState = self.whole.state.city
+        with suppress(TwinError):
+            return authenticate(token_of(Request(scope)), city.keys).key
+        return None
+
+
+def _address(scope: Scope) -> str:
+    client = scope.get("client")
+    return _network(client[0]) if client else "local"
+
+
+@lru_cache(maxsize=10_000)
+def _network(address: str) -> str:
+    """The address, or the network of one in IPv6."""
+    with suppress(ValueError):
+        found = ipaddress.ip_address(address)
+        if found.version == 6 and found.ipv4_mapped is None:
+            return str(ipaddress.ip_network((int(found) >> NETWORK_BITS << NETWORK_BITS, NETWORK_BITS)))
+    return address

@@ -1,0 +1,134 @@
+"""Answers that everybody may have are kept in memory, as a cache in front would keep them; the catalogue empties it."""
+
+from __future__ import annotations
+
+import re
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from cachetools import LRUCache
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from tiles.observed import ROUTE
+from tiles.state import CityState
+from twin.catalogue import Layer
+
+# Larger answers are few, and cost more to keep than to make again.
+LARGEST = 256 * 1024
+# What an entry costs beside its bytes.
+OVERHEAD = 1_500
+# What an answer may depend on, as its header Vary says: these are part of its name here. Who shows a key is never
+# answered from memory.
+ASKED = (b"host", b"accept", b"accept-encoding", b"accept-language")
+VARY = frozenset({"accept", "accept-encoding", "accept-language", "authorization", "x-api-key", "origin"})
+MAX_AGE = re.compile(r"max-age=(\d{1,9})")
+
+RawHeaders = list[tuple[bytes, bytes]]
+Name = tuple[Any, ...]
+
+
+@dataclass(slots=True)
+class _Answer:
+    """What was answered to a question, as long as the catalogue stands and the answer says."""
+
+    catalogue: Mapping[str, Layer]
+    until: float
+    headers: RawHeaders
+    body: bytes
+    tag: bytes
+    route: str
+
+    def size(self) -> int:
+        return OVERHEAD + len(self.body)
+
+
+@dataclass(slots=True)
+class _Heard:
+    """An answer on its way out."""
+
+    status: int = 0
+    headers: RawHeaders = field(default_factory=list)
+    body: bytes | None = None
+
+
+class Remembered:
+    """Answers again what it has seen answered: complete, `public`, small, and to nobody in particular.
+
+    What such answers are made of changes only with the catalogue. They stay no longer than their own `max-age`.
+    """
+
+    def __init__(self, app: ASGIApp, city: CityState, limit: int) -> None:
+        self.app = app
+        self.city = city
+        self._answers: LRUCache[Name, _Answer] = LRUCache(limit, getsizeof=_Answer.size)
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer one request, or pass it on and listen."""
+        name = _name(scope)
+        catalogue = self.city.known_layers
+        if name is None or catalogue is None:
+            await self.app(scope, receive, send)
+            return
+        found: _Answer | None = self._answers.get(name)
+        if found is not None and found.catalogue is catalogue and time.monotonic() < found.until:
+            self.city.answers["found"] += 1
+            await _again(found, scope, send)
+            return
+        heard = _Heard()
+
+        async def listen(message: Message) -> None:
+            _hear(heard, message)
+            await send(message)
+
+        await self.app(scope, receive, listen)
+        if (answer := _keepable(heard, scope, catalogue)) is not None and answer.size() <= self._answers.maxsize:
+            self._answers[name] = answer
+            self.city.answers |= {"answers": len(self._answers), "bytes": int(self._answers.currsize)}
+
+
+def _name(scope: Scope) -> Name | None:
+    """What a question is known by; nothing for one that may not be answered from memory."""
+    if scope["type"] != "http" or scope["method"] != "GET":
+        return None
+    asked = dict(scope["headers"])
+    if b"authorization" in asked or b"x-api-key" in asked or b"range" in asked:
+        return None
+    return scope["scheme"], scope["path"], scope["query_string"], *(asked.get(header) for header in ASKED)
+
+
+async def _again(found: _Answer, scope: Scope, send: Send) -> None:
+    scope[ROUTE] = found.route
+    same = any(name == b"if-none-match" and value == found.tag for name, value in scope["headers"])
+    if same:
+        headers = [(n, v) for n, v in found.headers if n not in (b"content-length", b"content-type")]
+        await send({"type": "http.response.start", "status": 304, "headers": headers})
+        await send({"type": "http.response.body", "body": b""})
+        return
+    await send({"type": "http.response.start", "status": 200, "headers": found.headers})
+    await send({"type": "http.response.body", "body": found.body})
+
+
+def _hear(heard: _Heard, message: Message) -> None:
+    if message["type"] == "http.response.start":
+        heard.status, heard.headers = message["status"], list(message["headers"])
+    elif message["type"] == "http.response.body" and heard.body is None:
+        # One that comes in pieces is long, and may break off.
+        heard.body = b"" if message.get("more_body") else message.get("body", b"")
+
+
+def _keepable(heard: _Heard, scope: Scope, catalogue: Mapping[str, Layer]) -> _Answer | None:
+    if heard.status != 200 or not heard.body or len(heard.body) > LARGEST:
+        return None
+    said = {name.lower(): value.decode("latin-1") for name, value in heard.headers}
+    age = MAX_AGE.search(said.get(b"cache-control", ""))
+    vary = {part.strip().lower() for part in said.get(b"vary", "").split(",")} - {""}
+    if age is None or "public" not in said[b"cache-control"] or not vary <= VARY or b"etag" not in said:
+        return None
+    # A route that was found tells its address; what was answered before a route is not worth keeping.
+    route = getattr(scope.get("route"), "path", None)
+    if route is None:
+        return None
+    until = time.monotonic() + int(age[1])
+    return _Answer(catalogue, until, heard.headers, heard.body, said[b"etag"].encode("latin-1"), route)
