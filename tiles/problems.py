@@ -57,6 +57,7 @@ TITLES = {
     412: Text(en="This version of the protocol is not spoken here", vi="Không hỗ trợ phiên bản giao thức này"),
     413: Text(en="Too large", vi="Quá lớn"),
     415: Text(en="This kind of content is not taken here", vi="Không nhận kiểu nội dung này"),
+    416: Text(en="There are no such bytes", vi="Không có phần dữ liệu đó"),
     423: Text(en="In use", vi="Đang được sử dụng"),
     429: Text(en="Too many at once", vi="Quá nhiều cùng lúc"),
     500: Text(en="A fault of the server", vi="Lỗi của máy chủ"),

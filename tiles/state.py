@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
-from collections.abc import AsyncIterator, Iterator, Mapping
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from contextlib import asynccontextmanager, suppress
 from typing import Any
 
@@ -44,6 +44,8 @@ class CityState:
         self.info: dict[str, str] = {}
         self.tiles = TileCache(settings.tile_cache_mb * 1_000_000)
         self._layers: dict[str, Layer] | None = None
+        # Told after each reading of the catalogue.
+        self.on_change: list[Callable[[], None]] = []
         self._pools: dict[bool, asyncpg.Pool] = {}
         # Long answers hold a connection as long as their reader reads: half of those for questions at most.
         # What the short way for other answers keeps: see tiles/remembered.py.
@@ -134,6 +136,8 @@ class CityState:
             self.info = dict(await connection.fetch("SELECT key, value FROM twin.info"))
             before, self._layers = self._layers or {}, parse_snapshot(await connection.fetchval(SNAPSHOT_SQL))
         self.tiles.evict(_outdated(before, self._layers))
+        for tell in self.on_change:
+            tell()
 
     def fact(self, key: str) -> Any:
         """A fact about this database that was written as JSON, or None."""
