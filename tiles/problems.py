@@ -68,6 +68,11 @@ TITLES = {
     507: Text(en="The server's disk is full", vi="Đĩa của máy chủ đã đầy"),
 }
 TRY_LATER = Text(en="Try again in a few seconds.", vi="Hãy thử lại sau vài giây.")
+# Between the look at the catalogue and the question, a publish dropped the oldest version.
+JUST_RETIRED = Text(
+    en="This version was retired at this moment. Ask again for those that are kept.",
+    vi="Phiên bản này vừa hết hạn lưu. Hãy hỏi lại các phiên bản còn giữ.",
+)
 TOO_SLOW = Text(
     en="The answer took too long. Ask for a smaller area.", vi="Trả lời quá lâu. Hãy hỏi một khu vực nhỏ hơn."
 )
@@ -134,6 +139,10 @@ def install(app: FastAPI) -> None:
     @app.exception_handler(asyncpg.QueryCanceledError)
     async def on_slow(request: Request, _: Exception) -> JSONResponse:
         return problem(request, 503, TOO_SLOW)
+
+    @app.exception_handler(asyncpg.UndefinedTableError)
+    async def on_retired(request: Request, _: Exception) -> JSONResponse:
+        return problem(request, 503, JUST_RETIRED, {"Retry-After": "1"})
 
     async def on_gone(request: Request, error: Exception) -> JSONResponse:
         log.warning("database not reachable: %s", type(error).__name__)
