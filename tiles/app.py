@@ -9,7 +9,22 @@ from contextlib import asynccontextmanager
 from fastapi import Depends, FastAPI
 from starlette.middleware.gzip import GZipMiddleware
 
-from tiles import archives, cells, collections, health, jobs, observed, openapi, problems, uploads, vector
+from tiles import (
+    archives,
+    cells,
+    collections,
+    health,
+    jobs,
+    observed,
+    openapi,
+    problems,
+    raster,
+    raster_legend,
+    raster_tilesets,
+    raster_values,
+    uploads,
+    vector,
+)
 from tiles.features import documents, items, pages
 from tiles.head import HeadMiddleware
 from tiles.state import CityState
@@ -48,6 +63,7 @@ def create_app(settings: Settings, database: Database) -> FastAPI:
     problems.install(app)
     modules = (
         health, items, vector, cells, openapi, documents, collections, pages, uploads, jobs, archives, observed,
+        raster, raster_tilesets, raster_legend, raster_values,
     )  # fmt: skip
     for module in modules:
         app.include_router(module.router)
