@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Path, Query, Request, Response
@@ -14,7 +15,7 @@ from tiles.features.formats import Format, negotiate
 from tiles.features.parameters import format_parameter
 from tiles.features.schemas import BINARY, content
 from tiles.raster_files import Opened
-from tiles.raster_image import Form, Look, Style, draw, empty, is_outside
+from tiles.raster_image import HALF, SIDE, Form, Look, Style, draw, empty, is_outside
 from tiles.reader import City, Lang, Reader
 from tiles.state import CityState
 from tiles.vector import GRID, MAX_ZOOM, Index, Zoom, check_tile
@@ -133,7 +134,7 @@ def _add(form: Form, scale: int) -> None:
 # The longer ending first: the shorter one would take it for a part of the row.
 for _scale in (2, 1):
     for _form in ("png", "webp"):
-        _add(_form, _scale)  # type: ignore[arg-type]
+        _add(_form, _scale)
 
 
 @router.get(
@@ -193,8 +194,9 @@ async def describe(city: CityState, one: Chosen, look: Look, base: str, language
 
 
 def zooms(opened: Opened) -> tuple[int, int]:
-    """The zooms from the one that shows the whole raster in about a tile to the one of its own pixels."""
-    from rio_tiler.io import Reader as TilesReader
-
-    found = TilesReader(None, dataset=opened.data)
-    return min(MAX_ZOOM, int(found.minzoom)), min(MAX_ZOOM, int(found.maxzoom))
+    """From the zoom that shows the whole raster in one tile to the first whose pixels are as small as the raster's."""
+    largest = max(opened.data.width, opened.data.height)
+    last = math.log2(2 * HALF / SIDE / opened.pixel)
+    first = math.floor(last - math.log2(max(1, largest / SIDE)))
+    # A zoom is not begun for a few percent.
+    return max(0, min(MAX_ZOOM, first)), max(0, min(MAX_ZOOM, math.ceil(last - 0.1)))

@@ -11,10 +11,11 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeVar
 
+import numpy as np
 from pyproj import CRS
 
 from tiles.choice import Chosen
-from twin.crs import with_shift
+from twin.crs import transform, with_shift
 from twin.errors import Unavailable
 from twin.rasters import RasterFolder
 from twin.text import Text
@@ -132,17 +133,16 @@ class RasterFiles:
 
     def _open(self, chosen: Chosen) -> Opened:
         import rasterio
-        from rasterio.warp import calculate_default_transform
 
         # Named, so that no other of GDAL's formats, some of which follow addresses, can be meant.
         data = rasterio.open(self._path(chosen), driver="GTiff")
         try:
             crs = CRS.from_wkt(data.crs.to_wkt())
-            to, _, _ = calculate_default_transform(data.crs, "EPSG:3857", data.width, data.height, *data.bounds)
+            pixel = _pixel_size(data, crs)
         except BaseException:
             data.close()
             raise
-        return Opened(data, crs, with_shift(crs), float(abs(to.a)))
+        return Opened(data, crs, with_shift(crs), pixel)
 
     def _take(self, chosen: Chosen) -> Opened | None:
         with self._lock:
@@ -182,6 +182,14 @@ class RasterFiles:
         if self._threads is not None:
             self._threads.shutdown(wait=True, cancel_futures=True)
             self._threads = None
+
+
+def _pixel_size(data: DatasetReader, crs: CRS) -> float:
+    """How wide the pixel in the middle is, in metres of EPSG:3857."""
+    column, row = data.width / 2, data.height / 2
+    corners = np.array([data.transform * (column + dx, row + dy) for dx, dy in ((0, 0), (1, 0), (0, 1))])
+    place, right, down = transform(corners, crs, 3857)
+    return float(min(np.hypot(*(right - place)), np.hypot(*(down - place))))
 
 
 def _prepare() -> None:

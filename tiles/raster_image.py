@@ -128,18 +128,21 @@ def read_tile(
 
     bounds = tile_bounds(z, x, y)
     classes = codes_of(chosen) is not None
-    options: dict[str, Any] = {"src_crs": opened.shifted} if opened.shifted else {}
-    if (bounds[2] - bounds[0]) / side <= opened.pixel:
-        # Closer than the raster's own pixels: placed on the picture's pixels at once, for by default they would first
-        # be moved to a coarse grid that begins at the tile's corner.
-        options |= {"transform": from_bounds(*bounds, side, side), "width": side, "height": side}
+    # Farther out than the raster's own pixels, those are moved to the tile's place at their own size, for which GDAL
+    # takes the overviews, and joined afterwards. Closer, they are moved to the picture's pixels at once.
+    pixels = max(side, math.ceil((bounds[2] - bounds[0]) / opened.pixel))
+    placed: dict[str, Any] = {
+        "crs": CRS.from_epsg(3857), "transform": from_bounds(*bounds, pixels, pixels), "width": pixels,
+        "height": pixels, "dtype": opened.data.dtypes[0],
+    }  # fmt: skip
+    if opened.shifted:
+        placed["src_crs"] = opened.shifted
     raster = chosen.version.raster or {}
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        image = reader.part(
-            opened.data, bounds, side, side, dst_crs=CRS.from_epsg(3857), indexes=raster.get("band", 1),
-            vrt_options=options or None, unscale=True, reproject_method="nearest" if classes else "bilinear",
-            resampling_method="mode" if classes else "average",
+        image = reader.read(
+            opened.data, indexes=raster.get("band", 1), width=side, height=side, vrt_options=placed, unscale=True,
+            reproject_method="nearest" if classes else "bilinear", resampling_method="mode" if classes else "average",
         )  # fmt: skip
     band = image.array[0]
     return np.asarray(band.data), ~np.ma.getmaskarray(band)

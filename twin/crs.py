@@ -56,7 +56,7 @@ def with_shift(source: CRS) -> str | None:
     if "VN-2000" not in (source.geodetic_crs or source).name:
         return None
     datum = _transformer(source.geodetic_crs or source, parse_crs(4326)).operations or ()
-    x, y, z, rx, ry, rz, scale = next([p.value for p in o.params] for o in datum if VN2000_TO_WGS84 in o.name)
+    x, y, z, rx, ry, rz, scale = next([float(p.value) for p in o.params] for o in datum if VN2000_TO_WGS84 in o.name)
     # The notation turns the other way round than the operation, which rotates the frame.
     said = source.to_dict() | {"towgs84": ",".join(f"{v:.10g}" for v in (x, y, z, -rx, -ry, -rz, scale))}
     return " ".join(f"+{key}" if value is None else f"+{key}={value}" for key, value in said.items() if key != "type")
