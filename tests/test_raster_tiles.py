@@ -7,6 +7,8 @@ import io
 import json
 import math
 import os
+import subprocess
+import sys
 import time
 import xml.etree.ElementTree as ET
 from collections.abc import Iterator
@@ -28,7 +30,7 @@ from rasterio.warp import transform as rasterio_transform
 
 from layers.palette import palette_of, parse_color
 from layers.registry import theme
-from tests.conftest import RUN, run_async, serving
+from tests.conftest import ROOT, RUN, run_async, serving
 from tests.test_raster_publish import classes, ground, publish, settings_of, write
 from tests.test_versions import LAYER as LAMPS
 from tests.test_versions import lamps
@@ -715,6 +717,20 @@ def test_the_city_s_land_cover_and_flood_depth_are_drawn_as_their_files_say(
     with engine.connect() as connection:
         connection.execute(sa.text(f"DROP DATABASE {database.url.database} WITH (FORCE)"))
     engine.dispose()
+
+
+def test_schemathesis_finds_nothing_at_the_addresses_of_rasters(served: Served, tmp_path: Path) -> None:
+    run = subprocess.run(
+        [
+            Path(sys.executable).with_name("schemathesis"), "--config-file", ROOT / "tests/features/schemathesis.toml",
+            "run", f"{served.client.base_url}/api", "--checks", "all", "--include-tag", "raster tiles",
+            "--phases", "examples,coverage,fuzzing", "--max-examples", "12", "--max-time", "10",
+            "--generation-deterministic", "--no-color", "--warnings", "off", "--continue-on-failure",
+        ],
+        env=os.environ | {"SCHEMATHESIS_HOOKS": "tests.raster_api_values", "PYTHONPATH": str(ROOT)},
+        cwd=tmp_path, capture_output=True, text=True, timeout=120, check=False,
+    )  # fmt: skip
+    assert run.returncode == 0, run.stdout[-6000:] + run.stderr[-2000:]
 
 
 def test_the_document_names_the_operations_of_rasters(http: httpx.Client) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Path, Query, Request, Response
@@ -45,7 +46,11 @@ Picture = Annotated[Form, Query(description="Form of the tiles that the document
 
 def only_raster(layer: str, city: CityState, reader: Principal, style: Style = "default") -> Chosen:
     """The raster that a name means; any other layer has no such tiles."""
-    chosen = choose(layer, city.layers, reader)
+    return only_one(choose(layer, city.layers, reader), style)
+
+
+def only_one(chosen: Sequence[Chosen], style: Style = "default") -> Chosen:
+    """The raster among what was chosen, which must be nothing else."""
     if len(chosen) != 1:
         raise BadInput(Text(en="Name one raster at a time.", vi="Mỗi lần chỉ nêu một lớp raster."))
     return check_raster(chosen[0], style)
@@ -112,6 +117,11 @@ async def _answer(
     return Response(body, media_type=look.media_type, headers=headers)
 
 
+def route_of(look: Look) -> str:
+    """The short address of tiles that look so."""
+    return f"/tiles/{{layer}}/{{z}}/{{x}}/{{y}}{'' if look.scale == 1 else '@2x'}.{look.form}"
+
+
 def _add(form: Form, scale: int) -> None:
     async def tile(
         city: City, reader: Reader, request: Request, layer: LayerName, z: Zoom, x: Index, y: Index,
@@ -120,12 +130,11 @@ def _add(form: Form, scale: int) -> None:
         """Give a tile of a raster; transparent where it has nothing."""
         return await _answer(request, city, reader, layer, (z, x, y), Look(style, form, scale))
 
-    suffix = "" if scale == 1 else "@2x"
     tile.__name__ = f"raster_tile_{form}_{scale}"
     pictures = PNG if form == "png" else WEBP
     answers = content(BINARY, (pictures,))
     router.add_api_route(
-        f"/tiles/{{layer}}/{{z}}/{{x}}/{{y}}{suffix}.{form}", tile, methods=["GET"], response_class=Response,
+        route_of(Look("default", form, scale)), tile, methods=["GET"], response_class=Response,
         responses={status: said for status, said in answers.items() if status != 406},
         summary=f"One raster tile, {form.upper()}, {256 * scale} pixels",
     )  # fmt: skip
