@@ -28,7 +28,7 @@ from hypothesis import strategies as st
 from PIL import Image
 from rasterio.warp import transform as rasterio_transform
 
-from layers.palette import palette_of, parse_color
+from layers.palette import known_pixels, palette_of, parse_color
 from layers.registry import theme
 from tests.conftest import ROOT, RUN, run_async, serving
 from tests.test_raster_publish import classes, ground, publish, settings_of, write
@@ -36,7 +36,8 @@ from tests.test_versions import LAYER as LAMPS
 from tests.test_versions import lamps
 from tests.test_versions import publish as publish_features
 from tiles.choice import Chosen
-from tiles.raster_files import MOST_OPEN, RasterFiles
+from tiles.raster_files import MOST_OPEN, Opened, RasterFiles
+from tiles.raster_image import read_tile
 from twin.access import new_key
 from twin.catalogue import LayerEntry, ensure_agency, ensure_layer, read_catalogue
 from twin.crs import transform, with_shift
@@ -45,6 +46,7 @@ from twin.db.database import Database
 from twin.db.migrate import migrate
 from twin.db.tables import PrincipalRole, Sharing
 from twin.errors import Unavailable
+from twin.rasters import RasterFolder
 from twin.text import Text
 
 COVER, GROUND, DEPTH, SECRET = "environment.cover", "environment.ground", "environment.depth", "environment.secret"
@@ -608,6 +610,37 @@ def test_a_new_version_shows_at_once_and_its_old_tiles_leave_memory(served: Serv
     assert (picture(served.client.get(address(DEPTH, tile)))[..., 3] == 255).any()
 
 
+@pytest.mark.parametrize("mark", [-9999.0, float(np.finfo(np.float32).min), float("nan"), 0.0, None])
+@pytest.mark.parametrize("side", [256, 16])
+def test_what_has_no_data_is_transparent_however_the_file_marks_it(
+    served: Served, mark: float | None, side: int, tmp_path: Path
+) -> None:
+    values = ground() + 1
+    values[:, 60:] = -9999 if mark is None else mark
+    with served.database.session() as session:
+        layer = read_catalogue(session)[BROKEN]
+    files = RasterFiles(RasterFolder(tmp_path), 5)
+    write(tmp_path / "x.tif", values, nodata=mark)
+    version = replace(layer.current, raster={"path": "x.tif", "band": 1})  # type: ignore[type-var]
+    one = Chosen(layer, version, pinned=True)  # type: ignore[arg-type]
+    tile = mercantile.tile(*transform(np.array([[WEST + 60 * SIZE, NORTH - 45 * SIZE]]), 32648)[0], 15)
+
+    def work(opened: Opened) -> tuple[np.ndarray, np.ndarray]:
+        read, known = read_tile(opened, one, tile.z, tile.x, tile.y, side)
+        return read, known_pixels(theme("elevation"), read, known)
+
+    read, known = run_async(files.run(one, work))
+    columns = np.array(
+        [pixel_at(*place_of(tile, side // 2, c, side), 32648, (WEST, NORTH), SIZE)[1] for c in range(side)]
+    )
+    coarse = 2 if side == 16 else 1.1
+    left, right = columns < 60 - coarse, columns > 60 + coarse
+    assert known[:, left].all() and not known[:, right].any()
+    # Between them nothing is mixed with what only marks a lack, where the file says that it does.
+    assert (np.abs(read[:, left] - 4) < 4).all() and (mark is None or (np.abs(read[known] - 4) < 4).all())
+    files.close()
+
+
 def test_open_files_are_few_and_closed_when_nobody_can_ask_for_them(served: Served) -> None:
     with served.database.session() as session:
         layers = read_catalogue(session)
@@ -731,6 +764,13 @@ def test_schemathesis_finds_nothing_at_the_addresses_of_rasters(served: Served, 
         cwd=tmp_path, capture_output=True, text=True, timeout=120, check=False,
     )  # fmt: skip
     assert run.returncode == 0, run.stdout[-6000:] + run.stderr[-2000:]
+    paths = served.client.get("/api").json()["paths"]
+    routes = [path for path, operations in paths.items() if "raster tiles" in operations.get("get", {}).get("tags", ())]
+    assert f"Tested: {len(routes)}" in run.stdout and len(routes) == 10
+    # It did get further than the errors.
+    counted = served.client.get("/metrics").text
+    for route in routes:
+        assert f'twin_requests_total{{method="GET",route="{route}",status="2xx"}}' in counted, route
 
 
 def test_the_document_names_the_operations_of_rasters(http: httpx.Client) -> None:

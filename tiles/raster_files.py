@@ -8,7 +8,7 @@ import threading
 from collections import OrderedDict
 from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
@@ -68,6 +68,25 @@ class Opened:
     crs: CRS
     shifted: str | None
     pixel: float
+    overviews: dict[int, DatasetReader] = field(default_factory=dict)
+
+    def at(self, pixel: float, band: int) -> DatasetReader:
+        """The file, or the one of its overviews with the largest pixels that are not larger than `pixel`."""
+        import rasterio
+
+        # Pixels that are hardly larger are good enough, and a quarter as many.
+        fine = [i for i, times in enumerate(self.data.overviews(band)) if self.pixel * times <= pixel * 1.05]
+        if not fine:
+            return self.data
+        level = fine[-1]
+        if level not in self.overviews:
+            self.overviews[level] = rasterio.open(self.data.name, driver="GTiff", OVERVIEW_LEVEL=level)
+        return self.overviews[level]
+
+    def close(self) -> None:
+        """Close the file and its overviews."""
+        for data in (self.data, *self.overviews.values()):
+            data.close()
 
 
 class RasterFiles:
@@ -114,7 +133,7 @@ class RasterFiles:
             done = work(opened)
         except (RasterioError, CPLE_BaseError, OSError) as error:
             if opened is not None:
-                opened.data.close()
+                opened.close()
             log.warning("raster of %s: %s", chosen.name, error)
             missing = not self._path(chosen).is_file()
             raise Unavailable(
@@ -122,7 +141,7 @@ class RasterFiles:
             ) from None
         except BaseException:
             if opened is not None:
-                opened.data.close()
+                opened.close()
             raise
         self._give_back(chosen.version.key, opened)
         return done
@@ -166,7 +185,7 @@ class RasterFiles:
                     if not self._idle[oldest]:
                         del self._idle[oldest]
         for old in closing:
-            old.data.close()
+            old.close()
 
     def keep(self, versions: Iterable[int]) -> None:
         """Close the files of all other versions: nobody can ask for them any more."""
@@ -174,7 +193,7 @@ class RasterFiles:
             self._known = frozenset(versions)
             gone = [opened for key in set(self._idle) - self._known for opened in self._idle.pop(key)]
         for opened in gone:
-            opened.data.close()
+            opened.close()
 
     def close(self) -> None:
         """Close everything, when the server stops."""

@@ -120,7 +120,7 @@ def read_tile(
     """The values of a tile's pixels, and which of them have data.
 
     Classes are never mixed: a pixel shows the class at its place, or the most frequent one of those that it covers.
-    Quantities are interpolated, or averaged.
+    Quantities are blended from the pixels around, over as many as lie under one of the picture's.
     """
     from rasterio.crs import CRS
     from rasterio.transform import from_bounds
@@ -128,24 +128,26 @@ def read_tile(
 
     bounds = tile_bounds(z, x, y)
     classes = codes_of(chosen) is not None
-    # Farther out than the raster's own pixels, those are moved to the tile's place at their own size, for which GDAL
-    # takes the overviews, and joined afterwards. Closer, they are moved to the picture's pixels at once.
-    pixels = max(side, math.ceil((bounds[2] - bounds[0]) / opened.pixel))
+    size = (bounds[2] - bounds[0]) / side
+    band = int((chosen.version.raster or {}).get("band", 1))
+    data = opened.at(size, band)
+    # Moved to the picture's own pixels at once: by default rio-tiler moves to pixels of the raster's size first, which
+    # is slower, and far in it is off by up to half of one of those.
     placed: dict[str, Any] = {
-        "crs": CRS.from_epsg(3857), "transform": from_bounds(*bounds, pixels, pixels), "width": pixels,
-        "height": pixels, "dtype": opened.data.dtypes[0],
+        "crs": CRS.from_epsg(3857), "transform": from_bounds(*bounds, side, side), "width": side, "height": side,
+        "dtype": data.dtypes[band - 1],
     }  # fmt: skip
     if opened.shifted:
         placed["src_crs"] = opened.shifted
-    raster = chosen.version.raster or {}
+    if not classes and data.nodata is not None and math.isfinite(data.nodata):
+        # What has no data is told by transparency, in the same pass: rio-tiler would read all of it once more.
+        placed |= {"add_alpha": True, "nodata": None, "init_dest_nodata": False, "INIT_DEST": repr(data.nodata)}
+    method: Any = "bilinear" if not classes else "nearest" if size <= opened.pixel else "mode"
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        image = reader.read(
-            opened.data, indexes=raster.get("band", 1), width=side, height=side, vrt_options=placed, unscale=True,
-            reproject_method="nearest" if classes else "bilinear", resampling_method="mode" if classes else "average",
-        )  # fmt: skip
-    band = image.array[0]
-    return np.asarray(band.data), ~np.ma.getmaskarray(band)
+        image = reader.read(data, indexes=band, vrt_options=placed, unscale=True, reproject_method=method)
+    pixels = image.array[0]
+    return np.asarray(pixels.data), ~np.ma.getmaskarray(pixels)
 
 
 def _encode_colors(palette: Palette, index: npt.NDArray[np.uint8], look: Look) -> bytes:
