@@ -752,6 +752,22 @@ def test_the_city_s_land_cover_and_flood_depth_are_drawn_as_their_files_say(
     engine.dispose()
 
 
+def test_the_commands_of_the_documentation_work(served: Served, tmp_path: Path) -> None:
+    text = (ROOT / "docs" / "raster-api.md").read_text().replace("environment.elevation", GROUND)
+    commands = [line[4:] for line in text.splitlines() if line.startswith("    ")]
+    assert len(commands) > 10
+    script = "\n".join(commands).replace("http://127.0.0.1:8000", str(served.client.base_url).rstrip("/"))
+    script = script.replace("environment.land_cover", COVER)
+    run = subprocess.run(
+        ["bash", "-euo", "pipefail", "-c", script], cwd=tmp_path, capture_output=True, text=True, check=False
+    )
+    assert run.returncode == 0 and '"status"' not in run.stdout, run.stdout + run.stderr
+    assert Image.open(tmp_path / "tile.png").size == (256, 256) and Image.open(tmp_path / "tile.webp").size == (
+        512,
+        512,
+    )
+
+
 def test_schemathesis_finds_nothing_at_the_addresses_of_rasters(served: Served, tmp_path: Path) -> None:
     run = subprocess.run(
         [
