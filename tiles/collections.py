@@ -118,6 +118,8 @@ def describe(layer: Layer, language: Language) -> dict[str, Any]:
         "style": dict(of.style),
         "legend": legend(of, language),
         "tiles": f"/tiles/{layer.id}@{current.number}/{{z}}/{{x}}/{{y}}.mvt",
+        # Of a raster: pictures of 512 pixels, as deck.gl's tiles are.
+        "pixels": f"/tiles/{layer.id}@{current.number}/{{z}}/{{x}}/{{y}}@2x.webp" if current.raster else None,
     }
 
 
