@@ -128,10 +128,11 @@ class RasterFiles:
         from rasterio.errors import RasterioError
 
         opened: Opened | None = None
+        # GDAL's errors come as one of these; as the last one, when it does not say what is wrong.
         try:
             opened = self._take(chosen) or self._open(chosen)
             done = work(opened)
-        except (RasterioError, CPLE_BaseError, OSError) as error:
+        except (RasterioError, CPLE_BaseError, OSError, SystemError) as error:
             if opened is not None:
                 opened.close()
             log.warning("raster of %s: %s", chosen.name, error)
