@@ -44,7 +44,7 @@ def raster_server(cluster: PrivateCluster, tmp_path_factory: pytest.TempPathFact
     database.writer.dispose()
 
 
-@pytest.mark.parametrize("zoom", [12.3, 14, 17.6])
+@pytest.mark.parametrize("zoom", [12.6, 14, 17.6])
 def test_the_map_shows_a_raster_s_pixels_where_they_lie(page: Page, raster_server: LiveServer, zoom: float) -> None:
     row, column = 45, 60
     lng, lat = transform(np.array([[WEST + (column + 0.5) * SIZE, NORTH - (row + 0.5) * SIZE]]), 32648)[0]
@@ -71,3 +71,8 @@ def test_the_map_shows_a_raster_s_pixels_where_they_lie(page: Page, raster_serve
             assert np.abs(shot[int(y), int(x)] - expected).max() <= 4, (down, right, shot[int(y), int(x)], expected)
             compared += 1
     assert compared >= (1 if zoom > 16 else 8)
+    # Nothing is blended, neither two classes nor a class with what is transparent.
+    colors = np.array([parse_color(of.style["fill"]["categories"][term]) for term in CODES.values()])
+    known = np.concatenate([of.style["opacity"] * colors + (1 - of.style["opacity"]) * LAND, LAND[None]])
+    part = shot[90:500, 100:780].reshape(-1, 1, 3)
+    assert (np.abs(part - known).max(axis=2).min(axis=1) > 6).mean() < 0.0005

@@ -95,9 +95,9 @@ export function defineTwinTileLayer(deck, store) {
       return layers;
     }
 
-    // Classes keep sharp edges: blended, two of them would make the colour of a third.
+    // Pixels keep sharp edges: blended, two classes would make the colour of a third, and where the picture turns
+    // transparent a dark rim would show. Quantities were blended by the server.
     #picture(id, image, style, [[west, south], [east, north]]) {
-      const filter = style.fill?.categories ? 'nearest' : 'linear';
       return new BitmapLayer({
         id: `${id}-picture`,
         pass: PASS.fill,
@@ -105,7 +105,7 @@ export function defineTwinTileLayer(deck, store) {
         bounds: [west, south, east, north],
         // deck takes a root of it, as screens brighten; polygons take their opacity as it is, and so shall pictures.
         opacity: (style.opacity ?? 1) ** 2.2,
-        textureParameters: { minFilter: filter, magFilter: filter },
+        textureParameters: { minFilter: 'nearest', magFilter: 'nearest', mipmapFilter: 'none' },
         parameters: FLAT,
       });
     }
