@@ -1,4 +1,4 @@
-"""Values that mean something to the addresses of rasters, for schemathesis; see tests/features/api_values.py."""
+"""Values that mean something to the addresses of rasters, for schemathesis."""
 
 from __future__ import annotations
 
