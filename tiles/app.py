@@ -9,7 +9,23 @@ from contextlib import asynccontextmanager
 from fastapi import Depends, FastAPI
 from starlette.middleware.gzip import GZipMiddleware
 
-from tiles import archives, cells, collections, health, jobs, observed, openapi, problems, tilesets, uploads, vector
+from tiles import (
+    archives,
+    cells,
+    collections,
+    health,
+    jobs,
+    observed,
+    openapi,
+    problems,
+    raster,
+    raster_legend,
+    raster_tilesets,
+    raster_values,
+    tilesets,
+    uploads,
+    vector,
+)
 from tiles.catalogue import routes as catalogue
 from tiles.downloads import routes as downloading
 from tiles.downloads.preparing import Downloads
@@ -52,8 +68,8 @@ def create_app(settings: Settings, database: Database) -> FastAPI:
     app.add_middleware(BodyLimit)
     problems.install(app)
     modules = (
-        health, items, vector, tilesets, cells, openapi, documents, collections, pages, uploads, jobs, archives,
-        observed, catalogue, downloading,
+        health, items, vector, tilesets, raster, raster_tilesets, raster_legend, raster_values, cells, openapi,
+        documents, collections, pages, uploads, jobs, archives, observed, catalogue, downloading,
     )  # fmt: skip
     for module in modules:
         app.include_router(module.router)

@@ -61,10 +61,7 @@ TITLES = {
     423: Text(en="In use", vi="Đang được sử dụng"),
     429: Text(en="Too many at once", vi="Quá nhiều cùng lúc"),
     500: Text(en="A fault of the server", vi="Lỗi của máy chủ"),
-    503: Text(
-        en="The city's database is not reachable now",
-        vi="Hiện không kết nối được cơ sở dữ liệu của thành phố",
-    ),
+    503: Text(en="Not available now", vi="Hiện không phục vụ được"),
     507: Text(en="The server's disk is full", vi="Đĩa của máy chủ đã đầy"),
 }
 TRY_LATER = Text(en="Try again in a few seconds.", vi="Hãy thử lại sau vài giây.")

@@ -12,6 +12,7 @@ from typing import Any
 import asyncpg
 
 from tiles.cache import TileCache
+from tiles.raster_files import RasterFiles
 from twin.access import KEYS_SQL, Key, parse_keys
 from twin.catalogue import SNAPSHOT_SQL, Layer, parse_snapshot
 from twin.config import Settings
@@ -43,6 +44,7 @@ class CityState:
         self.keys: dict[str, Key] = {}
         self.info: dict[str, str] = {}
         self.tiles = TileCache(settings.tile_cache_mb * 1_000_000)
+        self.rasters = RasterFiles(settings.raster_folder, settings.pool_wait)
         self._layers: dict[str, Layer] | None = None
         # Told after each reading of the catalogue.
         self.on_change: list[Callable[[], None]] = []
@@ -74,6 +76,7 @@ class CityState:
             watching.cancel()
             with suppress(asyncio.CancelledError):
                 await watching
+            self.rasters.close()
             for pool in self._pools.values():
                 with suppress(asyncio.TimeoutError):
                     await asyncio.wait_for(pool.close(), 5)
@@ -138,6 +141,7 @@ class CityState:
         self.tiles.evict(_outdated(before, self._layers))
         for tell in self.on_change:
             tell()
+        self.rasters.keep(v.key for layer in self._layers.values() for v in layer.versions.values())
 
     def fact(self, key: str) -> Any:
         """A fact about this database that was written as JSON, or None."""
