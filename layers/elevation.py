@@ -33,7 +33,7 @@ ELEVATION = Theme(
               minimum=LOWEST, maximum=HIGHEST, rollup=Rollup.MAX),
         SAMPLES,
     ),
-    raster=Raster("elevation"),
+    raster=Raster("elevation", terrain=True),
     importance=equal,
     details=(Detail(12, limit=12_000),),
     rolls_up=True,

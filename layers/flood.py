@@ -83,7 +83,7 @@ FLOOD_DEPTH = Theme(
               minimum=0, maximum=DEEPEST, rollup=Rollup.MAX),
         SAMPLES,
     ),
-    raster=Raster("depth"),
+    raster=Raster("depth", shown_from=SHOWN_FROM),
     importance=by_depth,
     details=(Detail(12, SHOWN_FROM, limit=12_000),),
     rolls_up=True,

@@ -115,10 +115,15 @@ class Raster:
     the most frequent class in `field`, and in "share" its share of the cell's samples. Without, they are quantities in
     the unit of `field`: a cell gets their mean in `field`, the least and the greatest in "lowest" and "highest".
     "samples" says how many pixels, or points in larger pixels, the cell's values rest on.
+
+    Pixels below `shown_from` are not drawn. `terrain` says that the values are heights of the ground in metres, which
+    a client may raise a map by.
     """
 
     field: str
     codes: Mapping[int, str] | None = None
+    shown_from: float | None = None
+    terrain: bool = False
 
     @property
     def fields(self) -> tuple[str, ...]:

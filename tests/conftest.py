@@ -51,8 +51,9 @@ def pytest_configure(config: pytest.Config) -> None:
     cluster = PrivateCluster(HOME)
     config.stash[_STARTED] = cluster.start()
     if config.stash[_STARTED]:
-        # Databases of earlier runs are dropped, and so are the rasters that belonged to them.
-        shutil.rmtree(HOME / "rasters", ignore_errors=True)
+        # Databases of earlier runs are dropped, and so are the files that belonged to them.
+        for folder in ("rasters", "downloads"):
+            shutil.rmtree(HOME / folder, ignore_errors=True)
     _drop_databases(cluster, f"^(t{os.getpid()}_|t[0-9]+_)" if config.stash[_STARTED] else "^never$")
 
 

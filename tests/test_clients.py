@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import signal
 import threading
 import time
@@ -10,8 +11,11 @@ from pathlib import Path
 import httpx
 import pytest
 
-from tests.conftest import LiveServer, serving
+from tests.conftest import LiveServer, run_async, serving
 from tests.test_sharing_over_http import key
+from tiles import writing
+from tiles.app import create_app
+from twin.config import load_settings
 from twin.db.database import Database
 
 TILE = "/tiles/construction.buildings/15/26104/15382.mvt"
@@ -125,3 +129,30 @@ def test_a_server_that_is_asked_to_stop_ends_what_it_has_begun(sample_database: 
         assert server.process.wait(20) == 0
         with pytest.raises(httpx.ConnectError):
             httpx.get(server.url + "/health")
+
+
+def test_a_client_that_stops_in_the_middle_of_a_request_is_let_go(
+    sample_database: Database, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Asked of the middleware itself: half a minute is too long for a test."""
+    monkeypatch.setattr(writing, "BODY_SECONDS", 0.2)
+    database = sample_database
+    app = create_app(load_settings(), database)
+    sent: list[dict] = []
+
+    async def silence() -> dict:
+        await asyncio.sleep(60)
+        raise AssertionError("nobody waits that long")
+
+    async def send(message: dict) -> None:
+        sent.append(message)
+
+    scope = {
+        "type": "http", "method": "POST", "path": "/jobs", "raw_path": b"/jobs", "query_string": b"", "scheme": "http",
+        "headers": [(b"content-type", b"application/json"), (b"content-length", b"100"), (b"host", b"a.test")],
+        "http_version": "1.1", "server": ("a.test", 80), "client": ("127.0.0.1", 1), "root_path": "",
+    }  # fmt: skip
+    start = time.monotonic()
+    run_async(app(scope, silence, send))
+    assert time.monotonic() - start < 20
+    assert sent[0]["status"] == 408

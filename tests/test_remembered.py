@@ -113,3 +113,38 @@ def test_operators_see_how_much_is_kept_and_how_often_it_serves(http: httpx.Clie
     assert after["found"] == before["found"] + 20
     assert after["answers"] == before["answers"] + 1
     assert after["bytes"] > before["bytes"]
+
+
+def test_a_version_that_is_dropped_while_it_is_asked_for_is_no_fault_of_the_server(
+    server: LiveServer,  # noqa: F811
+    http: httpx.Client,
+) -> None:
+    """The server still lists the version, and its tables are gone: the moment before the news of a publish arrives."""
+    number = http.get(f"/collections/{OPEN}").json()["version"]
+    with server.database.session() as session:
+        tables = (
+            session.execute(
+                sa.text(
+                    "SELECT table_name FROM twin.layer_version WHERE table_name LIKE 'transport_open_lamps%' AND number = :n"
+                ),
+                {"n": number},
+            )
+            .scalars()
+            .all()
+        )
+        for name in ("", "_cells", "_rollup"):
+            session.execute(sa.text(f'ALTER TABLE IF EXISTS layer_data."{tables[0]}{name}" RENAME TO "away{name}"'))
+    try:
+        for path in (
+            f"/tiles/{OPEN}@{number}/15/26096/15409.mvt?filter=name='x'", f"/collections/{OPEN}/items?limit=3&version={number}",
+            f"/collections/{OPEN}/items/1", f"/collections/{OPEN}/items?f=csv&limit=7", "/cells/at?lng=106.7&lat=10.77",
+            f"/catalogue/{OPEN}/preview.svg", f"/downloads/{OPEN}.geojson", f"/catalogue/{OPEN}?f=html",
+        ):  # fmt: skip
+            answer = http.get(path, headers={"Accept-Language": "en"})
+            assert answer.status_code in (200, 404, 503), (path, answer.status_code, answer.text[:300])
+            if answer.status_code != 200:
+                assert "retired" in answer.json()["detail"], path
+    finally:
+        with server.database.session() as session:
+            for name in ("", "_cells", "_rollup"):
+                session.execute(sa.text(f'ALTER TABLE IF EXISTS layer_data."away{name}" RENAME TO "{tables[0]}{name}"'))

@@ -9,8 +9,27 @@ from contextlib import asynccontextmanager
 from fastapi import Depends, FastAPI
 from starlette.middleware.gzip import GZipMiddleware
 
-from tiles import archives, cells, collections, health, jobs, observed, openapi, problems, tilesets, uploads, vector
+from tiles import (
+    archives,
+    cells,
+    collections,
+    health,
+    jobs,
+    observed,
+    openapi,
+    problems,
+    raster,
+    raster_legend,
+    raster_tilesets,
+    raster_values,
+    tilesets,
+    uploads,
+    vector,
+)
+from tiles.catalogue import routes as catalogue
 from tiles.counted import routes as counted
+from tiles.downloads import routes as downloading
+from tiles.downloads.preparing import Downloads
 from tiles.features import documents, items, pages
 from tiles.head import HeadMiddleware
 from tiles.state import CityState
@@ -24,10 +43,11 @@ def create_app(settings: Settings, database: Database) -> FastAPI:
     """Make the application for one city's database."""
     logging.basicConfig(format="%(asctime)s %(levelname)s %(name)s: %(message)s", level=logging.WARNING)
     state = CityState(settings, database)
+    downloads = Downloads(state)
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
-        async with state.running():
+        async with state.running(), downloads.running():
             yield
 
     app = FastAPI(
@@ -43,13 +63,14 @@ def create_app(settings: Settings, database: Database) -> FastAPI:
         dependencies=[Depends(openapi.only_known)],
     )
     app.state.city = state
+    app.state.downloads = downloads
     app.add_middleware(GZipMiddleware, minimum_size=512, compresslevel=5)
     app.add_middleware(HeadMiddleware)
     app.add_middleware(BodyLimit)
     problems.install(app)
     modules = (
-        health, items, vector, tilesets, cells, counted, openapi, documents, collections, pages, uploads, jobs,
-        archives, observed,
+        health, items, vector, tilesets, raster, raster_tilesets, raster_legend, raster_values, cells, counted,
+        openapi, documents, collections, pages, uploads, jobs, archives, observed, catalogue, downloading,
     )  # fmt: skip
     for module in modules:
         app.include_router(module.router)

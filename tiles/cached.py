@@ -8,16 +8,17 @@ from dataclasses import dataclass, field
 
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from tiles import encodings, vector
+from tiles import encodings, raster, vector
 from tiles.cache import Key, Tile
 from tiles.choice import Chosen, choose
 from tiles.encodings import Encoding
 from tiles.observed import ROUTE
+from tiles.raster_image import Look
 from tiles.state import CityState
 from twin.access import ANONYMOUS, authenticate
 from twin.catalogue import Layer
 
-PATH = re.compile(r"/tiles/([^/]+)/(\d{1,2})/(\d{1,7})/(\d{1,7})\.mvt", re.ASCII)
+PATH = re.compile(r"/tiles/([^/]+)/(\d{1,2})/(\d{1,7})/(\d{1,7})(?:\.mvt|(@2x)?\.(png|webp))", re.ASCII)
 # Addresses that are remembered with what they mean; a reader of the map asks the same few hundred again and again.
 REMEMBERED = 20_000
 
@@ -33,12 +34,15 @@ class _Meant:
     key: Key
     headers: dict[str, str]
     not_modified: RawHeaders
+    look: Look | None
+    route: str
     ready: dict[Encoding, tuple[Tile, RawHeaders]] = field(default_factory=dict)
 
 
 class CachedTiles:
-    """Answers requests for vector tiles; what it cannot answer, errors as well, goes to the application.
+    """Answers requests for tiles, of vectors and of rasters in their theme's colours.
 
+    What it cannot answer, errors as well, goes to the application.
     Who asks is asked here as there, by the same functions. What an address means is remembered for those who show no
     key, until the catalogue changes.
     """
@@ -56,12 +60,11 @@ class CachedTiles:
         if answer is None:
             await self.app(scope, receive, send)
             return
-        scope[ROUTE] = "/tiles/{layers}/{z}/{x}/{y}.mvt"
-        status, headers, body = answer
+        scope[ROUTE], status, headers, body = answer
         await send({"type": "http.response.start", "status": status, "headers": headers})
         await send({"type": "http.response.body", "body": b"" if scope["method"] == "HEAD" else body})
 
-    async def _answer(self, scope: Scope) -> tuple[int, RawHeaders, bytes] | None:
+    async def _answer(self, scope: Scope) -> tuple[str, int, RawHeaders, bytes] | None:
         if scope["method"] not in ("GET", "HEAD"):
             return None
         asked: dict[bytes, bytes] = dict(scope["headers"])
@@ -70,12 +73,17 @@ class CachedTiles:
             if meant is None:
                 return None
             if asked.get(b"if-none-match") == meant.headers["ETag"].encode():
-                return 304, meant.not_modified, b""
-            encoding = encodings.chosen(asked.get(b"accept-encoding", b"").decode("latin-1"))
+                return meant.route, 304, meant.not_modified, b""
+            encoding: Encoding = "identity"
+            if meant.look is None:
+                encoding = encodings.chosen(asked.get(b"accept-encoding", b"").decode("latin-1"))
             found = self.city.tiles.get(meant.key, encoding)
             if found is None:
                 _, _, z, x, y = meant.key
-                found = await vector.fetch(self.city, meant.chosen, z, x, y, encoding)
+                if meant.look is None:
+                    found = await vector.fetch(self.city, meant.chosen, z, x, y, encoding)
+                else:
+                    found = await raster.fetch(self.city, meant.chosen[0], z, x, y, meant.look)
         except Exception:
             # Whatever it is: the application meets it again, and has the words for it.
             return None
@@ -83,9 +91,10 @@ class CachedTiles:
         ready = meant.ready.get(encoding)
         if ready is None or ready[0] is not tile:
             said = meant.headers | vector.about(tile, encoding)
-            said |= {"Content-Type": vector.MEDIA_TYPE, "Content-Length": str(len(body))}
+            media_type = vector.MEDIA_TYPE if meant.look is None else meant.look.media_type
+            said |= {"Content-Type": media_type, "Content-Length": str(len(body))}
             ready = meant.ready[encoding] = (tile, _raw(said))
-        return 200, ready[1], body
+        return meant.route, 200, ready[1], body
 
     def _meaning(self, path: str, asked: Mapping[bytes, bytes]) -> _Meant | None:
         catalogue = self.city.layers
@@ -100,8 +109,14 @@ class CachedTiles:
         vector.check_tile(z, x, y)
         principal = ANONYMOUS if token is None else authenticate(token, self.city.keys)
         chosen = choose(match[1], catalogue, principal)
-        headers = vector.headers_of(chosen, z, x, y)
-        meant = _Meant(catalogue, chosen, vector.key_of(chosen, z, x, y), headers, _raw(headers))
+        if match[6] is None:
+            headers, key = vector.headers_of(chosen, z, x, y), vector.key_of(chosen, z, x, y)
+            meant = _Meant(catalogue, chosen, key, headers, _raw(headers), None, "/tiles/{layers}/{z}/{x}/{y}.mvt")
+        else:
+            look = Look("default", "webp" if match[6] == "webp" else "png", 2 if match[5] else 1)
+            one = raster.only_one(chosen)
+            headers, key = raster.headers_of(one, z, x, y, look), raster.key_of(one, z, x, y, look)
+            meant = _Meant(catalogue, chosen, key, headers, _raw(headers), look, raster.route_of(look))
         if token is None:
             if len(self._remembered) >= REMEMBERED:
                 self._remembered.clear()

@@ -44,10 +44,11 @@ def choose(names: str, layers: dict[str, Layer], principal: Principal) -> tuple[
                 vi="Mỗi lớp chỉ nêu một lần, tối đa {limit} lớp.",
             ).format(limit=MAX_LAYERS)
         )
-    return tuple(_choose_one(part, layers, principal) for part in parts)
+    return tuple(choose_one(part, layers, principal) for part in parts)
 
 
-def _choose_one(name: str, layers: dict[str, Layer], principal: Principal) -> Chosen:
+def choose_one(name: str, layers: Mapping[str, Layer], principal: Principal) -> Chosen:
+    """Read `layer` or `layer@version`, asked of the sharing policy."""
     layer_id, at, number = name.partition("@")
     return _version_of(find_readable(principal, layers, layer_id), at, number)
 

@@ -20,6 +20,7 @@ from tiles.features.queryables import moment_of
 from tiles.features.reference import CRS84, offered
 from tiles.features.schemas import LAYERS, ONE_LAYER, content
 from tiles.mvt import ROLLUP_MIN_ZOOM
+from tiles.raster_tilesets import raster_links
 from tiles.reader import City, Lang, Reader, city_state
 from twin.access import find_readable, readable
 from twin.catalogue import Layer, Version
@@ -82,7 +83,7 @@ def _linked(request: Request, layer: Layer, language: Language, own: Format = JS
         "extent": extent,
         "crs": list(offered(city_state(request).settings.profile)),
         "storageCrs": CRS84,
-        "links": collection_links(request, layer.id, language, own),
+        "links": collection_links(request, layer.id, language, own) + raster_links(request, layer, language),
     }
 
 
@@ -118,6 +119,8 @@ def describe(layer: Layer, language: Language) -> dict[str, Any]:
         "style": dict(of.style),
         "legend": legend(of, language),
         "tiles": f"/tiles/{layer.id}@{current.number}/{{z}}/{{x}}/{{y}}.mvt",
+        # Of a raster: pictures of 512 pixels, as deck.gl's tiles are.
+        "pixels": f"/tiles/{layer.id}@{current.number}/{{z}}/{{x}}/{{y}}@2x.webp" if current.raster else None,
     }
 
 

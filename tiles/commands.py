@@ -1,4 +1,4 @@
-"""Commands of the developers' door: `twin tiles bake`."""
+"""Commands of the developers' door: `twin tiles bake`, `twin tiles prepare`."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from pathlib import Path
 import click
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
+from tiles.downloads.commands import prepare
 from twin.catalogue import Bounds, read_catalogue
 from twin.cli import console, print_json, say
 from twin.commands import as_json
@@ -23,6 +24,9 @@ BOX = "WEST,SOUTH,EAST,NORTH"
 @click.group(help=say("Tiles in files.", "Ô bản đồ trong tệp."))
 def tiles() -> None:
     """Group of tile commands."""
+
+
+tiles.add_command(prepare)
 
 
 @tiles.command(

@@ -9,8 +9,9 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 METHODS = ("GET", "HEAD", "POST", "PATCH", "DELETE", "OPTIONS")
 # What a page may read of an answer beside its body.
 EXPOSED = (
-    "Content-Crs", "Content-Disposition", "ETag", "Link", "Location", "Retry-After", "Tus-Extension", "Tus-Max-Size",
-    "Tus-Resumable", "Tus-Version", "Upload-Expires", "Upload-Length", "Upload-Offset", "X-Request-Id", "X-Tile-Cut",
+    "Accept-Ranges", "Content-Crs", "Content-Disposition", "Content-Range", "ETag", "Link", "Location", "Retry-After",
+    "Tus-Extension", "Tus-Max-Size", "Tus-Resumable", "Tus-Version", "Upload-Expires", "Upload-Length",
+    "Upload-Offset", "X-Request-Id", "X-Tile-Cut",
 )  # fmt: skip
 DAY = 86_400
 ANYBODY = Headers({"origin": "*"})

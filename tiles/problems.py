@@ -57,16 +57,19 @@ TITLES = {
     412: Text(en="This version of the protocol is not spoken here", vi="Không hỗ trợ phiên bản giao thức này"),
     413: Text(en="Too large", vi="Quá lớn"),
     415: Text(en="This kind of content is not taken here", vi="Không nhận kiểu nội dung này"),
+    416: Text(en="There are no such bytes", vi="Không có phần dữ liệu đó"),
     423: Text(en="In use", vi="Đang được sử dụng"),
     429: Text(en="Too many at once", vi="Quá nhiều cùng lúc"),
     500: Text(en="A fault of the server", vi="Lỗi của máy chủ"),
-    503: Text(
-        en="The city's database is not reachable now",
-        vi="Hiện không kết nối được cơ sở dữ liệu của thành phố",
-    ),
+    503: Text(en="Not available now", vi="Hiện không phục vụ được"),
     507: Text(en="The server's disk is full", vi="Đĩa của máy chủ đã đầy"),
 }
 TRY_LATER = Text(en="Try again in a few seconds.", vi="Hãy thử lại sau vài giây.")
+# Between the look at the catalogue and the question, a publish dropped the oldest version.
+JUST_RETIRED = Text(
+    en="This version was retired at this moment. Ask again for those that are kept.",
+    vi="Phiên bản này vừa hết hạn lưu. Hãy hỏi lại các phiên bản còn giữ.",
+)
 TOO_SLOW = Text(
     en="The answer took too long. Ask for a smaller area.", vi="Trả lời quá lâu. Hãy hỏi một khu vực nhỏ hơn."
 )
@@ -133,6 +136,10 @@ def install(app: FastAPI) -> None:
     @app.exception_handler(asyncpg.QueryCanceledError)
     async def on_slow(request: Request, _: Exception) -> JSONResponse:
         return problem(request, 503, TOO_SLOW)
+
+    @app.exception_handler(asyncpg.UndefinedTableError)
+    async def on_retired(request: Request, _: Exception) -> JSONResponse:
+        return problem(request, 503, JUST_RETIRED, {"Retry-After": "1"})
 
     async def on_gone(request: Request, error: Exception) -> JSONResponse:
         log.warning("database not reachable: %s", type(error).__name__)

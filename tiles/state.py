@@ -5,13 +5,14 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
-from collections.abc import AsyncIterator, Iterator, Mapping
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from contextlib import asynccontextmanager, suppress
 from typing import Any
 
 import asyncpg
 
 from tiles.cache import TileCache
+from tiles.raster_files import RasterFiles
 from twin.access import KEYS_SQL, Key, parse_keys
 from twin.catalogue import SNAPSHOT_SQL, Layer, parse_snapshot
 from twin.config import Settings
@@ -43,7 +44,10 @@ class CityState:
         self.keys: dict[str, Key] = {}
         self.info: dict[str, str] = {}
         self.tiles = TileCache(settings.tile_cache_mb * 1_000_000)
+        self.rasters = RasterFiles(settings.raster_folder, settings.pool_wait)
         self._layers: dict[str, Layer] | None = None
+        # Told after each reading of the catalogue.
+        self.on_change: list[Callable[[], None]] = []
         self._pools: dict[bool, asyncpg.Pool] = {}
         # Long answers hold a connection as long as their reader reads: half of those for questions at most.
         # What the short way for other answers keeps: see tiles/remembered.py.
@@ -72,6 +76,7 @@ class CityState:
             watching.cancel()
             with suppress(asyncio.CancelledError):
                 await watching
+            self.rasters.close()
             for pool in self._pools.values():
                 with suppress(asyncio.TimeoutError):
                     await asyncio.wait_for(pool.close(), 5)
@@ -134,6 +139,9 @@ class CityState:
             self.info = dict(await connection.fetch("SELECT key, value FROM twin.info"))
             before, self._layers = self._layers or {}, parse_snapshot(await connection.fetchval(SNAPSHOT_SQL))
         self.tiles.evict(_outdated(before, self._layers))
+        for tell in self.on_change:
+            tell()
+        self.rasters.keep(v.key for layer in self._layers.values() for v in layer.versions.values())
 
     def fact(self, key: str) -> Any:
         """A fact about this database that was written as JSON, or None."""

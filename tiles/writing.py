@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -26,6 +27,12 @@ log = logging.getLogger("twin.http")
 
 # Everything that is sent here fits well, but for the pieces of uploads, which are never held in memory.
 BODY_BYTES = 1 << 20
+# How long a client may be silent before all has arrived that it announced.
+BODY_SECONDS = 30.0
+STOPPED = Text(
+    en="Nothing arrived for half a minute. Send the request again.",
+    vi="Không nhận được gì trong nửa phút. Hãy gửi lại yêu cầu.",
+)
 
 
 @contextmanager
@@ -86,11 +93,18 @@ class BodyLimit:
         if scope["type"] != "http" or (scope["method"] == "PATCH" and scope["path"].startswith("/uploads/")):
             await self.app(scope, receive, send)
             return
-        arrived = 0
+        arrived, whole = 0, False
 
         async def receive_some() -> Message:
-            nonlocal arrived
-            message = await receive()
+            nonlocal arrived, whole
+            if whole:
+                # From here on there is nothing to come but the news that the client has gone.
+                return await receive()
+            try:
+                message = await asyncio.wait_for(receive(), BODY_SECONDS)
+            except TimeoutError:
+                raise HTTPException(408, STOPPED) from None
+            whole = not message.get("more_body", False)
             arrived += len(message.get("body", b""))
             if arrived > BODY_BYTES:
                 raise HTTPException(

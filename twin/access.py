@@ -63,6 +63,11 @@ def may_read(principal: Principal, layer: Layer) -> bool:
             return principal.agency == layer.agency.name
 
 
+def may_see_history(principal: Principal, layer: Layer) -> bool:
+    """Tell whether the reader may know who published a version, from which file: the layer's own agency may."""
+    return principal.agency == layer.agency.name
+
+
 def readable(principal: Principal, layers: Iterable[Layer]) -> list[Layer]:
     """Keep the layers that the reader may know of and that have a current version."""
     return [layer for layer in layers if layer.current is not None and may_read(principal, layer)]

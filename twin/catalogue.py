@@ -110,6 +110,7 @@ class Layer:
     update_frequency: str
     current: Version | None
     versions: Mapping[int, Version]
+    created: datetime | None = None
 
 
 def split_layer_id(layer_id: str) -> tuple[str, str]:
@@ -212,7 +213,7 @@ SELECT coalesce(json_agg(json_build_object(
     'description', json_build_object('vi', l.description_vi, 'en', l.description_en),
     'licence', l.licence, 'attribution', l.attribution, 'sharing', l.sharing, 'sample', l.sample,
     'visible', l.visible, 'contract', l.contract, 'frequency', l.update_frequency,
-    'current', l.current_version_id,
+    'current', l.current_version_id, 'created', l.created_at,
     'versions', (
         SELECT coalesce(json_agg(json_build_object(
             'key', v.id, 'number', v.number, 'table', v.table_name, 'columns', v.columns,
@@ -256,6 +257,7 @@ def _parse_layer(entry: dict[str, Any]) -> Layer:
         update_frequency=entry["frequency"],
         current=next((v for v in versions if v.key == entry["current"]), None),
         versions={v.number: v for v in versions},
+        created=datetime.fromisoformat(entry["created"]),
     )
 
 

@@ -94,6 +94,16 @@ class Settings(BaseSettings):
         """Where baked tile archives lie."""
         return self.archives or self.home / "archives"
 
+    downloads: Path | None = Field(None, description="Folder of prepared downloads; else “downloads” in TWIN_HOME.")
+    downloads_mb: int = Field(
+        20_000, ge=1, description="Megabytes of prepared downloads that are kept, the most recently used ones."
+    )
+
+    @property
+    def download_folder(self) -> Path:
+        """Where prepared downloads lie, in a folder for each database."""
+        return self.downloads or self.home / "downloads"
+
     @property
     def upload_folder(self) -> Path:
         """Where uploaded files lie until they are published."""

@@ -46,6 +46,22 @@ def _transformer(source: CRS, target: CRS) -> Transformer:
     return Transformer.from_crs(source, target, always_xy=True)
 
 
+@lru_cache(maxsize=64)
+def with_shift(source: CRS) -> str | None:
+    """A system of VN-2000 in PROJ's notation with its seven parameters written into it; None for any other system.
+
+    For GDAL, which chooses an operation by itself: the one that misses by 0.8 m. A code or a name in the definition
+    would lead it there again, so the result has none.
+    """
+    if "VN-2000" not in (source.geodetic_crs or source).name:
+        return None
+    datum = _transformer(source.geodetic_crs or source, parse_crs(4326)).operations or ()
+    x, y, z, rx, ry, rz, scale = next([float(p.value) for p in o.params] for o in datum if VN2000_TO_WGS84 in o.name)
+    # The notation turns the other way round than the operation, which rotates the frame.
+    said = source.to_dict() | {"towgs84": ",".join(f"{v:.10g}" for v in (x, y, z, -rx, -ry, -rz, scale))}
+    return " ".join(f"+{key}" if value is None else f"+{key}={value}" for key, value in said.items() if key != "type")
+
+
 def transform(coordinates: Coordinates, source: Any, target: Any = 4326) -> Coordinates:
     """Transform an (n, 2) array of x, y (longitude, latitude; easting, northing) between two systems.
 

@@ -88,6 +88,16 @@ def _changed_rows(before: Version, after: Version) -> str:
     )
 
 
+def counts_sql(before: Version, after: Version) -> str:
+    """A statement that counts the features added, removed and changed; it reads both versions once."""
+    return (
+        "SELECT count(*) FILTER (WHERE a.id IS NULL) AS added, count(*) FILTER (WHERE b.id IS NULL) AS removed, "
+        "count(*) FILTER (WHERE a.id IS NOT NULL AND b.id IS NOT NULL) AS changed "
+        f"FROM {DATA_SCHEMA}.{before.table} AS a FULL JOIN {DATA_SCHEMA}.{after.table} AS b ON a.id = b.id "
+        "WHERE a.digest IS DISTINCT FROM b.digest"
+    )
+
+
 def summary(session: Session, before: Version, after: Version, wards: Version | None = None) -> Summary:
     """Count what differs; with a version of ward polygons, also by the ward that a feature's inner point lies in."""
     session.execute(sa.text(f"CREATE TEMP TABLE difference ON COMMIT DROP AS {_changed_rows(before, after)}"))

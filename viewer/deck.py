@@ -93,6 +93,8 @@ def _layer(collection: Mapping[str, Any], url: str) -> pdk.Layer:
         url,
         id=collection["id"],
         collection=pdk.types.String(collection["id"]),
+        # A raster is drawn from its own pixels, as pictures; its cells answer the clicks.
+        pixels=pdk.types.String(collection["pixels"] or ""),
         style=dict(collection["style"]),
         # Tiles change at half zooms, so a collection begins half a zoom before its first tile.
         visible_min_zoom=max(0.0, first_zoom(collection) - 0.5),

@@ -44,6 +44,7 @@ for name, strategy in {
     "cell-token": st.builds(_token, st.integers(2**59, 2**60), st.just(True)),
     "h3": st.sampled_from(["8b65b56628cafff", "8965b566293ffff", "8665b5667ffffff"]),
     "grid": st.sampled_from(["WebMercatorQuad", "VN2000Zone10545Quad"]),
+    "wkt-points": st.sampled_from(["POINT(106.7 10.77)", "MULTIPOINT((106.7 10.77),(0 0))"]),
     "longitude-latitude": st.sampled_from(["106.7,10.77", "-180,90"]),
 }.items():
     schemathesis.openapi.format(name, strategy)

@@ -13,10 +13,12 @@ import psutil
 import psycopg
 import pytest
 import shapely
+from hypothesis import given
+from hypothesis import strategies as st
 
 from tests.conftest import LiveServer
 from tests.features.conftest import COUNT, ITEMS, LAYER, NAMES, TABLE
-from tiles.features.tables import cell
+from tiles.features.tables import FORMULA, NUMBER, cell
 
 BIG = 500_000
 
@@ -106,11 +108,20 @@ def test_csv_is_the_table_and_no_cell_is_a_formula(http: httpx.Client, expected:
     [
         ("=1+1", "'=1+1"), (" =1+1", "' =1+1"), ("＝1", "'＝1"), ("-1", "-1"), ("+1.5e3", "+1.5e3"), ("-1-1", "'-1-1"),
         ("\r=1", "'\r=1"), ("a=1", "a=1"), (None, ""), (True, "true"), (-3.5, -3.5), (float("nan"), ""),
-        ("@x", "'@x"), ("-", "'-"), ("+84", "+84"),
+        ("@x", "'@x"), ("-", "'-"), ("+84", "+84"), ("'=1", "''=1"), ("'ngày", "'ngày"), ("'-5", "''-5"), ("''@", "'''@"),
     ],
 )  # fmt: skip
 def test_a_cell_never_begins_a_formula(value: object, written: object) -> None:
     assert cell(value) == written
+
+
+@given(st.text(alphabet="'=+-@\t\r\n 1a＝đ\0", max_size=6))
+def test_taking_the_apostrophe_away_gives_the_text_back(text: str) -> None:
+    written = cell(text)
+    rest = written[1:] if written.startswith("'") else ""
+    # The rule as docs/catalogue.md states it.
+    marked = FORMULA.match(rest) is not None and not NUMBER.fullmatch(rest)
+    assert (rest if marked else written) == text
 
 
 def test_jsonfg_says_when_features_were(http: httpx.Client, expected: pd.DataFrame) -> None:

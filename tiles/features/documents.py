@@ -85,6 +85,8 @@ def _landing(request: Request, language: Language) -> Response:
         link(f"{base}/conformance", "conformance", "application/json",
              Text(en="Standards that are kept", vi="Các tiêu chuẩn được tuân theo"), language),
         link(f"{base}/collections", "data", "application/json", Text(en="Layers", vi="Các lớp dữ liệu"), language),
+        link(f"{base}/catalogue", "http://www.w3.org/ns/dcat#catalog", "application/ld+json",
+             Text(en="Data catalogue (DCAT-AP)", vi="Danh mục dữ liệu (DCAT-AP)"), language),
         link(f"{base}/tileMatrixSets", f"{RELATION}tiling-schemes", "application/json",
              Text(en="Tile matrix sets", vi="Các lưới ô bản đồ"), language),
         link(f"{base}/landing?f=html", "service-doc", "text/html", Text(en="For people", vi="Cho người đọc"), language),
@@ -225,6 +227,8 @@ def collection_links(request: Request, layer_id: str, language: Language, own: F
     links.append(link(f"{address}/cells", "cells", "application/json", counted, language))
     tiles = path(base, "tiles", layer_id, "tilejson.json")
     links.append(link(tiles, "tiles", "application/json", "TileJSON", language))
+    about = Text(en="Catalogue entry", vi="Mục trong danh mục dữ liệu")
+    links.append(link(path(base, "catalogue", layer_id), "describedby", "application/ld+json", about, language))
     title = Text(en="Vector tiles (OGC API — Tiles)", vi="Ô bản đồ vectơ (OGC API — Tiles)")
     links.append(link(f"{address}/tiles", f"{RELATION}tilesets-vector", "application/json", title, language))
     return links

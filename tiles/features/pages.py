@@ -59,6 +59,8 @@ WORDS = {
     "matched": Text(en="in all", vi="tổng cộng"),
     "none": Text(en="No features.", vi="Không có đối tượng nào."),
     "api": Text(en="API description (OpenAPI)", vi="Mô tả API (OpenAPI)"),
+    "catalogue": Text(en="Data catalogue", vi="Danh mục dữ liệu"),
+    "entry": Text(en="Catalogue entry and downloads", vi="Danh mục và tải về"),
     "documents": Text(en="Documents", vi="Tài liệu"),
 }
 

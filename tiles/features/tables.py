@@ -9,7 +9,7 @@ import json
 import math
 import re
 import tempfile
-from collections.abc import AsyncGenerator, Iterator, Sequence
+from collections.abc import AsyncGenerator, Iterator, Mapping, Sequence
 from contextlib import aclosing
 from datetime import date, datetime
 from pathlib import Path
@@ -32,14 +32,17 @@ from twin.catalogue import Column
 Rows = Sequence[Sequence[Any]]
 RowBatches = AsyncGenerator[Rows, None]
 
-# What spreadsheets take for the beginning of a formula, also in its wide form, and what hides one.
-FORMULA = re.compile(r"[\s\x00]*[=+\-@＝＋－＠]|[\t\r\n]")
+# What spreadsheets take for the beginning of a formula, also in its wide form, and what hides one. Text that has
+# apostrophes before such a beginning gets one more, so that taking one away always gives the text back.
+FORMULA = re.compile(r"'*([\s\x00]*[=+\-@＝＋－＠]|[\t\r\n])")
 NUMBER = re.compile(r"[+-]?(\d+([.,]\d*)?|[.,]\d+)([eE][+-]?\d+)?%?")
 ARROW: dict[str, pa.DataType] = {
     "text": pa.string(), "integer": pa.int64(), "number": pa.float64(),
     "boolean": pa.bool_(), "date": pa.date32(), "time": pa.timestamp("ms", tz="UTC"),
 }  # fmt: skip
 CHUNK = 256 * 1024
+# By this mark at the beginning, Excel knows UTF-8.
+BYTE_ORDER_MARK = "\ufeff"
 PARQUET_ROWS = 20_000
 
 
@@ -61,8 +64,11 @@ def cell(value: Any) -> Any:
     return value
 
 
-async def as_csv(rows: RowBatches, keys: int, columns: Sequence[Column], kind: GeometryKind, of: Reference) -> Chunks:
+async def as_csv(
+    rows: RowBatches, keys: int, columns: Sequence[Column], kind: GeometryKind, of: Reference, mark: str = ""
+) -> Chunks:
     """Rows as CSV (RFC 4180, UTF-8): the id, the properties, coordinates of points, the geometry as WKT."""
+    start_mark = mark.encode()
     start = AFTER_FID + keys
     axes = ("longitude", "latitude") if of.is_wgs84 else ("x", "y")
     points = list(axes) if kind == "point" else []
@@ -80,10 +86,10 @@ async def as_csv(rows: RowBatches, keys: int, columns: Sequence[Column], kind: G
             for i, row in enumerate(batch):
                 where = (xy[i].tolist() if single[i] else ["", ""]) if points else []
                 out.append([*(cell(value) for value in row[start:-1]), *where, texts[i]])
-            yield _written(out)
-            out = []
+            yield start_mark + _written(out)
+            out, start_mark = [], b""
     if out:
-        yield _written(out)
+        yield start_mark + _written(out)
 
 
 def _written(rows: Sequence[Sequence[Any]]) -> bytes:
@@ -119,14 +125,17 @@ def _batch(rows: Rows, keys: int, schema: pa.Schema, of: Reference) -> pa.Record
     return pa.record_batch(arrays, schema=schema)
 
 
-async def as_geoparquet(rows: RowBatches, keys: int, columns: Sequence[Column], of: Reference) -> Chunks:
-    """Rows as GeoParquet 1.1 (WKB), a row group at a time, sent as it is written."""
+async def as_geoparquet(
+    rows: RowBatches, keys: int, columns: Sequence[Column], of: Reference, said: Mapping[str, str] | None = None
+) -> Chunks:
+    """Rows as GeoParquet 1.1 (WKB), a row group at a time, sent as it is written; `said` are words about the file."""
     name = _geometry_name(columns)
     about: dict[str, Any] = {"encoding": "WKB", "geometry_types": []}
     if not (of.is_wgs84 and of == WGS84):
         about["crs"] = json.loads(CRS.from_epsg(of.code).to_json())
     geo = {"version": "1.1.0", "primary_column": name, "columns": {name: about}}
-    schema = _schema(columns, {b"geo": json.dumps(geo).encode()})
+    words = {name.encode(): text.encode() for name, text in (said or {}).items()}
+    schema = _schema(columns, {b"geo": json.dumps(geo).encode(), **words})
     sink = Sink()
     writer = await asyncio.to_thread(pq.ParquetWriter, sink, schema, compression="zstd")
     waiting: list[pa.RecordBatch] = []
@@ -178,9 +187,23 @@ class Sink(io.RawIOBase):
 
 async def as_flatgeobuf(rows: RowBatches, keys: int, columns: Sequence[Column], of: Reference) -> Chunks:
     """Rows as FlatGeobuf with its spatial index: written to a temporary file first, for the index comes before them."""
+    with tempfile.TemporaryDirectory(prefix="twin-") as folder:
+        path = Path(folder) / "features.fgb"
+        await write_with_gdal(
+            rows, keys, columns, of, path, driver="FlatGeobuf", layer="features", SPATIAL_INDEX="YES",
+            TEMPORARY_DIR=folder,
+        )  # fmt: skip
+        with path.open("rb") as file:
+            while chunk := await asyncio.to_thread(file.read, CHUNK):
+                yield chunk
+
+
+async def write_with_gdal(
+    rows: RowBatches, keys: int, columns: Sequence[Column], of: Reference, path: Path, **options: Any
+) -> None:
+    """Write rows into a file by one of GDAL's drivers, batch by batch, in a thread; `options` are pyogrio's."""
     schema = _schema(columns)
     loop = asyncio.get_running_loop()
-
     given_up = False
     failures: list[Exception] = []
 
@@ -196,28 +219,21 @@ async def as_flatgeobuf(rows: RowBatches, keys: int, columns: Sequence[Column], 
         while (batch := asyncio.run_coroutine_threadsafe(following(), loop).result()) is not None:
             yield _batch(batch, keys, schema, of)
 
-    with tempfile.TemporaryDirectory(prefix="twin-") as folder:
-        path = Path(folder) / "features.fgb"
+    def write() -> None:
+        pyogrio.write_arrow(
+            pa.RecordBatchReader.from_batches(schema, arrow_batches()), path, geometry_name=_geometry_name(columns),
+            geometry_type="Unknown", crs=f"EPSG:{of.code}", **options,
+        )  # fmt: skip
 
-        def write() -> None:
-            pyogrio.write_arrow(
-                pa.RecordBatchReader.from_batches(schema, arrow_batches()), path, driver="FlatGeobuf",
-                geometry_name=_geometry_name(columns), geometry_type="Unknown",
-                crs=f"EPSG:{of.code}", layer="features", SPATIAL_INDEX="YES", TEMPORARY_DIR=folder,
-            )  # fmt: skip
-
-        async with aclosing(rows):
-            writing = asyncio.ensure_future(asyncio.to_thread(write))
-            try:
-                await asyncio.shield(writing)
-            except BaseException:
-                # A thread cannot be stopped; it ends when there is nothing more to write.
-                given_up = True
-                with anyio.CancelScope(shield=True):
-                    await asyncio.wait([writing])
-                raise
-            if failures:
-                raise failures[0]
-        with path.open("rb") as file:
-            while chunk := await asyncio.to_thread(file.read, CHUNK):
-                yield chunk
+    async with aclosing(rows):
+        writing = asyncio.ensure_future(asyncio.to_thread(write))
+        try:
+            await asyncio.shield(writing)
+        except BaseException:
+            # A thread cannot be stopped; it ends when there is nothing more to write.
+            given_up = True
+            with anyio.CancelScope(shield=True):
+                await asyncio.wait([writing])
+            raise
+        if failures:
+            raise failures[0]

@@ -10,8 +10,17 @@ const CELLS_SUFFIX = ':cells';
 // met would leave a crack. Flat fills must meet exactly, or a see-through one would be darker along the seam.
 const SOLID_OVERLAP = 4;
 
+// A raster's tile is a picture and has no features.
+export function pictureOf(image, index) {
+  return { ...nothing(index), image };
+}
+
+function nothing(index) {
+  return { ...index, fills: [], outlines: [], lines: [], points: [], labels: [], cells: [] };
+}
+
 export function contentOf(tile, collection, index, style) {
-  const content = { ...index, fills: [], outlines: [], lines: [], points: [], labels: [], cells: [] };
+  const content = nothing(index);
   const layer = tile.get(collection);
   if (layer) fillContent(content, layer, { ...index, extent: layer.extent }, style);
   const cells = tile.get(collection + CELLS_SUFFIX);

@@ -45,6 +45,7 @@ export class Panel {
         ),
       );
     }
+    list.append(element('p', { class: 'panel-catalogue' }, catalogueLink('', t('catalogue'))));
     this.root.setAttribute('aria-label', t('layers'));
     this.root.replaceChildren(
       element(
@@ -137,8 +138,13 @@ export class Panel {
           entries.map(({ label, color }) => element('li', {}, swatch([color], shapeOf(collection)), label)),
         ),
       element('p', {}, facts.join(' · ')),
+      element('p', {}, catalogueLink(`/${encodeURIComponent(collection.id)}`, t('catalogue_entry'))),
     ];
   }
+}
+
+function catalogueLink(entry, text) {
+  return element('a', { href: `/catalogue${entry}?f=html&lang=${document.documentElement.lang}` }, text);
 }
 
 function sampleMark() {

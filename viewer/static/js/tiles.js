@@ -26,14 +26,15 @@ export class TileStore {
     this.onFailure = onFailure;
   }
 
-  // The decoded tile (Map of layers, empty for "nothing here"); rejects with AbortError or TileError.
-  load(url, signal) {
+  // The decoded tile (Map of layers, empty for "nothing here"); rejects with AbortError or TileError. `decode(bytes, url)`
+  // is for tiles of another kind.
+  load(url, signal, decode = decodeOrEmpty) {
     let entry = this.entries.get(url);
     if (entry) {
       this.entries.delete(url);
     } else {
       entry = { waiting: 0, settled: false, abort: new AbortController(), tile: null };
-      entry.tile = this.#request(url, entry);
+      entry.tile = this.#request(url, entry, decode);
     }
     this.entries.set(url, entry);
     if (entry.settled) return entry.tile;
@@ -56,13 +57,13 @@ export class TileStore {
     });
   }
 
-  async #request(url, entry) {
+  async #request(url, entry, decode) {
     this.pending += 1;
     this.onActivity(this.pending);
     try {
       const bytes = await this.#fetchTwice(url, entry.abort.signal);
       this.failed.delete(url);
-      return decodeOrEmpty(bytes, url);
+      return await decode(bytes, url);
     } catch (error) {
       if (this.entries.get(url) === entry) this.entries.delete(url);
       if (error instanceof TileError) {
@@ -108,6 +109,16 @@ async function fetchBytes(url, signal) {
     throw new TileError(url, 0);
   }
   throw new TileError(url, answer.status);
+}
+
+// A picture as the graphics card takes it; null, as for a tile that shows nothing, where it cannot be read.
+export async function decodePicture(bytes, url) {
+  try {
+    return await createImageBitmap(new Blob([bytes]), { premultiplyAlpha: 'none', colorSpaceConversion: 'none' });
+  } catch (error) {
+    console.warn(`tile ${url} cannot be read: ${error.message}`);
+    return null;
+  }
 }
 
 function decodeOrEmpty(bytes, url) {

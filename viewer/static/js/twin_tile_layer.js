@@ -1,7 +1,8 @@
 // Draws one collection from the shared tiles, as its style says. The class name is what the deck's JSON asks for.
 
-import { contentOf } from './content.js';
+import { contentOf, pictureOf } from './content.js';
 import { colorOf, heightOf, numberOf, radiusOf } from './style.js';
+import { decodePicture } from './tiles.js';
 
 const EARTH_CIRCUMFERENCE_M = 40_075_016.7;
 const TILE_PIXELS = 512;
@@ -30,7 +31,7 @@ export function tileUrl(template, { x, y, z }) {
 }
 
 export function defineTwinTileLayer(deck, store) {
-  const { TileLayer, SolidPolygonLayer, PathLayer, ScatterplotLayer } = deck;
+  const { BitmapLayer, TileLayer, SolidPolygonLayer, PathLayer, ScatterplotLayer } = deck;
 
   // Walls are drawn a hair farther away than roofs: where a tile cuts a building, the cut's wall then stays under the
   // neighbour's roof instead of shining through it as a line.
@@ -54,7 +55,8 @@ export function defineTwinTileLayer(deck, store) {
 
   class TwinTileLayer extends TileLayer {
     async getTileData({ index, signal }) {
-      const { data, collection, style } = this.props;
+      const { data, collection, pixels, style } = this.props;
+      if (pixels) return pictureOf(await store.load(tileUrl(pixels, index), signal, decodePicture), index);
       const tile = await store.load(tileUrl(data, index), signal);
       return contentOf(tile, collection, index, style);
     }
@@ -79,8 +81,9 @@ export function defineTwinTileLayer(deck, store) {
       return layers.sort((a, b) => a.props.pass - b.props.pass);
     }
 
-    renderSubLayers({ id, data: content, style, raised }) {
+    renderSubLayers({ id, data: content, style, raised, tile }) {
       if (!content) return null;
+      if (content.image) return [this.#picture(id, content.image, style, tile.boundingBox)];
       const layers = [];
       if (content.cells.length && style.cells) layers.push(this.#cells(id, content, style.cells));
       if (content.fills.length && style.fill) layers.push(this.#fills(id, content, style, raised));
@@ -90,6 +93,21 @@ export function defineTwinTileLayer(deck, store) {
         layers.push(this.#circles(id, content, style.circle));
       }
       return layers;
+    }
+
+    // Pixels keep sharp edges: blended, two classes would make the colour of a third, and where the picture turns
+    // transparent a dark rim would show. Quantities were blended by the server.
+    #picture(id, image, style, [[west, south], [east, north]]) {
+      return new BitmapLayer({
+        id: `${id}-picture`,
+        pass: PASS.fill,
+        image,
+        bounds: [west, south, east, north],
+        // deck takes a root of it, as screens brighten; polygons take their opacity as it is, and so shall pictures.
+        opacity: (style.opacity ?? 1) ** 2.2,
+        textureParameters: { minFilter: 'nearest', magFilter: 'nearest', mipmapFilter: 'none' },
+        parameters: FLAT,
+      });
     }
 
     // Where little is counted hardly anything is drawn: streets and water stay to be seen.
@@ -200,6 +218,7 @@ export function defineTwinTileLayer(deck, store) {
   TwinTileLayer.layerName = 'TwinTileLayer';
   TwinTileLayer.defaultProps = {
     collection: '',
+    pixels: '',
     style: { type: 'object', value: {} },
     raised: true,
     onShown: { type: 'function', value: () => {} },

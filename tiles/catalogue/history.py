@@ -1,0 +1,102 @@
+"""The versions of a layer: when, why, how many features changed; from which file, for those who may know."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections import OrderedDict
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import asyncpg
+
+from tiles.state import CityState
+from twin.access import Principal, may_see_history
+from twin.catalogue import Layer, Version
+from twin.differences import counts_sql
+
+log = logging.getLogger("twin.catalogue")
+
+RECORD_SQL = """
+SELECT id, reason, source, source_sha256, created_by, tool_version FROM twin.layer_version WHERE id = ANY($1::int[])
+"""
+# What a page waits for at most, until it goes without.
+COUNT_SECONDS = 2.0
+REMEMBERED = 2000
+
+
+@dataclass(frozen=True, slots=True)
+class Record:
+    """Where a version's data came from."""
+
+    source: str
+    sha256: str | None
+    by: str
+    tool: str
+
+
+@dataclass(frozen=True, slots=True)
+class Counts:
+    """How many features differ from the version before."""
+
+    added: int
+    removed: int
+    changed: int
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """One kept version. `record` is there for those who may see it, `counts` where there is a version before it."""
+
+    version: Version
+    reason: str
+    record: Record | None
+    counts: Counts | None
+
+
+class Changes:
+    """The counts of what changed between versions: they never change, so they are counted once."""
+
+    def __init__(self) -> None:
+        self._found: OrderedDict[tuple[int, int], Counts | None] = OrderedDict()
+
+    async def between(self, city: CityState, before: Version, after: Version) -> Counts | None:
+        """Count what changed; None if that takes too long."""
+        pair = (before.key, after.key)
+        if pair in self._found:
+            return self._found[pair]
+        async with city.connection(asking=True) as connection:
+            try:
+                async with asyncio.timeout(COUNT_SECONDS):
+                    found: Counts | None = Counts(**dict(await connection.fetchrow(counts_sql(before, after))))
+            except (TimeoutError, asyncpg.QueryCanceledError):
+                log.info("what changed between %s and %s takes too long to count", before.table, after.table)
+                found = None
+            except asyncpg.UndefinedTableError:
+                # Retired a moment ago.
+                return None
+        self._found[pair] = found
+        if len(self._found) > REMEMBERED:
+            self._found.popitem(last=False)
+        return found
+
+
+async def history(
+    city: CityState, changes: Changes, reader: Principal, layer: Layer, *, counted: bool
+) -> Sequence[Step]:
+    """The kept versions, the newest first."""
+    versions = [layer.versions[number] for number in sorted(layer.versions, reverse=True)]
+    async with city.connection() as connection:
+        rows = {row["id"]: row for row in await connection.fetch(RECORD_SQL, [v.key for v in versions])}
+    known = may_see_history(reader, layer)
+    steps = []
+    for version, before in zip(versions, [*versions[1:], None], strict=True):
+        row = rows.get(version.key)
+        counts = await changes.between(city, before, version) if counted and before is not None else None
+        steps.append(Step(version, row["reason"] if row else "", _record(row) if known and row else None, counts))
+    return steps
+
+
+def _record(row: Any) -> Record:
+    return Record(row["source"], row["source_sha256"], row["created_by"], row["tool_version"])

@@ -1,0 +1,1 @@
+"""Whole layers as files, prepared once for each version."""
