@@ -20,7 +20,6 @@ from tiles.reader import City, Lang, Reader
 from twin.catalogue import Layer
 from twin.text import Language, Text
 
-WEB_MERCATOR = "http://www.opengis.net/def/crs/EPSG/0/3857"
 TILEJSON = Format("tilejson", "application/vnd.mapbox.tile+json", "TileJSON")
 DESCRIPTIONS = (JSON, TILEJSON)
 
@@ -103,7 +102,7 @@ def _brief(one: Chosen, base: str, name: str, language: Language) -> dict[str, A
     return {
         "title": one.layer.title.in_language(language),
         "dataType": "map",
-        "crs": WEB_MERCATOR,
+        "crs": WEB_MERCATOR.crs,
         "tileMatrixSetURI": WEB_MERCATOR.uri,
         "links": [
             link(own, "self", JSON.media_type, "WebMercatorQuad", language),
