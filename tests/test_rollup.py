@@ -162,7 +162,9 @@ def test_below_the_first_zoom_of_buildings_the_tiles_hold_cells_that_count_them_
         assert set(layers) <= {"construction.buildings:cells"}
         for feature in layers.get("construction.buildings:cells", {"features": []})["features"]:
             counts[feature["properties"]["cell"]] = feature["properties"]["features"]
-            assert h3.get_resolution(feature["properties"]["cell"]) == min(resolution_for(zoom), 8)
+            cell, found = feature["properties"]["cell"], feature["properties"]
+            assert h3.get_resolution(cell) == min(resolution_for(zoom), 8)
+            assert found["per_km2"] == pytest.approx(found["features"] / h3.cell_area(cell), rel=1e-4, abs=0.06)
     assert sum(counts.values()) == about["featureCount"]
     with psycopg.connect(libpq(live_server.database.url)) as connection:
         table = f"construction_buildings_v{about['version']}_rollup"

@@ -8,7 +8,6 @@ from functools import lru_cache
 from typing import Any
 
 import asyncpg
-import h3
 
 from layers.contracts import theme_of
 from layers.theme import Theme
@@ -137,7 +136,7 @@ def _cells(layer_id: str, table: str, columns: tuple[str, ...], resolution: int,
         # The parameter of the other SELECTs is used by all, or PostgreSQL could not tell its type.
         f"AND ${grid.places + 1}::float8 > 0"
     )
-    return _drawn(layer_id, found, properties, resolution, grid)
+    return _drawn(layer_id, found, properties, grid)
 
 
 @lru_cache(maxsize=1024)
@@ -153,15 +152,16 @@ def _counted(layer_id: str, table: str, rollup: str, resolution: int, grid: Grid
         f"WHERE f.geom && ST_SetSRID({area}, 4326) AND ({condition}) AND ${grid.places + 1}::float8 > 0 GROUP BY 1"
         ") AS counted USING (cell)"
     )
-    return _drawn(layer_id, found, "", resolution, grid)
+    return _drawn(layer_id, found, "", grid)
 
 
-def _drawn(layer_id: str, found: str, properties: str, resolution: int, grid: Grid) -> str:
-    area = h3.average_hexagon_area(resolution)
+def _drawn(layer_id: str, found: str, properties: str, grid: Grid) -> str:
+    # Of a sphere, as H3 itself measures its cells; they differ by a third over the earth.
+    density = "round((features / ST_Area(geom::geography, false) * 1e6)::numeric, 1)::float8"
     return (
         f"SELECT '{layer_id}:cells' AS name, false AS cut, "
         f"ST_AsMVT(tile, '{layer_id}:cells', {EXTENT}, 'geom') FILTER (WHERE geom IS NOT NULL) AS tile FROM ("
-        f"SELECT to_hex(cell) AS cell, features, round(features / {area:.12g}, 1)::float8 AS per_km2{properties}, "
+        f"SELECT to_hex(cell) AS cell, features, {density} AS per_km2{properties}, "
         f"ST_AsMVTGeom({grid.on_grid('geom')}, {grid.envelope}, {EXTENT}, {BUFFER}) AS geom FROM ({found}) AS found"
         ") AS tile"
     )

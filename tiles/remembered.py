@@ -100,14 +100,18 @@ def _name(scope: Scope) -> Name | None:
 
 async def _again(found: _Answer, scope: Scope, send: Send) -> None:
     scope[ROUTE] = found.route
-    same = any(name == b"if-none-match" and value == found.tag for name, value in scope["headers"])
-    if same:
+    if any(name == b"if-none-match" and _names(value, found.tag) for name, value in scope["headers"]):
         headers = [(n, v) for n, v in found.headers if n not in (b"content-length", b"content-type")]
         await send({"type": "http.response.start", "status": 304, "headers": headers})
         await send({"type": "http.response.body", "body": b""})
         return
     await send({"type": "http.response.start", "status": 200, "headers": found.headers})
     await send({"type": "http.response.body", "body": found.body})
+
+
+def _names(given: bytes, tag: bytes) -> bool:
+    """Whether `If-None-Match` names the answer: alone, in a list, or as any."""
+    return given == b"*" or tag in (part.strip() for part in given.split(b","))
 
 
 def _hear(heard: _Heard, message: Message) -> None:
