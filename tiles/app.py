@@ -32,6 +32,8 @@ from tiles.downloads import routes as downloading
 from tiles.downloads.preparing import Downloads
 from tiles.features import documents, items, pages
 from tiles.head import HeadMiddleware
+from tiles.live import routes as live
+from tiles.live.followers import Followers
 from tiles.state import CityState
 from tiles.writing import BodyLimit
 from twin import __version__
@@ -44,10 +46,11 @@ def create_app(settings: Settings, database: Database) -> FastAPI:
     logging.basicConfig(format="%(asctime)s %(levelname)s %(name)s: %(message)s", level=logging.WARNING)
     state = CityState(settings, database)
     downloads = Downloads(state)
+    followers = Followers(state)
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
-        async with state.running(), downloads.running():
+        async with state.running(), downloads.running(), followers.running():
             yield
 
     app = FastAPI(
@@ -64,6 +67,7 @@ def create_app(settings: Settings, database: Database) -> FastAPI:
     )
     app.state.city = state
     app.state.downloads = downloads
+    app.state.followers = followers
     app.add_middleware(GZipMiddleware, minimum_size=512, compresslevel=5)
     app.add_middleware(HeadMiddleware)
     app.add_middleware(BodyLimit)
@@ -71,6 +75,7 @@ def create_app(settings: Settings, database: Database) -> FastAPI:
     modules = (
         health, items, vector, tilesets, raster, raster_tilesets, raster_legend, raster_values, cells, counted,
         openapi, documents, collections, pages, uploads, jobs, archives, observed, catalogue, downloading,
+        live,
     )  # fmt: skip
     for module in modules:
         app.include_router(module.router)

@@ -56,7 +56,7 @@ class Limited:
             return
         key = self._key(scope)
         limit = self._of_key if key else self._of_address
-        who = key or _address(scope)
+        who = key or client_of(scope)
         if limit is None or self._counts.hit(limit, who):
             await self.app(scope, receive, send)
             return
@@ -74,7 +74,8 @@ class Limited:
         return None
 
 
-def _address(scope: Scope) -> str:
+def client_of(scope: Scope) -> str:
+    """The address that a request comes from, or its network in IPv6."""
     client = scope.get("client")
     return _network(client[0]) if client else "local"
 

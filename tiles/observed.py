@@ -23,6 +23,7 @@ router = APIRouter(tags=["operations"])
 # What a client may call its request; anything else gets a number of ours, so that nobody writes into the log.
 REQUEST_ID = re.compile(r"[A-Za-z0-9_.-]{1,64}")
 METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
+EVENTS = b"text/event-stream; charset=utf-8"
 # Where a short way answers before the router does, it names the route itself.
 ROUTE = "twin.route"
 
@@ -52,19 +53,24 @@ class Observed:
             return
         number = _number(scope)
         start = time.perf_counter()
-        status = 500
+        status, noted = 500, False
 
         async def send_numbered(message: Message) -> None:
-            nonlocal status
+            nonlocal status, noted
             if message["type"] == "http.response.start":
                 status = message["status"]
+                if (b"content-type", EVENTS) in message["headers"]:
+                    # It lasts as long as its reader likes: what counts is when it began.
+                    noted = True
+                    _note(scope, status, time.perf_counter() - start, number, self.slow_seconds)
                 message["headers"] = [*message["headers"], (b"x-request-id", number.encode())]
             await send(message)
 
         try:
             await self.app(scope, receive, send_numbered)
         finally:
-            _note(scope, status, time.perf_counter() - start, number, self.slow_seconds)
+            if not noted:
+                _note(scope, status, time.perf_counter() - start, number, self.slow_seconds)
 
 
 def _number(scope: Scope) -> str:

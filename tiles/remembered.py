@@ -22,6 +22,8 @@ OVERHEAD = 1_500
 # What an answer may depend on, as its header Vary says: these are part of its name here. Who shows a key is never
 # answered from memory.
 ASKED = (b"host", b"accept", b"accept-encoding", b"accept-language")
+# What goes on for ever would keep the catalogue of its beginning alive.
+ENDLESS = "/live"
 VARY = frozenset({"accept", "accept-encoding", "accept-language", "authorization", "x-api-key", "origin"})
 MAX_AGE = re.compile(r"max-age=(\d{1,9})")
 
@@ -67,7 +69,7 @@ class Remembered:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request, or pass it on and listen."""
         name = _name(scope)
-        catalogue = self.city.known_layers
+        catalogue = self.city.known_layers if name else None
         if name is None or catalogue is None:
             await self.app(scope, receive, send)
             return
@@ -90,7 +92,7 @@ class Remembered:
 
 def _name(scope: Scope) -> Name | None:
     """What a question is known by; nothing for one that may not be answered from memory."""
-    if scope["type"] != "http" or scope["method"] != "GET":
+    if scope["type"] != "http" or scope["method"] != "GET" or scope["path"] == ENDLESS:
         return None
     asked = dict(scope["headers"])
     if b"authorization" in asked or b"x-api-key" in asked or b"range" in asked:

@@ -46,8 +46,9 @@ class CityState:
         self.tiles = TileCache(settings.tile_cache_mb * 1_000_000)
         self.rasters = RasterFiles(settings.raster_folder, settings.pool_wait)
         self._layers: dict[str, Layer] | None = None
-        # Told after each reading of the catalogue.
+        # Told after each reading of the catalogue, and after each of the keys alone.
         self.on_change: list[Callable[[], None]] = []
+        self.on_keys: list[Callable[[], None]] = []
         self._pools: dict[bool, asyncpg.Pool] = {}
         # Long answers hold a connection as long as their reader reads: half of those for questions at most.
         # What the short way for other answers keeps: see tiles/remembered.py.
@@ -126,15 +127,23 @@ class CityState:
                 await self.refresh(keys_only=event.kind == "key")
             except Exception:
                 log.warning("the catalogue could not be read; trying again", exc_info=True)
-                await asyncio.sleep(1)
-                with suppress(Exception):
-                    await self.refresh()
+                await self._refresh_at_last()
+
+    async def _refresh_at_last(self) -> None:
+        """Read the catalogue as soon as it can be read: nobody tells of the same change again."""
+        while True:
+            await asyncio.sleep(1)
+            with suppress(Exception):
+                await self.refresh()
+                return
 
     async def refresh(self, *, keys_only: bool = False) -> None:
         """Read the keys, and the catalogue with them."""
         async with self.connection() as connection:
             self.keys = parse_keys(await connection.fetchval(KEYS_SQL))
             if keys_only:
+                for tell in self.on_keys:
+                    tell()
                 return
             self.info = dict(await connection.fetch("SELECT key, value FROM twin.info"))
             before, self._layers = self._layers or {}, parse_snapshot(await connection.fetchval(SNAPSHOT_SQL))

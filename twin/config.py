@@ -68,6 +68,11 @@ class Settings(BaseSettings):
     answer_cache_mb: int = Field(
         32, ge=0, le=100_000, description="Megabytes of other open answers a server process keeps."
     )
+    live_streams: int = Field(1_000, ge=0, description="Live streams that a server process keeps open.")
+    live_streams_each: int = Field(
+        100, ge=1, description="Live streams of one key, or of one address without a key, to one server process."
+    )
+    live_heartbeat: float = Field(15.0, gt=0, description="Seconds after which a live stream gives a sign of life.")
     keep_versions: int = Field(5, ge=1, description="Versions of a layer that stay available.")
     rasters: Path | None = Field(None, description="Folder of the published rasters; else `rasters` in the home.")
     workspace: Path | None = Field(None, description="Folder to unpack archives in; else the system's temporary one.")

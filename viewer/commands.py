@@ -4,12 +4,19 @@ from __future__ import annotations
 
 import os
 import tempfile
+from contextlib import suppress
 
 import click
 
 from twin.cli import console, say
 from twin.config import load_settings
 from twin.db.database import cluster_of, open_database
+
+
+# Requests that all server processes together take at once.
+CONNECTIONS = 1024
+# Files that a server process has open beside its connections to readers: rasters, archives, the database.
+FILES = 1024
 
 
 @click.command(
@@ -37,6 +44,7 @@ def serve(host: str | None, port: int | None, workers: int | None, database: str
         if value is not None:
             os.environ[f"TWIN_{name}"] = str(value)
     settings = load_settings()
+    _allow_files(FILES + CONNECTIONS + settings.live_streams)
     require_free_port(settings.host, settings.port)
     if settings.workers > 1 and "PROMETHEUS_MULTIPROC_DIR" not in os.environ:
         # The processes write their counts there, so that /metrics of any of them tells of all.
@@ -54,10 +62,23 @@ def serve(host: str | None, port: int | None, workers: int | None, database: str
             interface=Interfaces.ASGI,
             workers=settings.workers,
             log_level=LogLevels.warning,
-            backlog=1024,
+            backlog=CONNECTIONS,
+            # Who follows /live keeps a connection; the others shall find one all the same.
+            backpressure=CONNECTIONS // settings.workers + settings.live_streams,
             workers_kill_timeout=10,
         ).serve()
     finally:
         if started:
             console().print(say("Stopping the database …", "Đang tắt cơ sở dữ liệu …"))
             cluster_of(settings).stop()
+
+
+def _allow_files(wanted: int) -> None:
+    """Let this process and its children have so many files open, if the system allows it: often 1,024 are set."""
+    with suppress(ImportError, ValueError, OSError):
+        import resource
+
+        soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+        most = wanted if hard == resource.RLIM_INFINITY else min(wanted, hard)
+        if soft != resource.RLIM_INFINITY and soft < most:
+            resource.setrlimit(resource.RLIMIT_NOFILE, (most, hard))

@@ -1,0 +1,1 @@
+"""`/live`: what changes in the city, told while it happens."""

@@ -1,0 +1,127 @@
+"""Who follows the city at this moment: counted, bounded, woken at each change, and sent away when the server stops."""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+from collections import Counter
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import asynccontextmanager, contextmanager
+from types import FrameType
+
+from prometheus_client import Gauge
+
+from tiles.live.seen import Views
+from tiles.state import CityState
+from twin.access import Principal
+from twin.errors import TooMany, Unavailable
+from twin.text import Text
+
+OPEN = Gauge("twin_live_streams", "Readers that follow /live at this moment.", multiprocess_mode="livesum")
+
+FULL = Text(
+    en="Too many readers follow this server live. Try again in a minute, or ask with once=true now and then.",
+    vi="Máy chủ đang có quá nhiều người theo dõi trực tiếp. Hãy thử lại sau một phút, hoặc thỉnh thoảng hỏi với "
+    "once=true.",
+)
+ENOUGH = Text(
+    en="{limit:,} live streams are open for this key or address already. Close one of them first.",
+    vi="Khóa hoặc địa chỉ này đã mở {limit:,} luồng trực tiếp. Hãy đóng bớt một luồng trước.",
+)
+STOPPING = Text(
+    en="The server is being stopped. Try again in a few seconds.",
+    vi="Máy chủ đang dừng. Hãy thử lại sau vài giây.",
+)
+
+
+class Followers:
+    """The open streams of one server process. Each has an event of its own, so that it looks once for many changes."""
+
+    def __init__(self, city: CityState) -> None:
+        self.city = city
+        self.views = Views(city)
+        self.heartbeat = city.settings.live_heartbeat
+        self.stopping = False
+        self._woken: set[asyncio.Event] = set()
+        self._each: Counter[str] = Counter()
+
+    @contextmanager
+    def place(self, who: str) -> Iterator[asyncio.Event]:
+        """Take one of the places as long as a stream is open; its event is set whenever there may be news."""
+        settings = self.city.settings
+        if self.stopping:
+            raise Unavailable(STOPPING)
+        if len(self._woken) >= settings.live_streams:
+            raise Unavailable(FULL)
+        if self._each[who] >= settings.live_streams_each:
+            raise TooMany(ENOUGH.format(limit=settings.live_streams_each))
+        woken = asyncio.Event()
+        self._woken.add(woken)
+        self._each[who] += 1
+        OPEN.inc()
+        try:
+            yield woken
+        finally:
+            OPEN.dec()
+            self._woken.discard(woken)
+            self._each[who] -= 1
+            if not self._each[who]:
+                del self._each[who]
+
+    def may_stay(self, reader: Principal) -> bool:
+        """Whether the reader's key is still good, and still the same reader's."""
+        if self.stopping:
+            return False
+        if reader.key is None:
+            return True
+        key = self.city.keys.get(reader.key)
+        return key is not None and key.principal == reader
+
+    def wake(self) -> None:
+        """Let every stream look."""
+        for woken in self._woken:
+            woken.set()
+
+    def stop(self) -> None:
+        """End all streams, and begin no more."""
+        self.stopping = True
+        self.wake()
+
+    @asynccontextmanager
+    async def running(self) -> AsyncIterator[None]:
+        """Follow the catalogue and the keys while the server runs."""
+        told = (self.city.on_change, self.city.on_keys)
+        for tell in told:
+            tell.append(self.wake)
+        try:
+            with _when_asked_to_stop(self.stop):
+                yield
+        finally:
+            for tell in told:
+                tell.remove(self.wake)
+            self.stop()
+
+
+@contextmanager
+def _when_asked_to_stop(tell: Callable[[], None]) -> Iterator[None]:
+    """Hear of the signal itself: a server waits for all answers to end before it tells the application to stop."""
+    loop = asyncio.get_running_loop()
+    before = {}
+
+    def heard(number: int, frame: FrameType | None) -> None:
+        loop.call_soon_threadsafe(tell)
+        if callable(first := before[number]):
+            first(number, frame)
+
+    try:
+        for number in (signal.SIGINT, signal.SIGTERM):
+            before[number] = signal.getsignal(number)
+            signal.signal(number, heard)
+    except ValueError:
+        # Not the main thread: whoever runs the application here stops it in another way.
+        before.clear()
+    try:
+        yield
+    finally:
+        for number, first in before.items():
+            signal.signal(number, first)

@@ -1,0 +1,51 @@
+"""The address `/live`."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from fastapi import APIRouter, Header, Query, Request, Response
+
+from tiles.head import ASKED
+from tiles.limited import client_of
+from tiles.live import events
+from tiles.live.answer import HEADERS, MEDIA_TYPE, LiveAnswer
+from tiles.live.followers import Followers
+from tiles.reader import City, Reader
+from twin.access import find_readable
+
+SAID = """Server-Sent Events. `current` comes first: `{"layers": {"agency.layer": version}}`. Then, whenever something
+changes that the reader may see, `layer`: `{"layer", "kind", "version", "published"}`; `kind` is `published` (a later
+version is current), `rolled-back` (an earlier one), `shown` (seen now and not before), `changed` (what is said of the
+layer), or `hidden` (not seen any more; version and time are null). Several changes in a row may come as one. Lines that
+begin with a colon are signs of life. Names of events that are not known should be passed over."""
+
+router = APIRouter(tags=["live"])
+
+
+@router.get(
+    "/live", summary="What changes, while it happens", response_class=Response,
+    responses={200: {"description": SAID, "content": {MEDIA_TYPE: {"schema": {"type": "string"}}}}},
+)  # fmt: skip
+async def live(
+    request: Request,
+    city: City,
+    reader: Reader,
+    layers: Annotated[
+        str | None, Query(description="Layers to follow, with commas; else all that the reader may see.")
+    ] = None,
+    once: Annotated[bool, Query(description="Only the first event: what is current. The answer then ends.")] = False,
+    last_event_id: Annotated[
+        str | None,
+        Header(alias="Last-Event-ID", description="The last `id` that was read. `current` is left out if it still is."),
+    ] = None,
+) -> Response:
+    """Follow the layers."""
+    followers: Followers = request.app.state.followers
+    names = None if layers is None else tuple(dict.fromkeys(layers.split(",")))
+    for name in names or ():
+        find_readable(reader, city.layers, name)
+    if once or request.scope.get(ASKED):
+        first = events.current(followers.views.of(reader, names))
+        return Response(first, media_type=MEDIA_TYPE, headers=HEADERS)
+    return LiveAnswer(followers, reader, reader.key or client_of(request.scope), names, last_event_id)
