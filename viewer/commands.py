@@ -12,7 +12,6 @@ from twin.cli import console, say
 from twin.config import load_settings
 from twin.db.database import cluster_of, open_database
 
-
 # Requests that all server processes together take at once.
 CONNECTIONS = 1024
 # Files that a server process has open beside its connections to readers: rasters, archives, the database.

@@ -14,14 +14,20 @@ from pathlib import Path
 import httpx
 import pytest
 import sqlalchemy as sa
+from starlette.types import Message
 
 from tests.conftest import HOME, LiveServer, run_async, serving
 from tests.live.readers import Following, following
 from tests.test_operations import numbers
 from tests.test_sharing_over_http import LAYER, OPEN, eventually, key
 from tests.test_versions import lamps, shape
-from twin.access import revoke_key
+from tiles.live import answer
+from tiles.live.answer import LiveAnswer
+from tiles.live.followers import Followers
+from tiles.state import CityState
+from twin.access import ANONYMOUS, revoke_key
 from twin.catalogue import LayerEntry, change_entry, ensure_agency, ensure_layer
+from twin.config import Settings
 from twin.db.cluster import PrivateCluster
 from twin.db.database import Database
 from twin.db.migrate import migrate
@@ -365,3 +371,33 @@ def test_a_stream_outlives_its_database_and_tells_what_changed_meanwhile(tmp_pat
             for stream in streams:
                 said = stream.event(30)
                 assert said is not None and (said[1]["kind"], said[1]["version"]) == ("published", 2)
+
+
+def test_a_reader_who_does_not_read_is_left_and_its_place_is_free(
+    database: Database, settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(answer, "UNREAD_SECONDS", 0.2)
+
+    async def drive() -> list[int]:
+        city = CityState(settings, database)
+        await city.refresh()
+        followers = Followers(city)
+        sent: list[Message] = []
+        open_places: list[int] = []
+
+        async def receive() -> Message:
+            # The reader never leaves.
+            await asyncio.Event().wait()
+            raise AssertionError
+
+        async def send(message: Message) -> None:
+            sent.append(message)
+            open_places.append(followers.open)
+            if len(sent) > 1:
+                await asyncio.Event().wait()
+
+        scope = {"type": "http", "asgi": {"spec_version": "2.3"}, "headers": []}
+        await asyncio.wait_for(LiveAnswer(followers, ANONYMOUS, "them", None, None)(scope, receive, send), 3)
+        return [*open_places, followers.open]
+
+    assert run_async(drive()) == [1, 1, 0]

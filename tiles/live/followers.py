@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import signal
+import threading
 from collections import Counter
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from types import FrameType
+from typing import Any
 
 from prometheus_client import Gauge
 
@@ -45,13 +47,18 @@ class Followers:
         self._woken: set[asyncio.Event] = set()
         self._each: Counter[str] = Counter()
 
+    @property
+    def open(self) -> int:
+        """How many streams are open."""
+        return len(self._woken)
+
     @contextmanager
     def place(self, who: str) -> Iterator[asyncio.Event]:
         """Take one of the places as long as a stream is open; its event is set whenever there may be news."""
         settings = self.city.settings
         if self.stopping:
             raise Unavailable(STOPPING)
-        if len(self._woken) >= settings.live_streams:
+        if self.open >= settings.live_streams:
             raise Unavailable(FULL)
         if self._each[who] >= settings.live_streams_each:
             raise TooMany(ENOUGH.format(limit=settings.live_streams_each))
@@ -106,22 +113,20 @@ class Followers:
 def _when_asked_to_stop(tell: Callable[[], None]) -> Iterator[None]:
     """Hear of the signal itself: a server waits for all answers to end before it tells the application to stop."""
     loop = asyncio.get_running_loop()
-    before = {}
+    before: dict[int, Callable[[int, FrameType | None], Any]] = {}
 
     def heard(number: int, frame: FrameType | None) -> None:
         loop.call_soon_threadsafe(tell)
-        if callable(first := before[number]):
-            first(number, frame)
+        before[number](number, frame)
 
-    try:
-        for number in (signal.SIGINT, signal.SIGTERM):
-            before[number] = signal.getsignal(number)
+    numbers = (signal.SIGINT, signal.SIGTERM) if threading.current_thread() is threading.main_thread() else ()
+    for number in numbers:
+        # Where the signal ends the process at once there is nothing to hear.
+        if callable(first := signal.getsignal(number)):
+            before[number] = first
             signal.signal(number, heard)
-    except ValueError:
-        # Not the main thread: whoever runs the application here stops it in another way.
-        before.clear()
     try:
         yield
     finally:
-        for number, first in before.items():
-            signal.signal(number, first)
+        for changed, first in before.items():
+            signal.signal(changed, first)

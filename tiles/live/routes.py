@@ -11,21 +11,16 @@ from tiles.limited import client_of
 from tiles.live import events
 from tiles.live.answer import HEADERS, MEDIA_TYPE, LiveAnswer
 from tiles.live.followers import Followers
+from tiles.live.schemas import EVENT, SAID
 from tiles.reader import City, Reader
 from twin.access import find_readable
-
-SAID = """Server-Sent Events. `current` comes first: `{"layers": {"agency.layer": version}}`. Then, whenever something
-changes that the reader may see, `layer`: `{"layer", "kind", "version", "published"}`; `kind` is `published` (a later
-version is current), `rolled-back` (an earlier one), `shown` (seen now and not before), `changed` (what is said of the
-layer), or `hidden` (not seen any more; version and time are null). Several changes in a row may come as one. Lines that
-begin with a colon are signs of life. Names of events that are not known should be passed over."""
 
 router = APIRouter(tags=["live"])
 
 
 @router.get(
     "/live", summary="What changes, while it happens", response_class=Response,
-    responses={200: {"description": SAID, "content": {MEDIA_TYPE: {"schema": {"type": "string"}}}}},
+    responses={200: {"description": SAID, "content": {MEDIA_TYPE: {"schema": EVENT}}}},
 )  # fmt: skip
 async def live(
     request: Request,
