@@ -8,6 +8,7 @@ with Twin("https://city.example", key=os.environ.get("TWIN_KEY")) as city:
 
 from twin.client.city import Place, Twin
 from twin.client.layer import Description, Layer
+from twin.client.live import Current, LayerChange, LiveEvent
 from twin.client.publishing import JobResult, Progress
 
-__all__ = ["Description", "JobResult", "Layer", "Place", "Progress", "Twin"]
+__all__ = ["Current", "Description", "JobResult", "Layer", "LayerChange", "LiveEvent", "Place", "Progress", "Twin"]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
@@ -17,6 +17,8 @@ from twin.transfer import Notes
 
 if TYPE_CHECKING:
     import pandas as pd
+
+    from twin.client.live import LiveEvent
 
 # What a table of layers says of each, by the names of its columns.
 OF_A_LAYER = {
@@ -116,6 +118,18 @@ class Twin:
         said = self._connection.document(path, given)
         boundary = tuple((x, y) for x, y in said["boundary"])
         return Place(said["cell"], said["resolution"], boundary, said["agencies"])
+
+    # Following -------------------------------------------------------------------------------------
+
+    def live(self, layers: Sequence[str] | None = None) -> Iterator[LiveEvent]:
+        """What changes in the layers that the key may read, or in the given ones, as it happens; until you stop.
+
+        First comes what is current now. A lost connection is made again for `patience` seconds; if something changed
+        meanwhile, `Current` comes again. Events of kinds that this client does not know are left out.
+        """
+        from twin.client.live import follow
+
+        return follow(self._connection, layers)
 
     # Publishing ------------------------------------------------------------------------------------
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import ipaddress
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any
 
 import httpx
@@ -65,7 +66,7 @@ class Connection:
         """Send a request once; what the server complains of is raised in its words."""
         answer = self._http.request(method, path, **options)
         if not answer.is_success:
-            raise self._complaint(answer)
+            raise self.complaint(answer)
         return answer
 
     def read(self, path: str, given: Mapping[str, Any] | None = None) -> httpx.Response:
@@ -77,18 +78,30 @@ class Connection:
             try:
                 answer = self._http.get(path, params=asked)
             except httpx.TransportError as lost:
-                error: TwinError = self._silent(lost)
+                error: TwinError = self.silent(lost)
             else:
                 if answer.is_success:
                     return answer
-                error = self._complaint(answer)
+                error = self.complaint(answer)
                 if answer.status_code not in PASSING:
                     raise error
-                pause = max(pause, _seconds(answer.headers.get("retry-after", "")))
+                pause = max(pause, seconds_of(answer.headers.get("retry-after", "")))
             if time.monotonic() + pause > until:
                 raise error
             time.sleep(pause)
             tries += 1
+
+    @contextmanager
+    def listen(
+        self, path: str, given: Mapping[str, str], headers: Mapping[str, str], silence: float
+    ) -> Iterator[httpx.Response]:
+        """Ask for events, which are read as they come; a complaint of the server has been read already."""
+        asked = {"Accept": "text/event-stream", "Cache-Control": "no-store", **headers}
+        timeout = httpx.Timeout(silence, connect=10.0)
+        with self._http.stream("GET", path, params=given, headers=asked, timeout=timeout) as answer:
+            if not answer.is_success:
+                answer.read()
+            yield answer
 
     def document(self, path: str, given: Mapping[str, Any] | None = None) -> dict[str, Any]:
         """Read a JSON document."""
@@ -100,7 +113,8 @@ class Connection:
             raise BadInput(NO_TWIN)
         return said
 
-    def _complaint(self, answer: httpx.Response) -> TwinError:
+    def complaint(self, answer: httpx.Response) -> TwinError:
+        """What the server complains of, in its words."""
         if answer.is_redirect:
             return BadInput(
                 Text(
@@ -110,7 +124,8 @@ class Connection:
             )
         return KINDS.get(answer.status_code, Unavailable)(_detail(answer))
 
-    def _silent(self, error: httpx.TransportError) -> TwinError:
+    def silent(self, error: httpx.TransportError) -> TwinError:
+        """What to say of a server that does not answer."""
         return Unavailable(
             Text(
                 en="{url} does not answer ({reason}). Is the address right, and does the server run?",
@@ -119,7 +134,7 @@ class Connection:
         )
 
 
-def _seconds(said: str) -> float:
+def seconds_of(said: str) -> float:
     """How long to wait, as the header Retry-After says it in seconds."""
     return float(said) if said.isascii() and said.isdigit() else 0.0
 

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import time
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime
 from typing import TYPE_CHECKING, Any
@@ -18,6 +19,8 @@ if TYPE_CHECKING:
     import pandas as pd
 
 Box = Sequence[float]
+# Seconds that one of the server's processes may be behind another.
+BEHIND = 3.0
 # A version's number, or the time at which it was current.
 Moment = int | datetime | date | str
 
@@ -76,6 +79,30 @@ class Layer:
             bounds=tuple(said["bounds"]) if said["bounds"] else None, cell_resolution=said["cellResolution"],
             schema={name: about for name, about in schema.items() if name not in ("id", "geometry")},
         )  # fmt: skip
+
+    def watch(self) -> Iterator[Description]:
+        """The layer's description as it is now, and again whenever another version is current; until you stop.
+
+        A layer that cannot be read any more ends it with `NotFound`.
+        """
+        from twin.client.live import Current, follow
+
+        last: int | None = None
+        for event in follow(self._connection, [self.name]):
+            told = event.layers.get(self.name) if isinstance(event, Current) else event.version
+            if told == last and told is not None:
+                continue
+            about = self._described(told)
+            if about.version != last:
+                last = about.version
+                yield about
+
+    def _described(self, told: int | None) -> Description:
+        """The description with the version that was told: another of the server's processes may hear of it later."""
+        until = time.monotonic() + BEHIND
+        while (about := self.describe()).version != told and time.monotonic() < until:
+            time.sleep(0.1)
+        return about
 
     def to_geodataframe(
         self, *, bbox: Box | None = None, where: str | None = None, at: Moment | None = None,

@@ -1,0 +1,113 @@
+"""Following a city's server: what changes in its layers, as it happens."""
+
+from __future__ import annotations
+
+import json
+import random
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, Literal
+
+import httpx
+from httpx_sse import EventSource, ServerSentEvent, SSEError
+
+from twin.client.connection import PASSING, PAUSES, READING_PATIENCE, Connection, seconds_of
+from twin.errors import BadInput, TwinError
+from twin.transfer import NO_TWIN
+
+PATH = "live"
+# The server gives a sign of life every few seconds; one that is silent for so long is away.
+SILENCE = 60.0
+# What a server may ask a client to wait before it comes again.
+LONGEST_RETRY = 60.0
+
+
+@dataclass(frozen=True, slots=True)
+class Current:
+    """What is current now: version numbers by layer.
+
+    It comes first, and after a break if something changed meanwhile.
+    """
+
+    layers: Mapping[str, int]
+
+
+@dataclass(frozen=True, slots=True)
+class LayerChange:
+    """A layer that became another.
+
+    `kind`: `published`, a later version is current; `rolled-back`, an earlier one; `shown`, it can be read now and
+    could not be before; `changed`, its title, licence, sharing or the like; `hidden`, it cannot be read any more, and so
+    has no version.
+    """
+
+    layer: str
+    kind: Literal["shown", "published", "rolled-back", "changed", "hidden"]
+    version: int | None
+    published: datetime | None
+
+
+LiveEvent = Current | LayerChange
+
+
+def follow(connection: Connection, layers: Sequence[str] | None = None) -> Iterator[LiveEvent]:
+    """Yield events until the caller stops.
+
+    A lost connection is made again, with growing pauses, for as long as the connection's patience lasts; what the
+    server refuses, such as a key that was revoked, is raised at once.
+    """
+    asked = {} if layers is None else {"layers": layers if isinstance(layers, str) else ",".join(layers)}
+    last: str | None = None
+    retry, tries = PAUSES[0], 0
+    # Somebody who has a wrong address should not have to wait for long to learn it.
+    until = time.monotonic() + min(connection.patience, READING_PATIENCE)
+    while True:
+        error: TwinError | None = None
+        pause = max(retry, PAUSES[min(tries, len(PAUSES) - 1)])
+        try:
+            with connection.listen(PATH, asked, {"Last-Event-ID": last} if last else {}, SILENCE) as answer:
+                if not answer.is_success:
+                    error = connection.complaint(answer)
+                    if answer.status_code not in PASSING:
+                        raise error
+                    pause = max(pause, seconds_of(answer.headers.get("retry-after", "")))
+                else:
+                    for said in _events(answer):
+                        tries, until = 0, time.monotonic() + connection.patience
+                        retry = min(said.retry / 1000, LONGEST_RETRY) if said.retry is not None else retry
+                        pause = retry
+                        # Not before it was taken: who breaks off in between shall get it again.
+                        if (event := _event(said)) is not None:
+                            yield event
+                        last = said.id or last
+        except httpx.TransportError as lost:
+            error = connection.silent(lost)
+        if error is not None and time.monotonic() + pause > until:
+            raise error
+        time.sleep(pause * random.uniform(0.8, 1.2))  # noqa: S311
+        tries += 1
+
+
+def _events(answer: httpx.Response) -> Iterator[ServerSentEvent]:
+    try:
+        yield from EventSource(answer).iter_sse()
+    except SSEError:
+        raise BadInput(NO_TWIN) from None
+
+
+def _event(said: ServerSentEvent) -> LiveEvent | None:
+    """What an event says; None for one without data, and for one of a kind that is not known yet."""
+    if not said.data or said.event not in ("current", "layer"):
+        return None
+    try:
+        data: dict[str, Any] = json.loads(said.data)
+        if said.event == "current":
+            return Current(dict(data["layers"]))
+        published = data["published"]
+        return LayerChange(
+            data["layer"], data["kind"], data["version"], datetime.fromisoformat(published) if published else None
+        )
+    except (KeyError, TypeError, ValueError):
+        raise BadInput(NO_TWIN) from None
