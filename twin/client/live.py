@@ -39,8 +39,8 @@ class LayerChange:
     """A layer that became another.
 
     `kind`: `published`, a later version is current; `rolled-back`, an earlier one; `shown`, it can be read now and
-    could not be before; `changed`, its title, licence, sharing or the like; `hidden`, it cannot be read any more, and so
-    has no version.
+    could not be before; `changed`, its title, licence, sharing or the like; `hidden`, it cannot be read any more: it
+    has no version then.
     """
 
     layer: str

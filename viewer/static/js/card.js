@@ -45,6 +45,23 @@ export class Card {
     }
   }
 
+  // Ask again, without a word, if what the card says comes from one of these layers.
+  async renew(layers, language) {
+    const place = this.place;
+    const named = [...this.root.querySelectorAll('[data-layer]')].map((node) => node.dataset.layer);
+    if (!place || !layers.some((layer) => named.includes(layer))) return;
+    const { signal } = this.request;
+    try {
+      const answer = await ask(place, language, signal);
+      const body = this.root.querySelector('.card-body');
+      const scrolled = body.scrollTop;
+      this.#show(this.#answer(answer), answer);
+      this.root.querySelector('.card-body').scrollTop = scrolled;
+    } catch {
+      // What is shown names its version, so it may stay.
+    }
+  }
+
   close() {
     this.request?.abort();
     this.place = null;

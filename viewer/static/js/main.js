@@ -4,10 +4,12 @@ import { readHash, writeHash } from './address.js';
 import { Card } from './card.js';
 import { Controls } from './controls.js';
 import { element } from './dom.js';
+import { Live } from './live.js';
 import { Progress, Toasts, trouble } from './notices.js';
 import { Panel } from './panel.js';
-import { speak, t } from './texts.js';
+import { number, speak, t } from './texts.js';
 import { TileStore } from './tiles.js';
+import { changesSince, Updates } from './updates.js';
 
 const LANGUAGES = ['vi', 'en'];
 const HASH_AFTER_MS = 300;
@@ -20,6 +22,8 @@ const { city, assets, language: firstLanguage } = JSON.parse($('facts').textCont
 const page = {
   language: firstLanguage,
   collections: [],
+  // Those that were in the list once keep the switch that the reader gave them.
+  known: new Set(),
   shown: new Set(),
   map: null,
   refreshed: 0,
@@ -38,6 +42,8 @@ const card = new Card({
   onPlace: (place) => page.map?.setMark(place),
 });
 let controls = null;
+let live = null;
+const updates = new Updates({ fetchParts: () => Promise.all([getCollections(), getSpec()]), apply: takeOver });
 
 function onActivity(pending) {
   progress.update(pending);
@@ -83,6 +89,7 @@ async function start() {
   const { TwinMap } = parts[2];
   const { view, switched } = readHash(location.hash);
   page.shown = shownWith(switched);
+  page.known = new Set(page.collections.map((c) => c.id));
   page.map = new TwinMap({ container: $('map'), spec: parts[1], view, shown: page.shown, store });
   window.twin.deck = page.map.deck;
   window.twin.map = page.map;
@@ -94,6 +101,39 @@ async function start() {
   panel.toggle(window.matchMedia(WIDE).matches);
   document.activeElement?.blur?.();
   $('opening').hidden = true;
+  live = new Live({ onCurrent, onChanges: (changes) => updates.take(changes) });
+}
+
+function onCurrent(versions, again) {
+  const changes = changesSince(page.collections, versions);
+  // Nothing but what is said of the layers can be another then.
+  if (changes.length || again) updates.take(changes);
+}
+
+// Show other versions of the layers; the view, the switches and the chosen place stay.
+function takeOver(collections, spec, changes) {
+  const before = new Map(page.collections.map((c) => [c.id, c]));
+  page.collections = collections;
+  for (const { id, visible } of collections) {
+    if (!page.known.has(id) && visible) page.shown.add(id);
+    page.known.add(id);
+  }
+  page.map.shown = new Set(page.shown);
+  page.map.adopt(spec);
+  render();
+  card.renew(changes.map((change) => change.layer), page.language);
+  const text = newsOf(changes, before);
+  if (text) toasts.tell('news', text);
+}
+
+// One sentence on what a reader can notice: layers that are on the map, and new ones.
+function newsOf(changes, before) {
+  const noticed = changes.filter(({ layer, kind }) => kind === 'shown' || (kind !== 'changed' && page.shown.has(layer)));
+  if (noticed.length === 0) return '';
+  if (noticed.length > 1) return t('news_several', { count: number(noticed.length) });
+  const [{ layer, kind, version }] = noticed;
+  const { title } = page.collections.find((c) => c.id === layer) ?? before.get(layer) ?? { title: layer };
+  return t(`news_${kind}`, { title, version });
 }
 
 function shownWith(switched) {
@@ -201,22 +241,12 @@ function onTileFailure(error) {
   const gone = error.status === 404 || error.status === 410;
   if (gone && Date.now() - page.refreshed > REFRESH_EVERY_MS) {
     page.refreshed = Date.now();
-    refresh();
+    updates.take([]);
     return;
   }
   toasts.show('tiles', error.status === 0 ? t('no_server') : t('tiles_failed'), () => page.map.retry());
 }
 
-async function refresh() {
-  try {
-    const [collections, spec] = await Promise.all([getCollections(), getSpec()]);
-    page.collections = collections;
-    page.map.adopt(spec);
-    render();
-  } catch {
-    toasts.show('tiles', t('no_server'), refresh);
-  }
-}
 
 async function open() {
   try {
@@ -236,5 +266,6 @@ window.twin.idle = async () => {
   await window.twin.ready;
   await page.map?.idle();
 };
+window.twin.live = () => live?.source?.readyState ?? EventSource.CLOSED;
 window.twin.placeAt = (x, y) => page.map.placeAt(x, y);
 window.twin.labels = () => page.map.labels.placed.map((label) => label.candidate.text);

@@ -62,7 +62,11 @@ export class TwinMap extends EventTarget {
     // A layer that left the deck is finished for good, so each round gets fresh ones; deck matches them by id.
     this.base = this.all
       .filter((layer) => this.shown.has(layer.props.collection))
-      .map((layer) => layer.clone({ visible: true, raised: this.raised, onShown: () => this.labels.request() }));
+      .map((layer) => {
+        // A style decides what is taken from a tile as well.
+        const updateTriggers = { getTileData: JSON.stringify(layer.props.style) };
+        return layer.clone({ visible: true, raised: this.raised, updateTriggers, onShown: () => this.labels.request() });
+      });
     this.draw();
     this.labels.request();
   }

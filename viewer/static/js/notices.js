@@ -4,6 +4,7 @@ import { element } from './dom.js';
 import { t } from './texts.js';
 
 const SHOW_AFTER_MS = 200;
+const TELL_MS = 7_000;
 
 export class Progress {
   constructor(root) {
@@ -42,6 +43,17 @@ export class Toasts {
     );
     this.shown.set(kind, toast);
     this.root.append(toast);
+  }
+
+  // A message without a way out, which goes by itself; a newer one of its kind takes its place.
+  tell(kind, text) {
+    this.hide(kind);
+    const toast = element('div', { class: 'toast toast-news', 'data-kind': kind }, element('span', {}, text));
+    this.shown.set(kind, toast);
+    this.root.append(toast);
+    setTimeout(() => {
+      if (this.shown.get(kind) === toast) this.hide(kind);
+    }, TELL_MS);
   }
 
   hide(kind) {

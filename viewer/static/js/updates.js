@@ -1,0 +1,75 @@
+// Takes over what changed in the layers: asks for their list and the deck anew until both say what was told, for the
+// server may be several processes, of which one hears of a change a moment before another.
+
+const TRIES = 8;
+const BETWEEN_MS = 250;
+const AFTER_FAILURE_MS = 3_000;
+
+export class Updates {
+  // `fetchParts()` gives [collections, spec]; `apply(collections, spec, changes)` shows them.
+  constructor({ fetchParts, apply }) {
+    Object.assign(this, { fetchParts, apply });
+    this.waiting = null;
+    this.running = null;
+  }
+
+  // Changes that come while others are taken over are next.
+  take(changes) {
+    this.waiting ??= new Map();
+    for (const change of changes) this.waiting.set(change.layer, change);
+    this.running ??= this.#run().finally(() => {
+      this.running = null;
+    });
+    return this.running;
+  }
+
+  async #run() {
+    while (this.waiting) {
+      const changes = [...this.waiting.values()];
+      this.waiting = null;
+      try {
+        this.apply(...(await this.#parts(changes)), changes);
+      } catch (error) {
+        console.warn('what changed could not be fetched; trying again:', error);
+        this.waiting = new Map([...changes.map((change) => [change.layer, change]), ...(this.waiting ?? [])]);
+        await pause(AFTER_FAILURE_MS);
+      }
+    }
+  }
+
+  async #parts(changes) {
+    for (let left = TRIES; ; left -= 1) {
+      const [collections, spec] = await this.fetchParts();
+      const says = ({ layer, version }) => isIn(collections, layer, version) && isDrawn(spec, layer, version);
+      if (left === 0 || changes.every(says)) return [collections, spec];
+      await pause(BETWEEN_MS);
+    }
+  }
+}
+
+// What a list of version numbers means for collections that were fetched before.
+export function changesSince(collections, versions) {
+  const known = new Map(collections.map((c) => [c.id, c.version]));
+  const found = [];
+  for (const [layer, version] of Object.entries(versions)) {
+    const before = known.get(layer);
+    if (before === version) continue;
+    const later = version > before ? 'published' : 'rolled-back';
+    found.push({ layer, version, kind: before === undefined ? 'shown' : later });
+  }
+  for (const layer of known.keys()) if (!(layer in versions)) found.push({ layer, version: null, kind: 'hidden' });
+  return found;
+}
+
+function isIn(collections, layer, version) {
+  return (collections.find((c) => c.id === layer)?.version ?? null) === version;
+}
+
+function isDrawn(spec, layer, version) {
+  const drawn = spec.layers.find((l) => l.collection === layer);
+  return version === null ? !drawn : drawn !== undefined && drawn.data.split(/[/,]/).includes(`${layer}@${version}`);
+}
+
+function pause(milliseconds) {
+  return new Promise((resolve) => setTimeout(resolve, milliseconds));
+}
