@@ -7,6 +7,7 @@ import json
 import logging
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from contextlib import asynccontextmanager, suppress
+from itertools import chain, repeat
 from typing import Any
 
 import asyncpg
@@ -18,7 +19,7 @@ from twin.catalogue import SNAPSHOT_SQL, Layer, parse_snapshot
 from twin.config import Settings
 from twin.db.database import Database
 from twin.errors import Unavailable
-from twin.events import listen
+from twin.events import RETRY_SECONDS, listen
 from twin.text import Text
 
 log = logging.getLogger("twin.city")
@@ -131,10 +132,13 @@ class CityState:
 
     async def _refresh_at_last(self) -> None:
         """Read the catalogue as soon as it can be read: nobody tells of the same change again."""
-        while True:
-            await asyncio.sleep(1)
-            with suppress(Exception):
+        for pause in chain(RETRY_SECONDS, repeat(RETRY_SECONDS[-1])):
+            await asyncio.sleep(pause)
+            try:
                 await self.refresh()
+            except Exception as error:
+                log.warning("the catalogue still cannot be read: %s", type(error).__name__)
+            else:
                 return
 
     async def refresh(self, *, keys_only: bool = False) -> None:

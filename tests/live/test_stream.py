@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import resource
 import secrets
 import signal
 import time
@@ -12,6 +13,7 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 import httpx
+import psutil
 import pytest
 import sqlalchemy as sa
 from starlette.types import Message
@@ -317,6 +319,17 @@ def _opens(server: LiveServer, token: str) -> bool:
         return answer.status_code == 200
 
 
+def test_the_server_may_open_files_for_all_its_streams_where_few_are_set(made: Database, tmp_path: Path) -> None:
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (256, hard))
+    try:
+        with serving(made, tmp_path / "files.log", settings={"TWIN_LIVE_STREAMS": "1500"}) as server:
+            (worker,) = psutil.Process(server.process.pid).children()
+            assert worker.rlimit(psutil.RLIMIT_NOFILE)[0] >= min(1500 + 1024, hard)
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+
+
 # When things stop ----------------------------------------------------------------------------------
 
 
@@ -330,6 +343,7 @@ def test_a_server_that_is_stopped_does_not_wait_for_its_streams(
         streams = [stack.enter_context(following(f"{stopped.url}/live")) for _ in range(6)]
         for stream in streams:
             stream.event()
+        assert numbers(httpx.get(f"{stopped.url}/metrics").text)["twin_live_streams"] == 6
         begun = time.monotonic()
         stopped.process.send_signal(number)
         assert stopped.process.wait(15) == 0
