@@ -33,8 +33,10 @@ def test_events_come_typed_and_first_what_is_current(server: LiveServer) -> None
         publish(server.database, OPEN)
         second = next(events)
         assert isinstance(second, LayerChange)
-        assert (second.layer, second.kind, second.version) == (OPEN, "published", first.layers[OPEN] + 1)
-        assert isinstance(second.published, datetime) and second.published == city.layer(OPEN).describe().published
+        about = city.layer(OPEN).describe()
+        assert (second.layer, second.kind, second.version) == (OPEN, "published", about.version)
+        assert about.version > first.layers[OPEN]
+        assert isinstance(second.published, datetime) and second.published == about.published
         events.close()
         narrow = city.live([OPEN])
         assert next(narrow) == Current({OPEN: second.version})
@@ -46,7 +48,7 @@ def test_a_layer_is_watched_through_its_versions(server: LiveServer) -> None:  #
         first = next(watched)
         change(server.database, OPEN, attribution=f"somebody {time.time()}")
         publish(server.database, OPEN)
-        assert next(watched).version == first.version + 1
+        assert next(watched).version > first.version
         rollback(server.database, OPEN, first.version, "a test")
         assert next(watched).version == first.version
 
@@ -93,7 +95,7 @@ def test_a_server_that_comes_again_is_followed_again(
     monkeypatch.setattr("tests.conftest.free_port", lambda: port)
     with serving(made, tmp_path / "second.log"):
         after = next(events)
-        assert after == Current({OPEN: before.layers[OPEN] + 1})
+        assert isinstance(after, Current) and after.layers[OPEN] > before.layers[OPEN]
     city.close()
 
 

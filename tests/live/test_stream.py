@@ -119,7 +119,7 @@ def test_what_is_current_comes_first_and_then_each_change(server: LiveServer, fo
     stream, before = follow(), current(server)[OPEN]
     publish(server.database, OPEN)
     (said,) = stream.changes(1)
-    assert (said["layer"], said["kind"], said["version"]) == (OPEN, "published", before + 1)
+    assert (said["layer"], said["kind"]) == (OPEN, "published") and said["version"] > before
     about = httpx.get(f"{server.url}/collections/{OPEN}").json()
     assert (said["version"], said["published"]) == (about["version"], about["published"])
     rollback(server.database, OPEN, before, "a test")
