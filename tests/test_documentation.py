@@ -20,8 +20,8 @@ def typed(page: str, server: str) -> str:
     lines = re.findall(r"^    (.*)$", (ROOT / "docs" / page).read_text(), re.MULTILINE)
     script = "\n".join(lines).replace("http://127.0.0.1:8000", server).replace("curl -s", "curl -sf")
     assert script.count("curl -sf") >= 5
-    # One line shows what a mistake is answered with.
-    script = re.sub(r"curl -sf (.*heigth)", r"curl -s \1", script)
+    # Two lines show what a mistake is answered with.
+    script = re.sub(r"curl -sf (.*(?:heigth|'tall'))", r"curl -s \1", script)
     return f"set -euo pipefail\n{script}\n"
 
 
