@@ -17,7 +17,6 @@ import yaml
 
 from twin.cli import Registered
 from twin.config import Settings
-from twin.config import Settings
 
 ROOT = Path(__file__).parent.parent
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())
