@@ -27,7 +27,7 @@ RUN apt-get update \
 # TWIN_DATABASE_URL the program then says what is missing, instead of failing on a folder it may not write.
 RUN useradd --uid 10001 --create-home --home-dir /home/twin --shell /usr/sbin/nologin twin \
     # A volume that is mounted here belongs to whom the folder belongs to.
-    && install --directory --owner=twin --mode=0700 /home/twin/uploads
+    && install --directory --owner=twin --mode=0700 /home/twin/files
 COPY --from=builder /opt/twin /opt/twin
 
 # Logs appear at once; the program may not write byte code beside itself, so it need not try.

@@ -55,6 +55,30 @@ async def app(scope, receive, send):
         await send({{"type": "http.response.start", "status": 200, "headers": HEADERS}})
         await send({{"type": "http.response.body", "body": BODY}})
 """
+# The least that a server can do: no layers, no versions, no policy, no cache, no compression, no errors.
+LEAN = """
+import asyncpg
+STATEMENT = {statement!r}
+OPTIONS = {options!r}
+POOL = None
+async def app(scope, receive, send):
+    global POOL
+    if scope["type"] != "http":
+        return
+    if POOL is None:
+        POOL = await asyncpg.create_pool(**OPTIONS, min_size=8, max_size=8, reset=nothing)
+    parts = scope["path"].split("/")
+    body = b""
+    if len(parts) == 6:
+        z, x, y = int(parts[3]), int(parts[4]), int(parts[5].removesuffix(".mvt"))
+        async with POOL.acquire() as connection:
+            body = b"".join(row["tile"] or b"" for row in await connection.fetch(STATEMENT, z, x, y, 1.0))
+    length = str(len(body)).encode()
+    await send({{"type": "http.response.start", "status": 200, "headers": [(b"content-length", length)]}})
+    await send({{"type": "http.response.body", "body": body}})
+async def nothing(connection):
+    pass
+"""
 
 
 def prepare(size: int, folder: Path, cluster: PrivateCluster) -> Database:
@@ -140,6 +164,20 @@ async def bare(database: Database, tiles: list[mercantile.Tile], seconds: int) -
 
     await asyncio.gather(*(ask() for _ in range(8)))
     return done / seconds
+
+
+def lean(database: Database, paths: list[str], seconds: int, folder: Path) -> float:
+    """The same SQL behind the barest of servers, asked by the same load: what is left is what HTTP itself costs."""
+    options = database.asyncpg_options("reader")
+    options["server_settings"] |= {"plan_cache_mode": "force_generic_plan", "jit": "off"}
+    statement = tile_sql(chosen_of(database), 17)
+    (folder / "lean_app.py").write_text(LEAN.format(statement=statement, options=options))
+    port = free_port()
+    base = f"http://127.0.0.1:{port}"
+    command = [sys.executable, "-m", "granian", "--interface", "asgi", "--port", str(port), "lean_app:app"]
+    with running(command, base, {"PYTHONPATH": str(folder)}, folder):
+        load(base, paths, 2, folder)
+        return load(base, paths, seconds, folder)
 
 
 def chosen_of(database: Database) -> list[Chosen]:
@@ -245,6 +283,7 @@ def main() -> None:
         command = [sys.executable, "-m", "granian", "--interface", "asgi", "--port", str(port), "constant_app:app"]
         with running(command, base, {"PYTHONPATH": str(folder)}, folder):
             results["constant bytes"] = load(base, paths, arguments.seconds, folder)
+        results["lean server, z17"] = lean(database, paths, arguments.seconds, folder)
         if arguments.tipg:
             fields = "fid,id,name,height,levels,use"
             name = f"layer_data.{table}"
@@ -265,6 +304,7 @@ def main() -> None:
         cached, fresh = results["twin, z17, cached"], results["twin, z17, not cached"]
         print(f"cached / constant bytes      {cached / results['constant bytes']:>10.2f}   (target 0.7)")
         print(f"not cached / bare asyncpg    {fresh / results['bare asyncpg, z17']:>10.2f}   (target 0.8)")
+        print(f"not cached / lean server     {fresh / results['lean server, z17']:>10.2f}")
         if "TiPg, z17" in results:
             print(f"not cached / TiPg            {fresh / results['TiPg, z17']:>10.2f}   (target 4)")
         print(json.dumps({"zoom: largest tile kB, longest ms": [

@@ -16,7 +16,7 @@ from layers.contracts import theme_of
 from layers.registry import theme as find_theme
 from layers.theme import Theme
 from twin.catalogue import LayerEntry, ensure_layer, read_catalogue, split_layer_id
-from twin.cli import console, print_json, say
+from twin.cli import all_loaded, console, print_json, say
 from twin.commands import as_json
 from twin.config import Settings, load_settings
 from twin.db.database import Database, open_database
@@ -185,6 +185,7 @@ def publish(
         return sent.exit_code
     from ingest.publishing import PublishRequest, publish_file
 
+    all_loaded()
     settings = load_settings()
     database = open_database(settings)
     if theme:

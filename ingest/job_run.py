@@ -143,7 +143,9 @@ def _publish(database: Database, settings: Settings, task: Task, stage: _Teller)
 
     # The readers load slowly, and a job may be refused before they are needed.
     from ingest.publishing import PublishResult, publish_file
+    from twin.cli import all_loaded
 
+    all_loaded()
     request = _request(task, folder.workshop(task.number))
     before = None if request.dry_run else _published_before(database, task, sha256)
     if before is not None:

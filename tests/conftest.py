@@ -18,11 +18,12 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
+import httpx
 import psycopg
 import pytest
-from psycopg import sql
+from psycopg import sql as compose
 
 from twin.config import Settings
 from twin.db.cluster import PrivateCluster
@@ -73,7 +74,7 @@ def _drop_databases(cluster: PrivateCluster, pattern: str) -> None:
     with _maintenance(cluster) as connection:
         names = connection.execute("SELECT datname FROM pg_database WHERE datname ~ %s", [pattern]).fetchall()
         for (name,) in names:
-            connection.execute(sql.SQL("DROP DATABASE IF EXISTS {} WITH (FORCE)").format(sql.Identifier(name)))
+            connection.execute(compose.SQL("DROP DATABASE IF EXISTS {} WITH (FORCE)").format(compose.Identifier(name)))
 
 
 @contextmanager
@@ -116,13 +117,15 @@ def database(cluster: PrivateCluster, migrated_template: str) -> Iterator[Databa
     name = f"{os.environ[RUN]}_{secrets.token_hex(4)}"
     with _one_process_at_a_time("template"), _maintenance(cluster) as connection:
         connection.execute(
-            sql.SQL("CREATE DATABASE {} TEMPLATE {}").format(sql.Identifier(name), sql.Identifier(migrated_template))
+            compose.SQL("CREATE DATABASE {} TEMPLATE {}").format(
+                compose.Identifier(name), compose.Identifier(migrated_template)
+            )
         )
     database = Database(cluster.url(name), private=True)
     yield database
     database.writer.dispose()
     with _maintenance(cluster) as connection:
-        connection.execute(sql.SQL("DROP DATABASE {} WITH (FORCE)").format(sql.Identifier(name)))
+        connection.execute(compose.SQL("DROP DATABASE {} WITH (FORCE)").format(compose.Identifier(name)))
 
 
 @pytest.fixture
@@ -144,7 +147,9 @@ def _loaded_once(cluster: PrivateCluster, what: str, city: Callable[[], CityLoad
             making.writer.dispose()
             with _maintenance(cluster) as connection:
                 connection.execute(
-                    sql.SQL("ALTER DATABASE {} RENAME TO {}").format(*map(sql.Identifier, (f"{name}_making", name)))
+                    compose.SQL("ALTER DATABASE {} RENAME TO {}").format(
+                        *map(compose.Identifier, (f"{name}_making", name))
+                    )
                 )
     return Database(cluster.url(name), private=True)
 
@@ -273,6 +278,26 @@ def live_server(sample_database: Database, tmp_path_factory: pytest.TempPathFact
     """The program serving the small sample city."""
     with serving(sample_database, tmp_path_factory.mktemp("server") / "server.log") as server:
         yield server
+
+
+@pytest.fixture(scope="module")
+def http(live_server: LiveServer) -> Iterator[httpx.Client]:
+    """A reader of the sample city's server, without a key."""
+    with httpx.Client(base_url=live_server.url, timeout=30) as client:
+        yield client
+
+
+@pytest.fixture(scope="module")
+def collections(http: httpx.Client) -> dict[str, dict[str, Any]]:
+    """The layers that it lists, by id."""
+    return {c["id"]: c for c in http.get("/collections").json()["collections"]}
+
+
+@pytest.fixture(scope="module")
+def sql(live_server: LiveServer) -> Iterator[psycopg.Connection]:
+    """The sample city's database itself, to compare with."""
+    with psycopg.connect(libpq(live_server.database.url), autocommit=True) as connection:
+        yield connection
 
 
 @pytest.fixture(scope="session")

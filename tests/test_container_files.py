@@ -175,15 +175,18 @@ def test_the_server_waits_for_a_healthy_database_and_a_loaded_city() -> None:
     assert "--host=127.0.0.1" in services["database"]["healthcheck"]["test"]
 
 
-def test_the_server_and_the_worker_share_the_folder_of_uploads_that_the_image_prepares() -> None:
+def test_all_programs_share_the_folder_of_files_that_the_image_prepares() -> None:
     services = compose()["services"]
     assert parse(services["worker"]["command"])
-    (server,), (worker,) = services["server"]["volumes"], services["worker"]["volumes"]
-    volume, _, folder = server.partition(":")
-    assert server == worker and volume in compose()["volumes"]
-    assert (
-        services["server"]["environment"]["TWIN_UPLOADS"] == services["worker"]["environment"]["TWIN_UPLOADS"] == folder
-    )
+    mounted = {name: services[name]["volumes"] for name in ("city", "server", "worker")}
+    (volume, _, folder) = mounted["server"][0].partition(":")
+    assert all(volumes == [f"{volume}:{folder}"] for volumes in mounted.values()) and volume in compose()["volumes"]
+    # Whatever the program keeps in files lies there.
+    kept = {f"TWIN_{name.upper()}" for name in ("uploads", "rasters", "archives", "downloads")}
+    assert {name.upper().removeprefix("TWIN_").lower() for name in kept} <= set(Settings.model_fields)
+    for name in mounted:
+        environment = services[name]["environment"]
+        assert all(environment[setting].startswith(f"{folder}/") for setting in kept)
     assert any(f"--owner=twin --mode=0700 {folder}" in rest for name, rest in last_stage() if name == "RUN")
 
 

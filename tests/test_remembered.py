@@ -150,3 +150,14 @@ def test_a_version_that_is_dropped_while_it_is_asked_for_is_no_fault_of_the_serv
         with server.database.session() as session:
             for name in ("", "_cells", "_rollup"):
                 session.execute(sa.text(f'ALTER TABLE IF EXISTS layer_data."away{name}" RENAME TO "{tables[0]}{name}"'))
+
+
+def test_a_header_that_comes_twice_brings_nobody_another_s_answer(http: httpx.Client) -> None:
+    address = f"/collections/{OPEN}/items?limit=8"
+    for twice in (
+        [("Accept", "text/csv"), ("Accept", "application/geo+json")],
+        [("Accept", "application/geo+json"), ("Accept", "text/csv")],
+    ):
+        http.get(address, headers=twice)
+        for accept in ("application/geo+json", "text/csv"):
+            assert http.get(address, headers={"Accept": accept}).headers["content-type"].startswith(accept)

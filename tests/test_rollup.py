@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator
 
 import geopandas as gpd
 import h3
@@ -141,12 +140,6 @@ def test_the_cells_of_a_zoom_are_as_fine_as_a_tile_can_show() -> None:
         area = (40_075 / 2**zoom) ** 2
         assert area / h3.average_hexagon_area(resolution_for(zoom)) <= CELLS_A_TILE
         assert area / h3.average_hexagon_area(resolution_for(zoom) + 1) > CELLS_A_TILE
-
-
-@pytest.fixture(scope="module")
-def http(live_server: LiveServer) -> Iterator[httpx.Client]:
-    with httpx.Client(base_url=live_server.url, timeout=30) as client:
-        yield client
 
 
 @pytest.mark.parametrize("zoom", [7, 9, 11, 12])

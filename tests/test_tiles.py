@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
 
 import h3
 import httpx
@@ -16,26 +15,8 @@ from hypothesis import strategies as st
 
 from layers.registry import theme
 from tests.conftest import LiveServer
-from twin.db.database import libpq
 
 CENTER = (106.7335, 10.7765)
-
-
-@pytest.fixture(scope="module")
-def http(live_server: LiveServer) -> Iterator[httpx.Client]:
-    with httpx.Client(base_url=live_server.url, timeout=30) as client:
-        yield client
-
-
-@pytest.fixture(scope="module")
-def collections(http: httpx.Client) -> dict[str, dict]:
-    return {c["id"]: c for c in http.get("/collections").json()["collections"]}
-
-
-@pytest.fixture(scope="module")
-def sql(live_server: LiveServer) -> Iterator[psycopg.Connection]:
-    with psycopg.connect(libpq(live_server.database.url), autocommit=True) as connection:
-        yield connection
 
 
 def decoded(answer: httpx.Response) -> dict:

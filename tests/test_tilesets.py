@@ -7,7 +7,6 @@ import re
 import shutil
 import subprocess
 from collections import Counter
-from collections.abc import Iterator
 
 import httpx
 import mapbox_vector_tile
@@ -22,11 +21,9 @@ from hypothesis import strategies as st
 from pyproj import CRS
 
 from layers.registry import theme
-from tests.conftest import LiveServer
 from tiles.grids import WEB_MERCATOR, Grid, box_of, grids_of
 from twin.city import read_city
 from twin.crs import transform
-from twin.db.database import libpq
 
 # The reader of agencies' files leaves out the drivers that it does not need, for this process and its children.
 ALL_DRIVERS = {k: v for k, v in os.environ.items() if k not in ("GDAL_SKIP", "OGR_SKIP")}
@@ -34,23 +31,6 @@ OWN = "VN2000Zone10545Quad"
 GRIDS = grids_of(read_city("hcmc"))
 CENTER = (106.7335, 10.7765)
 BUILDINGS = "construction.buildings"
-
-
-@pytest.fixture(scope="module")
-def http(live_server: LiveServer) -> Iterator[httpx.Client]:
-    with httpx.Client(base_url=live_server.url, timeout=30) as client:
-        yield client
-
-
-@pytest.fixture(scope="module")
-def collections(http: httpx.Client) -> dict[str, dict]:
-    return {c["id"]: c for c in http.get("/collections").json()["collections"]}
-
-
-@pytest.fixture(scope="module")
-def sql(live_server: LiveServer) -> Iterator[psycopg.Connection]:
-    with psycopg.connect(libpq(live_server.database.url), autocommit=True) as connection:
-        yield connection
 
 
 def table_of(sql: psycopg.Connection, layer: str) -> str:

@@ -37,6 +37,12 @@ def print_json(value: Any) -> None:
     click.echo(json.dumps(value, ensure_ascii=False, indent=2, default=str))
 
 
+def all_loaded() -> None:
+    """Say that what a command needs is loaded: it stays, and is not looked through for garbage again and again."""
+    gc.freeze()
+    gc.enable()
+
+
 class Registered(click.Group):
     """A group with commands of its own and others that are entry points, loaded when they are needed.
 
@@ -61,8 +67,7 @@ class Registered(click.Group):
     ) -> tuple[str | None, click.Command | None, list[str]]:
         """Find what is to be run; then all is loaded, and garbage is worth looking for."""
         found = super().resolve_command(context, arguments)
-        gc.freeze()
-        gc.enable()
+        all_loaded()
         return found
 
 

@@ -129,13 +129,16 @@ def decide(coordinates: Floats, stated: Any, reason: Text, city: City, confirmed
     own = _stated(stated, city) if stated is not None else None
     if not len(coordinates):
         return Reference(own or _known(city)[0], reason)
+    if own is not None and (inside := _inside(_place(own, coordinates), city)) >= 1 - CLEARLY_BETTER:
+        # None of the others could be clearly better: they need not be tried.
+        return Reference(own, reason, (Fit(own, inside, 0.0),))
     fits = _fits(coordinates, own, city)
     if own is None:
         return _missing(fits, city)
     best, mine = fits[0], next(fit for fit in fits if fit.reading == own)
     told, detail = _told(fits), _compared(mine, best)
     better = best.inside - mine.inside >= CLEARLY_BETTER and best.inside >= FITS
-    if not better or mine.inside >= 1 - CLEARLY_BETTER:
+    if not better:
         return Reference(own, reason, told)
     if mine.inside == 0 and best.reading.crs == own.crs:
         # The system is the one stated: only the order or the size of its numbers is not.
@@ -247,13 +250,18 @@ def _readings(own: Reading | None, city: City) -> Iterator[Reading]:
 
 def _fits(coordinates: Floats, own: Reading | None, city: City) -> list[Fit]:
     """All readings, the best first: most inside, then the plainest, then the stated, then the city's own order."""
-    shapely.prepare(city.outline)
     readings = list(_readings(own, city))
     places = [_place(reading, coordinates) for reading in readings]
-    inside = [float(np.mean(shapely.contains_xy(city.outline, p[:, 0], p[:, 1]))) for p in places]
+    inside = [_inside(place, city) for place in places]
     order = sorted(range(len(readings)), key=lambda i: (-inside[i], i))
     base = places[0] if own is not None else places[order[0]]
     return [Fit(readings[i], inside[i], _shift(base, places[i])) for i in order]
+
+
+def _inside(place: Floats, city: City) -> float:
+    """The share of places that lie in the city."""
+    shapely.prepare(city.outline)
+    return float(np.mean(shapely.contains_xy(city.outline, place[:, 0], place[:, 1])))
 
 
 def _place(reading: Reading, coordinates: Floats) -> Floats:

@@ -1,0 +1,48 @@
+"""What docs/features-api.md and docs/tiles-api.md say can be typed as it stands, one line after another."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from tests.conftest import ROOT, LiveServer
+
+# The readers of agencies' files leave out GDAL's drivers that they do not need, for this process and its children.
+ENVIRONMENT = {k: v for k, v in os.environ.items() if k not in ("GDAL_SKIP", "OGR_SKIP")}
+
+
+def typed(page: str, server: str) -> str:
+    """The page's commands as one script that ends at the first that fails."""
+    lines = re.findall(r"^    (.*)$", (ROOT / "docs" / page).read_text(), re.MULTILINE)
+    script = "\n".join(lines).replace("http://127.0.0.1:8000", server).replace("curl -s", "curl -sf")
+    assert script.count("curl -sf") >= 5
+    # Two lines show what a mistake is answered with.
+    script = re.sub(r"curl -sf (.*(?:heigth|'tall'))", r"curl -s \1", script)
+    return f"set -euo pipefail\n{script}\n"
+
+
+@pytest.mark.parametrize(
+    ("page", "said"),
+    [
+        ("features-api.md", ['"type":"FeatureCollection"', '"numberMatched"', '"status":400']),
+        (
+            "tiles-api.md",
+            ["Layer name: construction.buildings", "immutable", '"id":"VN2000Zone10545Quad"', '"tilejson":"3.0.0"'],
+        ),
+    ],
+)
+def test_the_commands_of_a_page_work_from_its_top_to_its_end(
+    live_server: LiveServer, tmp_path: Path, page: str, said: list[str]
+) -> None:
+    run = subprocess.run(
+        ["bash", "-c", typed(page, live_server.url)], cwd=tmp_path, env=ENVIRONMENT, capture_output=True, timeout=120,
+        check=False,
+    )  # fmt: skip
+    assert run.returncode == 0, run.stderr[-2000:]
+    answered = run.stdout.decode("utf-8", "replace")
+    for expected in said:
+        assert expected in answered
