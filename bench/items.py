@@ -60,11 +60,14 @@ def main() -> None:
         }  # fmt: skip
         first = f"/collections/{LAYER}/items?f=json&properties={FIELDS}"
         results: dict[str, float] = {}
-        with running([sys.executable, "-m", "twin", "serve"], f"{base}/health", settings, folder):
-            deep = deep_page(base, first)
-            ours = {"first page": values(read(f"{base}{first}&limit=10")), "deep page": values(read(base + deep))}
-            results["twin, first page"] = load(base, [f"{first}&limit=10"], arguments.seconds, folder)
-            results["twin, page at row 400,000"] = load(base, [deep], arguments.seconds, folder)
+        # As it is, and without the memory for answers, where each request asks the database.
+        for memory, how in (("32", "as it is"), ("0", "asked anew")):
+            server = settings | {"TWIN_ANSWER_CACHE_MB": memory}
+            with running([sys.executable, "-m", "twin", "serve"], f"{base}/health", server, folder):
+                deep = deep_page(base, first)
+                ours = {"first page": values(read(f"{base}{first}&limit=10")), "deep page": values(read(base + deep))}
+                results[f"twin, first page, {how}"] = load(base, [f"{first}&limit=10"], arguments.seconds, folder)
+                results[f"twin, page at row 400,000, {how}"] = load(base, [deep], arguments.seconds, folder)
         if arguments.tipg:
             address = f"/collections/layer_data.{table}/items?limit=10&sortby=fid&properties={FIELDS}&geom-column=geom"
             with tipg(arguments.tipg, cluster, database, folder) as base:
@@ -75,11 +78,11 @@ def main() -> None:
                     base, [f"{address}&offset={DEEP}"], max(10, arguments.seconds), folder
                 )
         for name, rate in results.items():
-            print(f"{name:<28}{rate:>10,.1f} req/s")
+            print(f"{name:<40}{rate:>10,.1f} req/s")
         for page, target in (("first page", 40), ("page at row 400,000", 500)):
-            if f"TiPg, {page}" in results:
-                ratio = results[f"twin, {page}"] / results[f"TiPg, {page}"]
-                print(f"twin / TiPg, {page:<22}{ratio:>8,.0f} ×   (target {target})")
+            for how in ("as it is", "asked anew") if f"TiPg, {page}" in results else ():
+                ratio = results[f"twin, {page}, {how}"] / results[f"TiPg, {page}"]
+                print(f"twin / TiPg, {page + ', ' + how:<34}{ratio:>8,.0f} ×   (target {target})")
         database.writer.dispose()
     finally:
         cluster.stop()
