@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import gzip
 import math
 import os
@@ -26,9 +27,12 @@ from tests.conftest import LiveServer, run_async
 from tests.test_versions import LAYER, catalogue, lamps, layer, publish  # noqa: F401  # a fixture
 from tiles import encodings
 from tiles.cache import Tile, TileCache
+from tiles.cached import CachedTiles
 from tiles.choice import Chosen
 from tiles.encodings import OFFERED, decode, encode
 from tiles.mvt import make_tile
+from tiles.state import CityState
+from twin.config import load_settings
 from twin.db.database import Database
 
 BODY = b"a tile of some length, " * 100
@@ -242,3 +246,46 @@ def test_the_log_of_cached_tiles_is_clean_for_odd_requests(live_server: LiveServ
     assert httpx.get(base + path.replace("buildings", "nothing")).status_code == 404
     assert httpx.get(base + "/tiles/construction.buildings/23/0/0.mvt").status_code == 400
     assert httpx.get(base + "/tiles/construction.buildings@99/15/0/0.mvt").status_code == 404
+
+
+def test_what_an_address_means_keeps_no_tile_alive_that_the_cache_has_dropped(sample_database: Database) -> None:
+    """Or a server would hold every tile that was ever asked for, whatever its limit."""
+
+    async def ask() -> list[int]:
+        city = CityState(load_settings(), sample_database)
+        city.tiles = TileCache(100_000)
+        await city.refresh()
+        short = CachedTiles(never, city)
+        before = sum(isinstance(held, Tile) for held in gc.get_objects())
+        center = mercantile.tile(106.7335, 10.7765, 15)
+        for x in range(center.x - 8, center.x + 8):
+            for y in range(center.y - 8, center.y + 8):
+                await fetch_short(
+                    short, f"/tiles/construction.buildings,transport.roads,planning.zoning/15/{x}/{y}.mvt"
+                )
+        gc.collect()
+        alive = sum(isinstance(held, Tile) for held in gc.get_objects()) - before
+        found = [alive, len(city.tiles), city.tiles.evicted]
+        for pool in city._pools.values():
+            await pool.close()
+        return found
+
+    alive, kept, dropped = run_async(ask())
+    assert dropped > 10
+    assert alive == kept
+
+
+async def never(*_: object) -> None:
+    raise AssertionError("the short way answers all of these")
+
+
+async def fetch_short(short: CachedTiles, path: str) -> None:
+    async def receive() -> dict[str, object]:
+        return {"type": "http.request", "body": b"", "more_body": False}
+
+    async def send(_: object) -> None:
+        pass
+
+    headers = [(b"accept-encoding", b"gzip")]
+    scope = {"type": "http", "method": "GET", "path": path, "query_string": b"", "headers": headers}
+    await short(scope, receive, send)

@@ -16,7 +16,7 @@ Key = tuple[tuple[int, ...], str, int, int, int]
 OVERHEAD = 600
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, weakref_slot=True)
 class Tile:
     """One tile in the encodings that were asked for so far; `cut` names the layers that it does not show whole."""
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import weakref
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
@@ -27,16 +28,18 @@ RawHeaders = list[tuple[bytes, bytes]]
 
 @dataclass(slots=True)
 class _Meant:
-    """What an address means to somebody: the layers, the tile, what is said of it; as long as the catalogue stands."""
+    """What an address means to somebody: the layers, the tile, what is said of it; as long as the catalogue stands.
 
-    catalogue: Mapping[str, Layer]
+    Tiles are only referred to: it is the cache that says how long they stay.
+    """
+
     chosen: tuple[Chosen, ...]
     key: Key
     headers: dict[str, str]
     not_modified: RawHeaders
     look: Look | None
     route: str
-    ready: dict[Encoding, tuple[Tile, RawHeaders]] = field(default_factory=dict)
+    ready: dict[Encoding, tuple[weakref.ref[Tile], RawHeaders]] = field(default_factory=dict)
 
 
 class CachedTiles:
@@ -51,6 +54,7 @@ class CachedTiles:
         self.app = app
         self.city = city
         self._remembered: dict[str, _Meant] = {}
+        self._catalogue: Mapping[str, Layer] | None = None
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request."""
@@ -89,18 +93,22 @@ class CachedTiles:
             return None
         tile, body = found
         ready = meant.ready.get(encoding)
-        if ready is None or ready[0] is not tile:
+        if ready is None or ready[0]() is not tile:
             said = meant.headers | vector.about(tile, encoding)
             media_type = vector.MEDIA_TYPE if meant.look is None else meant.look.media_type
             said |= {"Content-Type": media_type, "Content-Length": str(len(body))}
-            ready = meant.ready[encoding] = (tile, _raw(said))
+            ready = meant.ready[encoding] = (weakref.ref(tile), _raw(said))
         return meant.route, 200, ready[1], body
 
     def _meaning(self, path: str, asked: Mapping[bytes, bytes]) -> _Meant | None:
         catalogue = self.city.layers
+        if catalogue is not self._catalogue:
+            # Nothing means what it meant; and nothing keeps the old catalogue alive.
+            self._remembered.clear()
+            self._catalogue = catalogue
         token = _token(asked)
         meant = self._remembered.get(path) if token is None else None
-        if meant is not None and meant.catalogue is catalogue:
+        if meant is not None:
             return meant
         match = PATH.fullmatch(path)
         if match is None:
@@ -111,12 +119,12 @@ class CachedTiles:
         chosen = choose(match[1], catalogue, principal)
         if match[6] is None:
             headers, key = vector.headers_of(chosen, z, x, y), vector.key_of(chosen, z, x, y)
-            meant = _Meant(catalogue, chosen, key, headers, _raw(headers), None, "/tiles/{layers}/{z}/{x}/{y}.mvt")
+            meant = _Meant(chosen, key, headers, _raw(headers), None, "/tiles/{layers}/{z}/{x}/{y}.mvt")
         else:
             look = Look("default", "webp" if match[6] == "webp" else "png", 2 if match[5] else 1)
             one = raster.only_one(chosen)
             headers, key = raster.headers_of(one, z, x, y, look), raster.key_of(one, z, x, y, look)
-            meant = _Meant(catalogue, chosen, key, headers, _raw(headers), look, raster.route_of(look))
+            meant = _Meant(chosen, key, headers, _raw(headers), look, raster.route_of(look))
         if token is None:
             if len(self._remembered) >= REMEMBERED:
                 self._remembered.clear()

@@ -34,9 +34,8 @@ Name = tuple[Any, ...]
 
 @dataclass(slots=True)
 class _Answer:
-    """What was answered to a question, as long as the catalogue stands and the answer says."""
+    """What was answered to a question, for as long as the answer says."""
 
-    catalogue: Mapping[str, Layer]
     until: float
     headers: RawHeaders
     body: bytes
@@ -44,7 +43,7 @@ class _Answer:
     route: str
 
     def size(self) -> int:
-        return OVERHEAD + len(self.body)
+        return OVERHEAD + len(self.body) + sum(len(name) + len(value) for name, value in self.headers)
 
 
 @dataclass(slots=True)
@@ -66,6 +65,7 @@ class Remembered:
         self.app = app
         self.city = city
         self._answers: LRUCache[Name, _Answer] = LRUCache(limit, getsizeof=_Answer.size)
+        self._catalogue: Mapping[str, Layer] | None = None
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request, or pass it on and listen."""
@@ -74,8 +74,12 @@ class Remembered:
         if name is None or catalogue is None:
             await self.app(scope, receive, send)
             return
+        if catalogue is not self._catalogue:
+            # Nothing of it is true any more; and nothing keeps the old catalogue's answers alive.
+            self._answers.clear()
+            self._catalogue = catalogue
         found: _Answer | None = self._answers.get(name)
-        if found is not None and found.catalogue is catalogue and time.monotonic() < found.until:
+        if found is not None and time.monotonic() < found.until:
             self.city.answers["found"] += 1
             await _again(found, scope, send)
             return
@@ -86,7 +90,9 @@ class Remembered:
             await send(message)
 
         await self.app(scope, receive, listen)
-        if (answer := _keepable(heard, scope, catalogue)) is not None and answer.size() <= self._answers.maxsize:
+        answer = _keepable(heard, scope)
+        # What changed meanwhile may have been answered from before.
+        if answer is not None and self._catalogue is catalogue and answer.size() <= self._answers.maxsize:
             self._answers[name] = answer
             self.city.answers |= {"answers": len(self._answers), "bytes": int(self._answers.currsize)}
 
@@ -128,7 +134,7 @@ def _hear(heard: _Heard, message: Message) -> None:
         heard.body = b"" if message.get("more_body") else message.get("body", b"")
 
 
-def _keepable(heard: _Heard, scope: Scope, catalogue: Mapping[str, Layer]) -> _Answer | None:
+def _keepable(heard: _Heard, scope: Scope) -> _Answer | None:
     if heard.status != 200 or not heard.body or len(heard.body) > LARGEST:
         return None
     said = {name.lower(): value.decode("latin-1") for name, value in heard.headers}
@@ -141,4 +147,4 @@ def _keepable(heard: _Heard, scope: Scope, catalogue: Mapping[str, Layer]) -> _A
     if route is None:
         return None
     until = time.monotonic() + int(age[1])
-    return _Answer(catalogue, until, heard.headers, heard.body, said[b"etag"].encode("latin-1"), route)
+    return _Answer(until, heard.headers, heard.body, said[b"etag"].encode("latin-1"), route)
