@@ -25,7 +25,7 @@ class Following:
 
     def line(self, seconds: float = 10) -> str | None:
         """The next line; None at the stream's end."""
-        found = self.lines.get(timeout=seconds)
+        found = self.lines.get(timeout=max(0.0, seconds))
         if found is not None:
             self.seen.append(found)
         return found
