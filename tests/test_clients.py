@@ -10,19 +10,50 @@ from pathlib import Path
 
 import httpx
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from tests.conftest import LiveServer, run_async, serving
 from tests.test_sharing_over_http import key
 from tiles import writing
 from tiles.app import create_app
+from tiles.limited import MINUTE, LastMinute
 from twin.config import load_settings
 from twin.db.database import Database
 
 TILE = "/tiles/construction.buildings/15/26104/15382.mvt"
 
 
+def within_a_minute(needed: float = 25) -> None:
+    """Wait for the next minute of the server's clock if this one is nearly over: the counts are then exact."""
+    left = MINUTE - time.monotonic() % MINUTE
+    if left < needed:
+        time.sleep(left)
+
+
+@given(st.lists(st.floats(0, 20), max_size=400), st.integers(1, 30))
+def test_nobody_gets_more_than_twice_the_limit_in_any_minute_and_all_of_it_when_they_keep_to_it(
+    pauses: list[float], limit: int
+) -> None:
+    """The window slides by a count of two minutes: exact for a steady reader, never far off for any."""
+    counts, clock, allowed = LastMinute(), 1000.0, []
+    for pause in pauses:
+        clock += pause
+        if counts.hit("a", limit, clock):
+            allowed.append(clock)
+    for start in allowed:
+        assert sum(start <= at < start + MINUTE for at in allowed) <= 2 * limit
+    # Whoever keeps to half of the limit is never refused, and is not counted with others.
+    steady, clock = LastMinute(), 1000.0
+    for _ in range(3 * limit):
+        clock += 2 * MINUTE / limit
+        assert steady.hit("b", limit, clock)
+        steady.hit("somebody else", 1, clock)
+
+
 def test_an_address_that_asks_too_often_is_told_when_to_come_back(sample_database: Database, tmp_path: Path) -> None:
     settings = {"TWIN_RATE_LIMIT": "20", "TWIN_RATE_LIMIT_KEY": "40"}
+    within_a_minute()
     with (
         serving(sample_database, tmp_path / "log", settings=settings) as server,
         httpx.Client(base_url=server.url) as http,
@@ -52,6 +83,7 @@ def test_an_address_that_asks_too_often_is_told_when_to_come_back(sample_databas
 
 def test_behind_a_trusted_proxy_the_reader_s_own_address_counts(sample_database: Database, tmp_path: Path) -> None:
     settings = {"TWIN_RATE_LIMIT": "5", "TWIN_TRUSTED_PROXIES": "127.0.0.1, 10.0.0.0/8"}
+    within_a_minute()
     with (
         serving(sample_database, tmp_path / "log", settings=settings) as server,
         httpx.Client(base_url=server.url) as http,
