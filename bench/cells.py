@@ -10,7 +10,6 @@ that it checks that each resolution counts every feature once.
 from __future__ import annotations
 
 import random
-import shutil
 import statistics
 import sys
 import time
@@ -18,10 +17,9 @@ import time
 import httpx
 import pyarrow as pa
 
-from bench.publish import EAST, LAYER, NORTH, SOUTH, WEST
-from bench.tiles import ROOT, asked, prepare, running
+from bench.publish import EAST, LAYER, NORTH, SOUTH, WEST, workplace
+from bench.tiles import asked, prepare, running
 from tests.conftest import free_port
-from twin.db.cluster import PrivateCluster
 
 TIMES = 7
 ADDRESS = f"/collections/{LAYER}/cells"
@@ -54,9 +52,7 @@ def main() -> None:
     """Run the benchmark."""
     arguments, folder = asked(__doc__ or "")
     random.seed(5)
-    cluster = PrivateCluster(ROOT / ".twin" / "bench")
-    cluster.start()
-    try:
+    with workplace(folder, keep=arguments.keep is not None) as cluster:
         database = prepare(arguments.size, folder, cluster)
         port = free_port()
         base = f"http://127.0.0.1:{port}"
@@ -84,10 +80,6 @@ def main() -> None:
                     f"{rows:>9,} rows{size / 1000:>9,.0f} kB"
                 )
         database.writer.dispose()
-    finally:
-        cluster.stop()
-        if arguments.keep is None:
-            shutil.rmtree(folder)
 
 
 if __name__ == "__main__":

@@ -9,15 +9,13 @@ and `uvicorn`. Both servers give the same ten features with the same attributes,
 from __future__ import annotations
 
 import json
-import shutil
 import sys
 import urllib.request
 from typing import Any
 
-from bench.publish import LAYER
-from bench.tiles import ROOT, asked, chosen_of, load, prepare, running, tipg
+from bench.publish import LAYER, workplace
+from bench.tiles import asked, chosen_of, load, prepare, running, tipg
 from tests.conftest import free_port
-from twin.db.cluster import PrivateCluster
 
 DEEP = 400_000
 FIELDS = "height,levels,use,address"
@@ -46,9 +44,7 @@ def values(page: dict[str, Any]) -> list[tuple[Any, ...]]:
 def main() -> None:
     """Run the benchmark."""
     arguments, folder = asked(__doc__ or "")
-    cluster = PrivateCluster(ROOT / ".twin" / "bench")
-    cluster.start()
-    try:
+    with workplace(folder, keep=arguments.keep is not None) as cluster:
         database = prepare(arguments.size, folder, cluster)
         table = chosen_of(database)[0].version.table
         port = free_port()
@@ -84,10 +80,6 @@ def main() -> None:
                 ratio = results[f"twin, {page}, {how}"] / results[f"TiPg, {page}"]
                 print(f"twin / TiPg, {page + ', ' + how:<34}{ratio:>8,.0f} ×   (target {target})")
         database.writer.dispose()
-    finally:
-        cluster.stop()
-        if arguments.keep is None:
-            shutil.rmtree(folder)
 
 
 if __name__ == "__main__":

@@ -15,6 +15,8 @@ import shutil
 import subprocess
 import sys
 import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import geopandas as gpd
@@ -80,6 +82,19 @@ def timed(command: list[str], environment: dict[str, str]) -> tuple[float, float
     return seconds, memory
 
 
+@contextmanager
+def workplace(folder: Path, *, keep: bool) -> Iterator[PrivateCluster]:
+    """The benchmarks' own cluster while one runs; the folder of its files goes at its end, unless it is kept."""
+    cluster = PrivateCluster(ROOT / ".twin" / "bench")
+    cluster.start()
+    try:
+        yield cluster
+    finally:
+        cluster.stop()
+        if not keep:
+            shutil.rmtree(folder)
+
+
 def main() -> None:
     """Run the benchmark."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -91,9 +106,7 @@ def main() -> None:
 
     folder = arguments.keep or Path(tempfile.mkdtemp(prefix="bench-"))
     folder.mkdir(parents=True, exist_ok=True)
-    cluster = PrivateCluster(ROOT / ".twin" / "bench")
-    cluster.start()
-    try:
+    with workplace(folder, keep=arguments.keep is not None) as cluster:
         print(f"{'polygons':>10} {'ogr2ogr':>10} {'twin':>10} {'ratio':>6} {'ogr2ogr MiB':>12} {'twin MiB':>9}")
         for count in arguments.sizes:
             path = folder / f"buildings_{count}.gpkg"
@@ -119,10 +132,6 @@ def main() -> None:
                 flush=True,
             )
             database.writer.dispose()
-    finally:
-        cluster.stop()
-        if arguments.keep is None:
-            shutil.rmtree(folder)
 
 
 if __name__ == "__main__":

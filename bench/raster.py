@@ -27,6 +27,7 @@ import numpy as np
 import rasterio
 from rasterio.transform import from_origin
 
+from bench.publish import workplace
 from bench.tiles import ROOT, load, running
 from tests.conftest import free_port
 from tiles.raster_files import SETTINGS, THREADS
@@ -136,9 +137,7 @@ def main() -> None:
         raise SystemExit("wrk is missing (Debian: apt-get install wrk)")
     folder = arguments.keep or Path(tempfile.mkdtemp(prefix="bench-"))
     folder.mkdir(parents=True, exist_ok=True)
-    cluster = PrivateCluster(ROOT / ".twin" / "bench")
-    cluster.start()
-    try:
+    with workplace(folder, keep=arguments.keep is not None) as cluster:
         database, path = prepare(arguments.size, folder, cluster)
         paths = [f"/tiles/{LAYER}/{t.z}/{t.x}/{t.y}.png" for t in tiles]
         results, sizes = {}, []
@@ -166,10 +165,6 @@ def main() -> None:
             print(f"{name + ' / rio-tiler':<28}{results[name] / results['rio-tiler alone']:>10.2f}")
         print(f"{'a tile on average':<28}{sum(sizes) / len(sizes) / 1000:>10.1f} kB")
         database.writer.dispose()
-    finally:
-        cluster.stop()
-        if arguments.keep is None:
-            shutil.rmtree(folder)
 
 
 if __name__ == "__main__":

@@ -33,7 +33,7 @@ import asyncpg
 import mapbox_vector_tile
 import mercantile
 
-from bench.publish import EAST, LAYER, NORTH, SOUTH, WEST, write_buildings
+from bench.publish import EAST, LAYER, NORTH, SOUTH, WEST, workplace, write_buildings
 from tests.conftest import free_port
 from tiles.choice import Chosen
 from tiles.mvt import make_tile, tile_sql
@@ -249,9 +249,7 @@ def main() -> None:
     """Run the benchmark."""
     arguments, folder = asked(__doc__ or "")
     random.seed(7)
-    cluster = PrivateCluster(ROOT / ".twin" / "bench")
-    cluster.start()
-    try:
+    with workplace(folder, keep=arguments.keep is not None) as cluster:
         database = prepare(arguments.size, folder, cluster)
         table = chosen_of(database)[0].version.table
         tiles = [mercantile.tile(random.uniform(WEST, EAST), random.uniform(SOUTH, NORTH), 17) for _ in range(3000)]
@@ -311,10 +309,6 @@ def main() -> None:
             f"{z}: {b / 1000:.0f}, {ms:.0f}" for z, b, ms in asyncio.run(worst(database))
         ]}, indent=0))  # fmt: skip
         database.writer.dispose()
-    finally:
-        cluster.stop()
-        if arguments.keep is None:
-            shutil.rmtree(folder)
 
 
 if __name__ == "__main__":

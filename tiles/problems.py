@@ -13,37 +13,10 @@ from starlette.exceptions import HTTPException
 
 from tiles.openapi import methods
 from tiles.reader import language_of
-from twin.errors import (
-    BadInput,
-    Busy,
-    Conflict,
-    Forbidden,
-    NoRoom,
-    NotAcceptable,
-    NotFound,
-    TooLarge,
-    TooMany,
-    TwinError,
-    Unauthenticated,
-    Unavailable,
-)
+from twin.errors import STATUS, TwinError
 from twin.text import Text
 
 log = logging.getLogger("twin.http")
-
-STATUS: dict[type[TwinError], int] = {
-    BadInput: 400,
-    Unauthenticated: 401,
-    Forbidden: 403,
-    NotFound: 404,
-    NotAcceptable: 406,
-    Conflict: 409,
-    TooLarge: 413,
-    Busy: 423,
-    TooMany: 429,
-    Unavailable: 503,
-    NoRoom: 507,
-}
 
 TITLES = {
     400: Text(en="The request cannot be understood", vi="Yêu cầu không hợp lệ"),

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from twin.text import Text
 
 
@@ -68,3 +70,10 @@ class Unavailable(TwinError):
 
 class SetupProblem(TwinError):
     """The machine or the configuration lacks something."""
+
+
+# What each kind is called over HTTP: the server answers so, and the client understands it so.
+STATUS: Mapping[type[TwinError], int] = {
+    BadInput: 400, Unauthenticated: 401, Forbidden: 403, NotFound: 404, NotAcceptable: 406, Conflict: 409,
+    TooLarge: 413, Busy: 423, TooMany: 429, Unavailable: 503, NoRoom: 507,
+}  # fmt: skip

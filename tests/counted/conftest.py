@@ -15,16 +15,13 @@ import shapely
 import sqlalchemy as sa
 
 from ingest.mapping import columns_of_layer
-from layers.contracts import Contract, as_theme, document
+from layers.contracts import Contract, as_theme
 from tests.conftest import LiveServer, serving
-from twin.catalogue import LayerEntry, ensure_agency, ensure_layer
+from tests.features.conftest import register
 from twin.db.cluster import PrivateCluster
 from twin.db.database import Database
-from twin.db.migrate import migrate
-from twin.db.tables import Sharing
 from twin.rollup import Plan
 from twin.staging import Provenance, Shape, Staging
-from twin.text import Text
 
 LAYER = "lab.sheds"
 COUNT = 700
@@ -103,16 +100,7 @@ def sheds(count: int = COUNT) -> gpd.GeoDataFrame:
 def lab(cluster: PrivateCluster, tmp_path_factory: pytest.TempPathFactory) -> Iterator[LiveServer]:
     """The program serving the layer."""
     database = Database(cluster.url(f"{os.environ['TWIN_TEST_RUN']}_sheds_{os.getpid()}"), private=True)
-    migrate(database)
-    with database.session() as session:
-        ensure_agency(session, "lab", Text(en="Lab", vi="Phòng thí nghiệm"))
-        ensure_layer(
-            session,
-            LayerEntry(
-                LAYER, LAYER, CONTRACT.title.text, licence="CC0-1.0", attribution="a test", sharing=Sharing.OPEN,
-                contract=document(CONTRACT),
-            ),
-        )  # fmt: skip
+    register(database, LAYER, CONTRACT)
     # A roll-up has no way to hold a boolean's greatest value: that one is always counted from the features.
     rolled = tuple(c for c in THEME.rolled(ROLLED) if c.type != "boolean")
     for number, plan in enumerate((Plan(8, rolled), None, None), 1):

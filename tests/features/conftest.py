@@ -87,6 +87,20 @@ def plots(count: int = COUNT, size_shift: float = 0.0) -> gpd.GeoDataFrame:
     return frame
 
 
+def register(database: Database, layer: str, contract: Contract) -> None:
+    """Make the tables, an agency and its open layer, which has a contract of its own."""
+    migrate(database)
+    with database.session() as session:
+        ensure_agency(session, "lab", Text(en="Lab", vi="Phòng thí nghiệm"))
+        ensure_layer(
+            session,
+            LayerEntry(
+                layer, layer, contract.title.text, licence="CC0-1.0", attribution="a test", sharing=Sharing.OPEN,
+                contract=document(contract),
+            ),
+        )  # fmt: skip
+
+
 def publish(database: Database, frame: gpd.GeoDataFrame) -> None:
     resolution = as_theme(CONTRACT).resolution
     with Staging(database, LAYER, Shape(COLUMNS, resolution), Provenance("a test", "made up")) as staging:
@@ -101,16 +115,7 @@ def lab(
     """The program serving the layer; one for each test file."""
     name = request.module.__name__.rpartition(".")[2][5:20]
     database = Database(cluster.url(f"{os.environ['TWIN_TEST_RUN']}_lab_{name}_{os.getpid()}"), private=True)
-    migrate(database)
-    with database.session() as session:
-        ensure_agency(session, "lab", Text(en="Lab", vi="Phòng thí nghiệm"))
-        ensure_layer(
-            session,
-            LayerEntry(
-                LAYER, LAYER, CONTRACT.title.text, licence="CC0-1.0", attribution="a test", sharing=Sharing.OPEN,
-                contract=document(CONTRACT),
-            ),
-        )  # fmt: skip
+    register(database, LAYER, CONTRACT)
     publish(database, plots(size_shift=100))
     publish(database, plots())
     database.writer.dispose()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import csv
 import io
 import json
@@ -15,7 +14,6 @@ import h3ronpy
 import numpy as np
 import orjson
 import pyarrow as pa
-import pyarrow.parquet as pq
 import shapely
 
 from tiles.counted.outlines import outlines
@@ -29,7 +27,6 @@ from twin.text import Language, Text
 
 # Decimals of coordinates in degrees: about a centimetre.
 DIGITS = 7
-PARQUET_ROWS = 50_000
 
 FEATURES = Text(en="Features, each counted once", vi="Số đối tượng, mỗi đối tượng đếm một lần")
 PER_KM2 = Text(en="Features per km² of the cell", vi="Số đối tượng trên mỗi km² của ô")
@@ -177,21 +174,13 @@ async def as_arrow(parts: Parts, about: About) -> Chunks:
 
 async def as_parquet(parts: Parts, about: About) -> Chunks:
     """Cells as Parquet, a row group at a time."""
-    schema, sink = schema_of(about), tables.Sink()
-    writer = pq.ParquetWriter(sink, schema, compression="zstd")
-    waiting: list[pa.RecordBatch] = []
+    schema = schema_of(about)
 
-    def write() -> None:
-        writer.write_table(pa.Table.from_batches(waiting, schema))
-        waiting.clear()
+    async def batches() -> tables.RecordBatches:
+        async with aclosing(parts):
+            async for counted in parts:
+                yield _batch(counted, schema)
 
-    async with aclosing(parts):
-        async for counted in parts:
-            waiting.append(_batch(counted, schema))
-            if sum(map(len, waiting)) >= PARQUET_ROWS:
-                await asyncio.to_thread(write)
-                yield sink.taken()
-    if waiting:
-        await asyncio.to_thread(write)
-    await asyncio.to_thread(writer.close)
-    yield sink.taken()
+    async with aclosing(tables.write_parquet(batches(), schema)) as written:
+        async for chunk in written:
+            yield chunk

@@ -44,6 +44,7 @@ CHUNK = 256 * 1024
 # By this mark at the beginning, Excel knows UTF-8.
 BYTE_ORDER_MARK = "\ufeff"
 PARQUET_ROWS = 20_000
+RecordBatches = AsyncGenerator[pa.RecordBatch, None]
 
 
 # CSV -----------------------------------------------------------------------------------------------
@@ -136,18 +137,31 @@ async def as_geoparquet(
     geo = {"version": "1.1.0", "primary_column": name, "columns": {name: about}}
     words = {name.encode(): text.encode() for name, text in (said or {}).items()}
     schema = _schema(columns, {b"geo": json.dumps(geo).encode(), **words})
+
+    async def batches() -> RecordBatches:
+        async with aclosing(rows):
+            async for some in rows:
+                yield await asyncio.to_thread(_batch, some, keys, schema, of)
+
+    async with aclosing(write_parquet(batches(), schema)) as written:
+        async for chunk in written:
+            yield chunk
+
+
+async def write_parquet(batches: RecordBatches, schema: pa.Schema) -> Chunks:
+    """Batches as Parquet, a row group at a time, sent as it is written."""
     sink = Sink()
     writer = await asyncio.to_thread(pq.ParquetWriter, sink, schema, compression="zstd")
     waiting: list[pa.RecordBatch] = []
 
     def write() -> None:
-        writer.write_table(pa.Table.from_batches(waiting), row_group_size=PARQUET_ROWS)
+        writer.write_table(pa.Table.from_batches(waiting, schema), row_group_size=PARQUET_ROWS)
         waiting.clear()
 
-    async with aclosing(rows):
-        async for batch in rows:
-            waiting.append(await asyncio.to_thread(_batch, batch, keys, schema, of))
-            if sum(len(b) for b in waiting) >= PARQUET_ROWS:
+    async with aclosing(batches):
+        async for batch in batches:
+            waiting.append(batch)
+            if sum(map(len, waiting)) >= PARQUET_ROWS:
                 await asyncio.to_thread(write)
                 yield sink.taken()
     if waiting:

@@ -13,15 +13,9 @@ import httpx
 from twin import __version__
 from twin.access import NOT_VALID, TOKEN
 from twin.errors import (
+    STATUS,
     BadInput,
-    Busy,
-    Conflict,
-    Forbidden,
-    NoRoom,
-    NotAcceptable,
     NotFound,
-    TooLarge,
-    TooMany,
     TwinError,
     Unauthenticated,
     Unavailable,
@@ -29,10 +23,8 @@ from twin.errors import (
 from twin.text import Text, current_language
 from twin.transfer import NO_TWIN
 
-KINDS: Mapping[int, type[TwinError]] = {
-    400: BadInput, 401: Unauthenticated, 403: Forbidden, 404: NotFound, 405: NotFound, 406: NotAcceptable,
-    409: Conflict, 413: TooLarge, 423: Busy, 429: TooMany, 507: NoRoom,
-}  # fmt: skip
+# A server that does not have an address, or not with this method, is none that this client knows.
+KINDS: Mapping[int, type[TwinError]] = {status: kind for kind, status in STATUS.items()} | {405: NotFound}
 # What is read is asked for again, for so many seconds at most; the last pause is used over and over.
 READING_PATIENCE = 20.0
 # Somebody is at it, too much was asked, or something between or behind is away for a moment.
