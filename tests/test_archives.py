@@ -49,6 +49,16 @@ def folder(sample_database: Database, tmp_path_factory: pytest.TempPathFactory) 
     return folder
 
 
+def test_an_archive_stores_no_empty_tiles(sample_database: Database, tmp_path: Path) -> None:
+    """Around the features, where a tile is asked for and holds nothing: a reader takes what is not there as empty."""
+    done = twin(sample_database, tmp_path, "tiles", "bake", "construction.buildings", "--zoom", "16", "--json")
+    assert done.returncode == 0, done.stderr
+    with (tmp_path / "city.pmtiles").open("rb") as file:
+        bodies = [gzip.decompress(body) for _, body in all_tiles(MmapSource(file))]
+    assert len(bodies) == json.loads(done.stdout)["tiles"] > 10
+    assert all(bodies)
+
+
 def content(tile: bytes) -> dict[str, list[str]]:
     """What a tile shows, in an order of its own: PostGIS gives equal features in any."""
     layers = mapbox_vector_tile.decode(tile)

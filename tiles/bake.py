@@ -15,6 +15,8 @@ from pmtiles.tile import Compression, TileType, zxy_to_tileid
 from pmtiles.writer import Writer
 
 from tiles.choice import Chosen
+from tiles.encodings import encode
+from tiles.grids import Place
 from tiles.mvt import make_tile
 from twin import __version__
 from twin.catalogue import Bounds
@@ -24,8 +26,9 @@ from twin.db.tables import DATA_SCHEMA
 GRID = morecantile.tms.get("WebMercatorQuad")
 # Tiles made at the same time, each on a connection of its own.
 AT_ONCE = 4
+# A tile without anything, compressed.
+NOTHING = encode(b"", "gzip")
 
-Place = tuple[int, int, int]
 # Told as work goes on: the zoom, how many of its tiles are done, and how many there are.
 Progress = Callable[[int, int, int], None]
 
@@ -97,7 +100,7 @@ async def _made(
             tile = await make_tile(connection, chosen, *place)
         body = tile.encoded["gzip"]
         # An empty tile is not stored: a reader takes what is not there as empty.
-        return (body if len(body) > 20 else b""), bool(tile.cut)
+        return (b"" if body == NOTHING else body), bool(tile.cut)
 
     for start in range(0, len(places), 4 * AT_ONCE):
         part = places[start : start + 4 * AT_ONCE]

@@ -6,6 +6,7 @@ import asyncio
 from collections import OrderedDict, defaultdict
 from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import dataclass, field
+from functools import partial
 
 from tiles.encodings import Encoding, decode, encode
 
@@ -45,7 +46,7 @@ class TileCache:
         self.hits = self.misses = self.evicted = 0
         self._tiles: OrderedDict[Key, Tile] = OrderedDict()
         self._of_version: defaultdict[int, set[Key]] = defaultdict(set)
-        self._making: dict[Key, asyncio.Task[Tile]] = {}
+        self._making: dict[Key, asyncio.Future[Tile]] = {}
 
     def __len__(self) -> int:
         return len(self._tiles)
@@ -66,21 +67,20 @@ class TileCache:
         tile = self._tiles.get(key)
         if tile is None:
             self.misses += 1
-            task = self._making.get(key)
-            if task is None:
-                task = self._making[key] = asyncio.create_task(self._make(key, make))
-                task.add_done_callback(lambda done: done.cancelled() or done.exception())
+            making = self._making.get(key)
+            if making is None:
+                making = self._making[key] = asyncio.ensure_future(make())
+                making.add_done_callback(partial(self._made, key))
             # Who gives up waiting does not stop it: others may wait too.
-            tile = await asyncio.shield(task)
+            tile = await asyncio.shield(making)
+        if encoding in tile.encoded:
+            return tile, tile.encoded[encoding]
         return tile, await self._in_encoding(key, tile, encoding)
 
-    async def _make(self, key: Key, make: Callable[[], Awaitable[Tile]]) -> Tile:
-        try:
-            tile = await make()
-        finally:
-            del self._making[key]
-        self._keep(key, tile)
-        return tile
+    def _made(self, key: Key, making: asyncio.Future[Tile]) -> None:
+        del self._making[key]
+        if not making.cancelled() and making.exception() is None:
+            self._keep(key, making.result())
 
     async def _in_encoding(self, key: Key, tile: Tile, encoding: Encoding) -> bytes:
         if encoding not in tile.encoded:

@@ -85,7 +85,7 @@ class CachedTiles:
             if found is None:
                 _, _, z, x, y = meant.key
                 if meant.look is None:
-                    found = await vector.fetch(self.city, meant.chosen, z, x, y, encoding)
+                    found = await vector.fetch(self.city, meant.chosen, z, x, y, encoding, key=meant.key)
                 else:
                     found = await raster.fetch(self.city, meant.chosen[0], z, x, y, meant.look)
         except Exception:

@@ -7,6 +7,7 @@ from functools import lru_cache
 from typing import Literal
 
 import brotli
+import deflate
 import zstandard
 
 Encoding = Literal["identity", "gzip", "br", "zstd"]
@@ -50,8 +51,8 @@ def encode(body: bytes, encoding: Encoding) -> bytes:
         case "zstd":
             return zstandard.compress(body, 9)
         case "gzip":
-            # No time in the header: equal tiles have equal bytes.
-            return gzip.compress(body, 6, mtime=0)
+            # A third of zlib's time for no more bytes; and no time in the header: equal tiles have equal bytes.
+            return bytes(deflate.gzip_compress(body, 6))
         case "identity":
             return body
 

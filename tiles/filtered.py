@@ -24,7 +24,7 @@ def read_where(request: Request, city: CityState, chosen: Sequence[Chosen], grid
         return EVERYTHING
     references = offered(city.settings.profile)
     # The statement's own parameters come first: the tile's place, and the share of the room.
-    first = grid.places + 1
+    first = grid.parameters + 1
     parameters = Parameters([None] * first)
     conditions = {}
     for c in chosen:

@@ -9,7 +9,7 @@ kilometres, the affine map is within a tenth of a tile's unit.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 
@@ -24,6 +24,8 @@ from twin.errors import NotFound
 from twin.text import Text
 
 Box = tuple[float, float, float, float]
+# Zoom (or matrix), column, row.
+Place = tuple[int, int, int]
 
 # Points a side at which a tile is compared in two systems.
 SAMPLES = 9
@@ -74,37 +76,48 @@ class Grid:
 
     # What the database is told ------------------------------------------------------------------------
 
-    def values(self, z: int, x: int, y: int) -> tuple[float, ...]:
-        """The first parameters of a statement for one tile."""
-        return (z, x, y) if not self.between else _placed(self, z, x, y)
+    def values(self, places: Sequence[Place]) -> list[list[float]]:
+        """The first parameters of a statement for some tiles: an array each."""
+        rows = [placed(self, *place) for place in places] if self.between else places
+        return [list(column) for column in zip(*rows, strict=True)]
 
     @property
-    def places(self) -> int:
+    def parameters(self) -> int:
         """How many parameters these are."""
-        return 14 if self.between else 3
+        return len(AFFINE) if self.between else 3
 
-    @property
-    def envelope(self) -> str:
-        """SQL for the tile's box in the plane in which geometry is drawn."""
-        if not self.between:
-            return "ST_TileEnvelope($1::int, $2::int, $3::int)"
-        return f"ST_MakeEnvelope($1::float8, $2::float8, $3::float8, $4::float8, {self.between})"
+    def asked(self, margin: float) -> str:
+        """SQL for the tiles that are asked for, a row each.
 
-    def reach(self, margin: float) -> str:
-        """SQL for the box (EPSG:4326) of all that may show on a tile, with a margin as a share of the tile's side."""
+        `n` is its number, from 1; `box` its box in the plane in which geometry is drawn; `reach` the box (EPSG:4326)
+        of all that may show on it, with a margin as a share of its side; `inside` the same without the margin.
+        """
+        # Without OFFSET, PostgreSQL would put the expressions wherever their columns are used: computed for each
+        # feature, not for each tile.
         if not self.between:
             # Margin first, then the reprojection: the box is grown in the tile's own plane.
-            grown = f"ST_TileEnvelope($1::int, $2::int, $3::int, margin => {margin:.17g})"
-            return f"ST_Transform({grown}, 4326)"
-        return "ST_MakeEnvelope($5::float8, $6::float8, $7::float8, $8::float8, 4326)"
+            return (
+                "(SELECT n, ST_TileEnvelope(z, x, y) AS box, ST_Transform(ST_TileEnvelope(z, x, y), 4326) AS inside, "
+                f"ST_Transform(ST_TileEnvelope(z, x, y, margin => {margin:.17g}), 4326) AS reach "
+                "FROM unnest($1::int[], $2::int[], $3::int[]) WITH ORDINALITY AS tile(z, x, y, n) OFFSET 0)"
+            )
+        arrays = ", ".join(f"${n}::float8[]" for n in range(1, self.parameters + 1))
+        degrees = "ST_MakeEnvelope(west, south, east, north, 4326)"
+        return (
+            f"(SELECT *, ST_MakeEnvelope(l, b, r, t, {self.between}) AS box, {degrees} AS reach, {degrees} AS inside "
+            f"FROM unnest({arrays}) WITH ORDINALITY AS tile({', '.join(AFFINE)}, n) OFFSET 0)"
+        )
 
     def on_grid(self, geometry: str) -> str:
-        """SQL for a stored geometry in the tile's plane."""
+        """SQL for a stored geometry in the plane of the row of `asked` that is called `place`."""
         if not self.between:
             return f"ST_Transform({geometry}, 3857)"
-        affine = ", ".join(f"${n}::float8" for n in range(9, 15))
+        affine = ", ".join(f"place.{name}" for name in AFFINE[8:])
         return f"ST_Affine(ST_Transform({geometry}, {self.between}), {affine})"
 
+
+# What is known of a tile of a grid of the city's own: its box, the box in degrees, and the affine map onto it.
+AFFINE = ("l", "b", "r", "t", "west", "south", "east", "north", "xx", "xy", "yx", "yy", "dx", "dy")
 
 WEB_MERCATOR = Grid(
     "WebMercatorQuad", Text(en="Web Mercator, as web maps have it", vi="Web Mercator, như các bản đồ web"), 3857, 22
@@ -179,7 +192,7 @@ def box_of(grid: Grid, z: int, x: int, y: int) -> Box:
 
 
 @lru_cache(maxsize=4096)
-def _placed(grid: Grid, z: int, x: int, y: int) -> tuple[float, ...]:
+def placed(grid: Grid, z: int, x: int, y: int) -> tuple[float, ...]:
     """A tile's box, the box in degrees of what may show on it, and the affine map from the plane between."""
     left, bottom, right, top = box_of(grid, z, x, y)
     grow = (right - left) * MARGIN

@@ -14,7 +14,7 @@ from layers.theme import Theme
 from tiles.cache import Tile
 from tiles.choice import Chosen
 from tiles.encodings import Encoding, encode
-from tiles.grids import WEB_MERCATOR, Grid
+from tiles.grids import WEB_MERCATOR, Grid, Place
 from twin.db.tables import DATA_SCHEMA
 from twin.rollup import parent_sql, resolution_for
 
@@ -52,65 +52,74 @@ async def make_tile(
     grid: Grid = WEB_MERCATOR, where: Where = EVERYTHING,
 ) -> Tile:  # fmt: skip
     """Make a tile of some layers' versions, within its budget of bytes."""
-    share = 1.0
-    for attempt in range(1, ATTEMPTS + 1):
-        body, cut = await _read(connection, chosen, grid, z, x, y, share, where)
-        packed = encode(body, encoding)
-        if len(packed) <= TILE_BYTES or attempt == ATTEMPTS:
-            break
-        share *= 0.9 * TILE_BYTES / len(packed)
-    return Tile(cut, {encoding: packed})
+    (tile,) = await make_tiles(connection, chosen, [((z, x, y), encoding)], grid, where)
+    return tile
+
+
+async def make_tiles(
+    connection: asyncpg.Connection, chosen: Sequence[Chosen], wanted: Sequence[tuple[Place, Encoding]],
+    grid: Grid = WEB_MERCATOR, where: Where = EVERYTHING,
+) -> list[Tile]:  # fmt: skip
+    """Make tiles of one zoom with one question; those beyond their budget of bytes again, one by one."""
+    read = await _read(connection, chosen, grid, [place for place, _ in wanted], 1.0, where)
+    made = []
+    for (place, encoding), (body, cut) in zip(wanted, read, strict=True):
+        packed, share = encode(body, encoding), 1.0
+        for _ in range(ATTEMPTS - 1):
+            if len(packed) <= TILE_BYTES:
+                break
+            share *= 0.9 * TILE_BYTES / len(packed)
+            ((body, cut),) = await _read(connection, chosen, grid, [place], share, where)
+            packed = encode(body, encoding)
+        made.append(Tile(cut, {encoding: packed}))
+    return made
 
 
 async def _read(
-    connection: asyncpg.Connection, chosen: Sequence[Chosen], grid: Grid, z: int, x: int, y: int, share: float,
+    connection: asyncpg.Connection, chosen: Sequence[Chosen], grid: Grid, places: Sequence[Place], share: float,
     where: Where,
-) -> tuple[bytes, tuple[str, ...]]:  # fmt: skip
-    """The bytes of a tile, and the layers of which it leaves something out for want of room."""
-    statement = tile_sql(chosen, z, grid, where)
+) -> list[tuple[bytes, tuple[str, ...]]]:  # fmt: skip
+    """The bytes of each tile, and the layers of which it leaves something out for want of room."""
+    statement = tile_sql(chosen, places[0][0], grid, where)
     if statement is None:
-        return b"", ()
-    place = grid.values(z, x, y)
-    rows = await connection.fetch(statement, *place, share, *where.values)
-    body = b"".join(row["tile"] or b"" for row in rows)
-    cut = tuple(row["name"] for row in rows if row["cut"])
-    for name in cut:
-        body += await connection.fetchval(_cut_sql(grid), *place, f"{name}:cut")
-    return body, cut
+        return [(b"", ())] * len(places)
+    bodies = [b""] * len(places)
+    cut: list[tuple[str, ...]] = [()] * len(places)
+    for number, name, is_cut, body in await connection.fetch(statement, *grid.values(places), share, *where.values):
+        bodies[number - 1] += body or b""
+        if is_cut:
+            bodies[number - 1] += await connection.fetchval(CUT_SQL, f"{name}:cut")
+            cut[number - 1] += (name,)
+    return list(zip(bodies, cut, strict=True))
 
 
-@lru_cache(maxsize=16)
-def _cut_sql(grid: Grid) -> str:
-    """A tile that does not hold all that it should says so itself, wherever it may be copied to: by a layer with one
-    point in its middle.
-    """
-    places = " AND ".join(f"${n}::float8 IS NOT NULL" for n in range(1, grid.places + 1))
-    return (
-        f"SELECT ST_AsMVT(mark, ${grid.places + 1}::text, {EXTENT}, 'geom') FROM ("
-        f"SELECT true AS cut, ST_AsMVTGeom(ST_Centroid(box), box, {EXTENT}, 0) AS geom "
-        f"FROM (SELECT {grid.envelope} AS box) AS tile{f' WHERE {places}' if grid.between else ''}) AS mark"
-    )
+# A tile that does not hold all that it should says so itself, wherever it may be copied to: by a layer with one point
+# in its middle.
+CUT_SQL = (
+    f"SELECT ST_AsMVT(mark, $1::text, {EXTENT}, 'geom') FROM (SELECT true AS cut, "
+    f"ST_AsMVTGeom(ST_Point(1, 1, 3857), ST_MakeEnvelope(0, 0, 2, 2, 3857), {EXTENT}, 0) AS geom) AS mark"
+)
 
 
 def tile_sql(chosen: Sequence[Chosen], matrix: int, grid: Grid = WEB_MERCATOR, where: Where = EVERYTHING) -> str | None:
-    """One statement for all layers of a tile: a row for each MVT layer, whose bytes are put one after another.
+    """One statement for all layers of some tiles: the number of the tile, then a row for each MVT layer, whose bytes
+    are put one after another.
 
-    The first parameters are the grid's for the place; the next is the share of the usual number of features that
+    The first parameters are the grid's for the places; the next is the share of the usual number of features that
     there is room for; then come those of the conditions.
     """
     zoom = grid.zoom(matrix)
     parts = [part for c in chosen for part in _parts_of(c, grid, zoom, where.conditions.get(c.layer.id, ""))]
     if not parts:
         return None
-    # A part may do without some of the parameters, and PostgreSQL must know the type of each: these find nothing.
-    if grid.between:
-        places = " AND ".join(f"${n}::float8 IS NULL" for n in range(1, grid.places + 1))
-        parts.append(f"SELECT ''::text, false, ''::bytea WHERE {places} AND false")
+    # A part may do without some of the values, and PostgreSQL must know the type of each: these find nothing.
     for c in chosen:
         if condition := where.conditions.get(c.layer.id):
             source = f"{DATA_SCHEMA}.{c.version.table} AS f"
             parts.append(f"SELECT ''::text, false, ''::bytea FROM {source} WHERE ({condition}) AND false")
-    return " UNION ALL ".join(parts)
+    asked = f"(SELECT *, ${grid.parameters + 1}::float8 AS share FROM {grid.asked(BUFFER / EXTENT)} AS asked)"
+    layers = " UNION ALL ".join(parts)
+    return f"SELECT place.n, part.* FROM {asked} AS place, LATERAL ({layers}) AS part(name, cut, tile)"
 
 
 def _parts_of(c: Chosen, grid: Grid, zoom: int, condition: str) -> tuple[str, ...]:
@@ -132,9 +141,7 @@ def _cells(layer_id: str, table: str, columns: tuple[str, ...], resolution: int,
     properties = "".join(f', "{name}"' for name in columns)
     found = (
         f"SELECT cell, features{properties}, geom FROM {DATA_SCHEMA}.{table} "
-        f"WHERE resolution = {resolution} AND geom && {grid.reach(BUFFER / EXTENT)} "
-        # The parameter of the other SELECTs is used by all, or PostgreSQL could not tell its type.
-        f"AND ${grid.places + 1}::float8 > 0"
+        f"WHERE resolution = {resolution} AND geom && place.reach"
     )
     return _drawn(layer_id, found, properties, grid)
 
@@ -142,14 +149,13 @@ def _cells(layer_id: str, table: str, columns: tuple[str, ...], resolution: int,
 @lru_cache(maxsize=1024)
 def _counted(layer_id: str, table: str, rollup: str, resolution: int, grid: Grid, condition: str) -> str:
     """The same for some of the features: counted now, in the cells that were laid out for all."""
-    box = grid.reach(BUFFER / EXTENT)
-    own = f"SELECT cell, geom FROM {DATA_SCHEMA}.{rollup} WHERE resolution = {resolution} AND geom && {box}"
+    own = f"SELECT cell, geom FROM {DATA_SCHEMA}.{rollup} WHERE resolution = {resolution} AND geom && place.reach"
     # Cells reach a little beyond the tile, and their features with them.
     area = f"(SELECT ST_Expand(ST_Extent(geom)::geometry, 0.0001) FROM ({own}) AS cells)"
     found = (
         f"SELECT own.cell, counted.features, own.geom FROM ({own}) AS own JOIN ("
         f"SELECT {parent_sql('f.cell', resolution)} AS cell, count(*) AS features FROM {DATA_SCHEMA}.{table} AS f "
-        f"WHERE f.geom && ST_SetSRID({area}, 4326) AND ({condition}) AND ${grid.places + 1}::float8 > 0 GROUP BY 1"
+        f"WHERE f.geom && ST_SetSRID({area}, 4326) AND ({condition}) GROUP BY 1"
         ") AS counted USING (cell)"
     )
     return _drawn(layer_id, found, "", grid)
@@ -162,7 +168,7 @@ def _drawn(layer_id: str, found: str, properties: str, grid: Grid) -> str:
         f"SELECT '{layer_id}:cells' AS name, false AS cut, "
         f"ST_AsMVT(tile, '{layer_id}:cells', {EXTENT}, 'geom') FILTER (WHERE geom IS NOT NULL) AS tile FROM ("
         f"SELECT to_hex(cell) AS cell, features, {density} AS per_km2{properties}, "
-        f"ST_AsMVTGeom({grid.on_grid('geom')}, {grid.envelope}, {EXTENT}, {BUFFER}) AS geom FROM ({found}) AS found"
+        f"ST_AsMVTGeom({grid.on_grid('geom')}, place.box, {EXTENT}, {BUFFER}) AS geom FROM ({found}) AS found"
         ") AS tile"
     )
 
@@ -183,15 +189,15 @@ def _parts(
     source = f"{DATA_SCHEMA}.{table} AS f"
     important = f"AND importance >= {detail.importance:.17g}" if detail.importance else ""
     asked = f"AND ({condition})" if condition else ""
-    room = f"greatest(1, ({detail.limit} * ${grid.places + 1}::float8)::bigint)"
+    room = f"greatest(1, ({detail.limit} * place.share)::bigint)"
     # One feature more than there is room for tells that some are left out.
     features = (
         f"SELECT '{layer_id}' AS name, count(*) > {room} AS cut, "
         f"ST_AsMVT(tile, '{layer_id}', {EXTENT}, 'geom', 'fid') FILTER (WHERE geom IS NOT NULL) AS tile FROM ("
         f"SELECT fid{properties}, ST_AsMVTGeom({grid.on_grid(_simplified(of, zoom))}, "
-        f"{grid.envelope}, {EXTENT}, {BUFFER}) AS geom FROM ("
+        f"place.box, {EXTENT}, {BUFFER}) AS geom FROM ("
         f"SELECT fid{properties}, geom FROM {source} "
-        f"WHERE geom && {grid.reach(BUFFER / EXTENT)} {important} {_large_enough(of, zoom)} {asked} "
+        f"WHERE geom && place.reach {important} {_large_enough(of, zoom)} {asked} "
         f"ORDER BY importance DESC, fid LIMIT {room} + 1) AS chosen) AS tile"
     )
     if not (of.label and of.geometry == "polygon" and f'"{of.label}"' in properties):
@@ -200,8 +206,8 @@ def _parts(
     labels = (
         f"SELECT '{layer_id}', false, ST_AsMVT(tile, '{layer_id}:label', {EXTENT}, 'geom', 'fid') "
         f"FILTER (WHERE geom IS NOT NULL) FROM (SELECT fid{properties}, importance AS rank, "
-        f"ST_AsMVTGeom({grid.on_grid('label_point')}, {grid.envelope}, {EXTENT}, 0) AS geom "
-        f"FROM {source} WHERE label_point && {grid.reach(0)} "
+        f"ST_AsMVTGeom({grid.on_grid('label_point')}, place.box, {EXTENT}, 0) AS geom "
+        f"FROM {source} WHERE label_point && place.inside "
         f'AND "{of.label}" IS NOT NULL {important} {asked} '
         f"ORDER BY importance DESC, fid LIMIT {room}) AS tile"
     )

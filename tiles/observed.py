@@ -8,6 +8,7 @@ import os
 import re
 import secrets
 import time
+from functools import lru_cache
 from typing import Any
 
 from fastapi import APIRouter, Response
@@ -81,11 +82,18 @@ def _number(scope: Scope) -> str:
     return secrets.token_hex(8)
 
 
+@lru_cache(maxsize=4096)
+def _kept(route: str, method: str, hundreds: int) -> tuple[Counter, Histogram]:
+    """What counts such requests, and what times them."""
+    return REQUESTS.labels(route, method, f"{hundreds}xx"), SECONDS.labels(route)
+
+
 def _note(scope: Scope, status: int, seconds: float, number: str, slow_seconds: float) -> None:
     route = scope.get(ROUTE) or getattr(scope.get("route"), "path", None) or "other"
     method = scope["method"] if scope["method"] in METHODS else "other"
-    REQUESTS.labels(route, method, f"{status // 100}xx").inc()
-    SECONDS.labels(route).observe(seconds)
+    count, times = _kept(route, method, status // 100)
+    count.inc()
+    times.observe(seconds)
     if status < 500 and seconds < slow_seconds:
         return
     # The address without its query, which may hold a key that somebody put there.

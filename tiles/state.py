@@ -13,6 +13,7 @@ from typing import Any
 import asyncpg
 
 from tiles.cache import TileCache
+from tiles.making import TileMaker
 from tiles.raster_files import RasterFiles
 from twin.access import KEYS_SQL, Key, parse_keys
 from twin.catalogue import SNAPSHOT_SQL, Layer, parse_snapshot
@@ -45,6 +46,8 @@ class CityState:
         self.keys: dict[str, Key] = {}
         self.info: dict[str, str] = {}
         self.tiles = TileCache(settings.tile_cache_mb * 1_000_000)
+        # Half of the connections: the other questions do not wait for tiles.
+        self.maker = TileMaker(self.connection, max(1, settings.pool_size // 2), settings.pool_wait)
         self.rasters = RasterFiles(settings.raster_folder, settings.pool_wait)
         self._layers: dict[str, Layer] | None = None
         # Told after each reading of the catalogue, and after each of the keys alone.

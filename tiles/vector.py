@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Awaitable, Sequence
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Path, Request, Response
@@ -63,15 +63,19 @@ def about(tile: Tile, encoding: Encoding) -> dict[str, str]:
 
 async def fetch(
     city: CityState, chosen: Sequence[Chosen], z: int, x: int, y: int, encoding: Encoding,
-    grid: Grid = WEB_MERCATOR, where: Where = EVERYTHING,
+    grid: Grid = WEB_MERCATOR, where: Where = EVERYTHING, key: Key | None = None,
 ) -> tuple[Tile, bytes]:  # fmt: skip
-    """Give a tile from memory, or make it."""
+    """Give a tile from memory, or make it; `key` is its name there, if it is known."""
 
-    async def make() -> Tile:
-        async with city.connection(asking=where is not EVERYTHING) as connection:
+    def make() -> Awaitable[Tile]:
+        return city.maker.make(chosen, (z, x, y), encoding, grid)
+
+    async def make_of_some() -> Tile:
+        async with city.connection(asking=True) as connection:
             return await make_tile(connection, chosen, z, x, y, encoding, grid, where)
 
-    return await city.tiles.fetch(key_of(chosen, z, x, y, grid, where), encoding, make)
+    key = key or key_of(chosen, z, x, y, grid, where)
+    return await city.tiles.fetch(key, encoding, make if where is EVERYTHING else make_of_some)
 
 
 async def answer(

@@ -14,7 +14,7 @@ from tiles.counted.answers import as_text, densities
 from tiles.counted.outlines import outlines
 from tiles.counted.question import Question, first
 from tiles.encodings import Encoding, encode
-from tiles.grids import Grid
+from tiles.grids import Grid, placed
 from tiles.mvt import BUFFER, EXTENT
 from twin.rollup import Rolled, resolution_for
 
@@ -39,14 +39,14 @@ async def make_tile(
     values = [as_text(found.cells), found.features, densities(found), *map(_plain, found.values)]
     shapes = shapely.to_wkb(outlines(found.cells)).tolist()
     statement = _statement(f"{layer_id}:cells", asked.columns, grid)
-    body: bytes = await connection.fetchval(statement, *grid.values(z, x, y), shapes, *values) or b""
+    body: bytes = await connection.fetchval(statement, *grid.values([(z, x, y)]), shapes, *values) or b""
     return Tile((layer_id,) if more else (), {encoding: encode(body, encoding)})
 
 
 def _area(grid: Grid, z: int, x: int, y: int) -> shapely.Polygon:
     """What may show on the tile, and a little more: what lies outside is left out when it is clipped."""
     if grid.between:
-        return shapely.box(*grid.values(z, x, y)[4:8])
+        return shapely.box(*placed(grid, z, x, y)[4:8])
     west, south, east, north = grid.document().bounds(morecantile.Tile(x, y, z))
     aside, above = (2 * BUFFER / EXTENT * side for side in (east - west, north - south))
     return shapely.box(
@@ -67,13 +67,11 @@ def _statement(name: str, columns: tuple[Rolled, ...], grid: Grid) -> str:
         *((c.name, SQL[c.result]) for c in columns),
     ]
     names = ", ".join(f'"{n}"' for n, _ in typed)
-    outline = grid.places + 1
+    outline = grid.parameters + 1
     arrays = ", ".join(f"${i}::{t}[]" for i, (_, t) in enumerate(typed, outline + 1))
-    # Not every place is used here, and PostgreSQL must know the type of each.
-    places = [f"${n}::float8 IS NOT NULL" for n in range(1, outline)] if grid.between else []
     return (
         f"SELECT ST_AsMVT(tile, '{name}', {EXTENT}, 'geom') FROM (SELECT {names}, "
-        f"ST_AsMVTGeom({grid.on_grid('ST_GeomFromWKB(wkb, 4326)')}, {grid.envelope}, {EXTENT}, {BUFFER}) AS geom "
-        f"FROM unnest(${outline}::bytea[], {arrays}) AS cells(wkb, {names})) AS tile "
-        f"WHERE {' AND '.join(['geom IS NOT NULL', *places])}"
+        f"ST_AsMVTGeom({grid.on_grid('ST_GeomFromWKB(wkb, 4326)')}, place.box, {EXTENT}, {BUFFER}) AS geom "
+        f"FROM {grid.asked(BUFFER / EXTENT)} AS place, "
+        f"unnest(${outline}::bytea[], {arrays}) AS cells(wkb, {names})) AS tile WHERE geom IS NOT NULL"
     )
