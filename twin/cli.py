@@ -13,7 +13,6 @@ from rich.console import Console
 
 from twin import __version__
 from twin.click_words import teach_click
-from twin.db.database import explain
 from twin.errors import TwinError
 from twin.text import LANGUAGES, Language, Text, language_of_environment, set_language
 
@@ -126,6 +125,9 @@ def main(arguments: list[str] | None = None) -> NoReturn:
     except TwinError as error:
         _complain(error)
     except Exception as error:
+        # Loads the database's libraries, which --version and most helps do without.
+        from twin.db.database import explain
+
         if sentence := explain(error):
             _complain(sentence)
         raise

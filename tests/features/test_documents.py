@@ -114,6 +114,10 @@ def test_a_page_for_people_is_whole_safe_and_in_their_language(http: httpx.Clien
         assert address.startswith(own)
         assert http.get(address, headers={"Accept": BROWSER}).status_code == 200, address
     assert ("Trang đầu" in page.text) == (language == "vi")
+    # Else every browser asks for /favicon.ico, which is not there.
+    assert f"{own}/favicon.svg" in page.addresses
+    trail = " ".join(page.text.partition("Tiếng Việt" if language == "en" else "English")[0].split())
+    assert not trail.removesuffix("Bản đồ" if language == "vi" else "Map").rstrip().endswith("›")
 
 
 def test_what_agencies_wrote_stays_text_on_a_page(http: httpx.Client) -> None:

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import hashlib
 import math
 from collections.abc import Mapping, Sequence
 from datetime import datetime
 from functools import cache
-from importlib.resources import files
 from types import SimpleNamespace
 from typing import Any
 
@@ -49,13 +47,6 @@ def _environment() -> Environment:
         loader=ChoiceLoader([PackageLoader("tiles.catalogue"), PackageLoader("tiles.features")]), autoescape=True,
         undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True,
     )  # fmt: skip
-
-
-@cache
-def style() -> tuple[bytes, str]:
-    """The pages' own style sheet, and its tag."""
-    content = (files("tiles.catalogue") / "templates" / STYLE).read_bytes()
-    return content, f'"{hashlib.sha256(content).hexdigest()[:16]}"'
 
 
 def _page(

@@ -20,6 +20,7 @@ from tiles.downloads.routes import downloads_of
 from tiles.features.choosing import VARY, is_known
 from tiles.features.formats import HTML, Format, negotiate
 from tiles.features.links import as_header, base_of, link, self_and_alternates, with_query
+from tiles.features.pages import CSS, send_file
 from tiles.features.parameters import format_parameter
 from tiles.features.schemas import TEXT
 from tiles.reader import City, Lang, Reader
@@ -110,11 +111,7 @@ async def catalogue(
 @router.get("/catalogue/catalogue.css", include_in_schema=False)
 async def style(request: Request) -> Response:
     """Give the pages' own style sheet."""
-    content, tag = pages.style()
-    headers = {"Cache-Control": "public, max-age=3600", "ETag": tag, "X-Content-Type-Options": "nosniff"}
-    if is_known(request, headers):
-        return Response(status_code=304, headers=headers)
-    return Response(content, media_type="text/css; charset=utf-8", headers=headers)
+    return send_file(request, "tiles.catalogue", pages.STYLE, CSS)
 
 
 @router.get("/catalogue/{layer}", summary="One dataset (DCAT-AP)", responses=RESPONSES, openapi_extra=FORM)

@@ -14,6 +14,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from layers.contracts import theme_of
 from tiles import display
 from tiles.choice import Chosen
+from tiles.features.choosing import is_known
 from tiles.features.links import Link, base_of, path
 from twin.catalogue import Column
 from twin.text import LANGUAGES, Language, Text
@@ -28,7 +29,8 @@ SECURITY = {
     "Referrer-Policy": "no-referrer",
     "Cross-Origin-Opener-Policy": "same-origin",
 }
-STYLE = "features.css"
+STYLE, ICON = "features.css", "favicon.svg"
+CSS = "text/css; charset=utf-8"
 WORDS = {
     "layers": Text(en="Layers", vi="Các lớp dữ liệu"),
     "features": Text(en="Features", vi="Đối tượng"),
@@ -76,19 +78,30 @@ def _environment() -> Environment:
 
 
 @cache
-def _style() -> tuple[bytes, str]:
-    content = (files("tiles.features") / "templates" / STYLE).read_bytes()
+def _beside(package: str, name: str) -> tuple[bytes, str]:
+    content = (files(package) / "templates" / name).read_bytes()
     return content, f'"{hashlib.sha256(content).hexdigest()[:16]}"'
+
+
+def send_file(request: Request, package: str, name: str, media_type: str) -> Response:
+    """Give a file that stands beside a package's templates."""
+    content, tag = _beside(package, name)
+    headers = {"Cache-Control": "public, max-age=3600", "ETag": tag, "X-Content-Type-Options": "nosniff"}
+    if is_known(request, headers):
+        return Response(status_code=304, headers=headers)
+    return Response(content, media_type=media_type, headers=headers)
 
 
 @router.get(f"/{STYLE}")
 async def style(request: Request) -> Response:
     """Give the pages' style sheet."""
-    content, tag = _style()
-    headers = {"Cache-Control": "public, max-age=3600", "ETag": tag, "X-Content-Type-Options": "nosniff"}
-    if request.headers.get("if-none-match") == tag:
-        return Response(status_code=304, headers=headers)
-    return Response(content, media_type="text/css; charset=utf-8", headers=headers)
+    return send_file(request, "tiles.features", STYLE, CSS)
+
+
+@router.get(f"/{ICON}")
+async def icon(request: Request) -> Response:
+    """Give the sign of the city's pages, the map's as well."""
+    return send_file(request, "tiles.features", ICON, "image/svg+xml")
 
 
 def _page(
