@@ -16,16 +16,16 @@ from pmtiles.writer import Writer
 
 from tiles.choice import Chosen
 from tiles.encodings import encode
-from tiles.grids import Place
-from tiles.mvt import make_tile
+from tiles.grids import WEB_MERCATOR, Place
+from tiles.making import TileMaker
 from twin import __version__
 from twin.catalogue import Bounds
 from twin.db.database import Database
 from twin.db.tables import DATA_SCHEMA
 
 GRID = morecantile.tms.get("WebMercatorQuad")
-# Tiles made at the same time, each on a connection of its own.
-AT_ONCE = 4
+# Connections that make tiles at the same time, how many tiles are waited for, and how many seconds for each.
+AT_ONCE, A_ROUND, PATIENCE = 4, 64, 86_400
 # A tile without anything, compressed.
 NOTHING = encode(b"", "gzip")
 
@@ -87,25 +87,24 @@ async def _made(
     pool: asyncpg.Pool, chosen: Sequence[Chosen], places: Sequence[Place]
 ) -> AsyncIterator[tuple[Place, tuple[bytes, bool] | None]]:
     """Make tiles, some at once, and give them in order; None for one without any feature of any layer."""
-    statement = " OR ".join(
-        f"EXISTS (SELECT 1 FROM {DATA_SCHEMA}.{c.version.table} WHERE geom && "
-        "ST_Transform(ST_TileEnvelope($1, $2, $3, margin => 0.0625), 4326))"
-        for c in chosen
+    there = " OR ".join(
+        f"EXISTS (SELECT 1 FROM {DATA_SCHEMA}.{c.version.table} WHERE geom && place.reach)" for c in chosen
     )
-
-    async def make(place: Place) -> tuple[bytes, bool] | None:
-        async with pool.acquire() as connection:
-            if not await connection.fetchval(f"SELECT {statement}", *place):
-                return None
-            tile = await make_tile(connection, chosen, *place)
-        body = tile.encoded["gzip"]
-        # An empty tile is not stored: a reader takes what is not there as empty.
-        return (b"" if body == NOTHING else body), bool(tile.cut)
-
-    for start in range(0, len(places), 4 * AT_ONCE):
-        part = places[start : start + 4 * AT_ONCE]
-        for place, tile in zip(part, await asyncio.gather(*map(make, part)), strict=True):
-            yield place, tile
+    occupied_sql = f"SELECT place.n FROM {WEB_MERCATOR.asked(0.0625)} AS place WHERE {there}"
+    maker = TileMaker(pool.acquire, AT_ONCE, PATIENCE)
+    for start in range(0, len(places), A_ROUND):
+        part = places[start : start + A_ROUND]
+        occupied = [n - 1 for (n,) in await pool.fetch(occupied_sql, *WEB_MERCATOR.values(part))]
+        made = await asyncio.gather(*(maker.make(chosen, part[n], "gzip") for n in occupied))
+        tiles = dict(zip(occupied, made, strict=True))
+        for n, place in enumerate(part):
+            if n not in tiles:
+                yield place, None
+                continue
+            tile = tiles[n]
+            body = tile.encoded["gzip"]
+            # An empty tile is not stored: a reader takes what is not there as empty.
+            yield place, (b"" if body == NOTHING else body, bool(tile.cut))
 
 
 def _children(place: Place, area: Bounds) -> list[Place]:
