@@ -6,6 +6,7 @@ import asyncio
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
+from typing import Any
 
 import asyncpg
 import mercantile
@@ -232,3 +233,34 @@ def test_nobody_waits_longer_than_their_patience_for_a_database_that_does_not_an
         assert (await asked).encoded["gzip"]
 
     play(sample_database, scene, patience=0.5)
+
+
+class Spoilt:
+    """A connection on which nothing can be drawn in one column of tiles."""
+
+    def __init__(self, connection: asyncpg.Connection, column: int) -> None:
+        self.connection, self.column = connection, column
+
+    async def fetch(self, statement: str, *values: Any) -> list[asyncpg.Record]:
+        if self.column in values[1]:
+            raise asyncpg.InternalServerError("TopologyException: side location conflict")
+        return await self.connection.fetch(statement, *values)
+
+
+def test_a_tile_that_cannot_be_made_does_not_spoil_those_that_were_asked_for_with_it(
+    sample_database: Database, layers: dict[str, Layer], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(making, "SECONDS_A_QUESTION", 30)
+    chosen = choose(layers, "construction.buildings")
+    x, y = 4 * CENTER.x, 4 * CENTER.y
+
+    async def scene(maker: TileMaker, gate: Gate) -> None:
+        gate.open.set()
+        await maker.make(chosen, (17, x, y), "gzip")
+        gate.connection = Spoilt(gate.connection, x + 2)
+        waiting = [maker.make(chosen, (17, x + i, y), "gzip") for i in range(4)]
+        answers = await asyncio.gather(*waiting, return_exceptions=True)
+        assert [isinstance(answer, Tile) for answer in answers] == [True, True, False, True]
+        assert isinstance(answers[2], asyncpg.InternalServerError)
+
+    play(sample_database, scene)

@@ -25,6 +25,9 @@ MOST_A_QUESTION = 16
 # Of how many kinds of tiles it is remembered what one costs.
 KINDS = 1000
 
+# Errors that the features of one tile may cause, and that say nothing about the others.
+OF_ONE_TILE = (asyncpg.InternalServerError, asyncpg.DataError)
+
 # Tiles that one question can be for: of the same versions, grid and zoom.
 Kind = tuple[tuple[tuple[int, int], ...], str, int]
 
@@ -81,26 +84,33 @@ class TileMaker:
         """Ask until nobody waits."""
         try:
             while self._waiting:
-                await self._ask_once()
+                kind, batch = self._next()
+                self._busy += 1
+                try:
+                    await self._answer(kind, batch)
+                finally:
+                    self._busy -= 1
         finally:
             # Now, not when the task is told to be done: who asks next must not count on this one.
             self._askers -= 1
 
-    async def _ask_once(self) -> None:
-        kind, batch = self._next()
-        self._busy += 1
+    async def _answer(self, kind: Kind, batch: Sequence[_Asked]) -> None:
         try:
             async with self._connect() as connection:
                 start = time.monotonic()
                 wanted = [(asked.place, asked.encoding) for asked in batch]
                 tiles = await make_tiles(connection, batch[0].chosen, wanted, batch[0].grid)
         except Exception as error:
+            # What failed together is asked for alone from now on: one tile may be to blame for all.
+            self._seconds[kind] = SECONDS_A_QUESTION
+            if len(batch) > 1 and isinstance(error, OF_ONE_TILE):
+                for asked in batch:
+                    await self._answer(kind, [asked])
+                return
             for asked in batch:
                 if not asked.made.done():
                     asked.made.set_exception(error)
             return
-        finally:
-            self._busy -= 1
         each = (time.monotonic() - start) / len(batch)
         self._seconds[kind] = (self._seconds.get(kind, each) + each) / 2
         for asked, tile in zip(batch, tiles, strict=True):
