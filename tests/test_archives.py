@@ -12,8 +12,10 @@ from pathlib import Path
 import httpx
 import mapbox_vector_tile
 import pytest
+import zstandard
 from pmtiles.reader import MmapSource, Reader, all_tiles
-from pmtiles.tile import TileType
+from pmtiles.tile import Compression, TileType, zxy_to_tileid
+from pmtiles.writer import Writer
 
 from tests.conftest import HOME, ROOT, LiveServer, serving
 from tests.test_sharing_over_http import eventually
@@ -94,6 +96,19 @@ def test_an_archive_holds_exactly_the_tiles_that_the_server_serves(live_server: 
                 assert not mapbox_vector_tile.decode(httpx.get(url, timeout=30).content)
 
 
+FOREIGN = b"a tile of another program"
+
+
+def write_archive(path: Path, compression: Compression) -> None:
+    with path.open("wb") as file:
+        writer = Writer(file)
+        body = zstandard.compress(FOREIGN) if compression is Compression.ZSTD else FOREIGN
+        writer.write_tile(zxy_to_tileid(3, 1, 2), body)
+        header = {"tile_type": TileType.MVT, "tile_compression": compression, "min_zoom": 3, "max_zoom": 3}
+        box = {f"{side}_e7": 0 for side in ("min_lon", "min_lat", "max_lon", "max_lat", "center_lon", "center_lat")}
+        writer.finalize(header | box | {"center_zoom": 3}, {})
+
+
 def bake_lamps(database: Database, folder: Path, *arguments: str, lang: str = "en") -> subprocess.CompletedProcess[str]:
     return twin(database, folder, "tiles", "bake", LAYER, "--zoom", "14-16", *arguments, lang=lang)
 
@@ -106,13 +121,21 @@ def test_a_server_offers_its_archives_whole_in_ranges_and_tile_by_tile_until_a_l
     assert bake_lamps(layer, tmp_path).returncode == 0
     path = tmp_path / "city.pmtiles"
     (tmp_path / "broken.pmtiles").write_bytes(b"not an archive")
+    for compression in (Compression.NONE, Compression.ZSTD):
+        write_archive(tmp_path / f"{compression.name.lower()}.pmtiles", compression)
     settings = {"TWIN_ARCHIVES": str(tmp_path)}
     with (
         serving(layer, tmp_path / "server.log", settings=settings) as server,
         httpx.Client(base_url=server.url, timeout=30) as http,
     ):
-        (listed,) = http.get("/archives").json()["archives"]
+        listed, *others = http.get("/archives").json()["archives"]
         assert (listed["id"], listed["layers"]) == ("city", [f"{LAYER}@1"])
+        # Those of other programs, however they are compressed; and nobody gets what they did not accept.
+        assert [other["id"] for other in others] == ["none", "zstd"]
+        for name in ("none", "zstd"):
+            for accept, said in (("gzip", None), ("zstd", None if name == "none" else "zstd"), ("br", None)):
+                tile = http.get(f"/archives/{name}/3/1/2.mvt", headers={"Accept-Encoding": accept})
+                assert tile.content == FOREIGN and tile.headers.get("content-encoding") == said
         assert listed["bytes"] == path.stat().st_size
         whole = http.get(listed["href"])
         assert whole.content == path.read_bytes()
@@ -121,7 +144,7 @@ def test_a_server_offers_its_archives_whole_in_ranges_and_tile_by_tile_until_a_l
         assert part.content == whole.content[:127]
         with path.open("rb") as file:
             z, x, y = next(place for place, _ in all_tiles(MmapSource(file)) if place[0] == 16)
-        for accept in ("gzip", "identity"):
+        for accept in ("gzip", "identity", "br"):
             tile = http.get(f"/archives/city/{z}/{x}/{y}.mvt", headers={"Accept-Encoding": accept})
             assert len(mapbox_vector_tile.decode(tile.content)[LAYER]["features"]) > 0
         again = http.get(f"/archives/city/{z}/{x}/{y}.mvt", headers={"If-None-Match": tile.headers["etag"]})
@@ -132,7 +155,7 @@ def test_a_server_offers_its_archives_whole_in_ranges_and_tile_by_tile_until_a_l
         with layer.session() as session:
             entry = LayerEntry(LAYER, "places", Text(en="Lamps", vi="Đèn đường"), sharing=Sharing.RESTRICTED)
             ensure_layer(session, entry)
-        eventually(lambda: http.get("/archives").json()["archives"], [])
+        eventually(lambda: [a["id"] for a in http.get("/archives").json()["archives"]], ["none", "zstd"])
         assert http.get(f"/archives/city/{z}/{x}/{y}.mvt").status_code == 404
         assert http.get("/archives/city.pmtiles").status_code == 404
 

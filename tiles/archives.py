@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import logging
 import mmap
 import re
@@ -9,13 +10,16 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path as FilePath
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter, Path, Request, Response
 from fastapi.responses import FileResponse
 from pmtiles.reader import Reader as Archive
+from pmtiles.tile import Compression
 
 from tiles import encodings
+from tiles.encodings import Encoding
+from tiles.features.choosing import is_known
 from tiles.reader import City, Reader
 from tiles.state import CityState
 from tiles.vector import MEDIA_TYPE, VARY, Index, Zoom, check_tile
@@ -28,21 +32,39 @@ log = logging.getLogger("twin.tiles")
 
 NAME = re.compile(r"[a-z0-9][a-z0-9_-]{0,63}")
 PMTILES = "application/vnd.pmtiles"
-# The key in an archive's metadata that names its layers with their versions.
-LAYERS = "twin:layers"
+# The keys in an archive's metadata that name its layers with their versions, and give (base64) the picture of a place
+# without anything.
+LAYERS, NOTHING_THERE = "twin:layers", "twin:nothing"
+# By the names that PMTiles has for kinds of tiles and of compression.
+MEDIA_TYPES = {
+    "mvt": MEDIA_TYPE, "png": "image/png", "jpeg": "image/jpeg", "webp": "image/webp", "avif": "image/avif",
+}  # fmt: skip
+ENCODINGS: dict[Compression, Encoding] = {
+    Compression.NONE: "identity", Compression.GZIP: "gzip", Compression.BROTLI: "br", Compression.ZSTD: "zstd",
+}  # fmt: skip
 
 router = APIRouter(tags=["tiles"])
+Ending = Annotated[
+    Literal["mvt", "png", "jpeg", "webp", "avif"], Path(description="The kind of its tiles, as /archives says it.")
+]
 Name = Annotated[str, Path(description="An archive's name, as /archives lists it.", pattern=NAME.pattern)]
 
 
 @dataclass(frozen=True, slots=True)
 class Opened:
-    """An archive with what it says of itself."""
+    """An archive with what it says of itself.
+
+    `ending` is how the addresses of its tiles end, `encoding` how they are compressed, `nothing` what stands for one
+    that it does not have.
+    """
 
     path: FilePath
     archive: Archive
     header: Mapping[str, Any]
     metadata: Mapping[str, Any]
+    ending: str
+    encoding: Encoding
+    nothing: bytes
     etag: str
 
 
@@ -52,7 +74,13 @@ def _open(path: FilePath, modified: int, size: int) -> Opened:
         # The mapping outlives the file's handle; an archive that is baked anew is another file under the same name.
         mapped = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
     archive = Archive(lambda offset, length: mapped[offset : offset + length])
-    return Opened(path, archive, archive.header(), archive.metadata(), f'"{modified:x}-{size:x}"')
+    header, metadata = archive.header(), archive.metadata()
+    ending = str(header["tile_type"].name).lower()
+    if ending not in MEDIA_TYPES:
+        raise ValueError(f"its tiles are of a kind that is not known: {ending}")
+    encoding = ENCODINGS[header["tile_compression"]]
+    nothing = base64.b64decode(metadata.get(NOTHING_THERE, ""))
+    return Opened(path, archive, header, metadata, ending, encoding, nothing, f'"{modified:x}-{size:x}"')
 
 
 def opened(path: FilePath) -> Opened | None:
@@ -108,7 +136,7 @@ async def archives(city: City, reader: Reader, response: Response) -> dict[str, 
                 "bounds": [header[f"{side}_e7"] / 1e7 for side in ("min_lon", "min_lat", "max_lon", "max_lat")],
                 "bytes": path.stat().st_size,
                 "href": f"/archives/{path.stem}.pmtiles",
-                "tiles": f"/archives/{path.stem}/{{z}}/{{x}}/{{y}}.mvt",
+                "tiles": f"/archives/{path.stem}/{{z}}/{{x}}/{{y}}.{found.ending}",
             }
         )
     return {"archives": listed}
@@ -129,21 +157,35 @@ async def archive(city: City, reader: Reader, name: Name) -> FileResponse:
 
 
 @router.get(
-    "/archives/{name}/{z}/{x}/{y}.mvt",
+    "/archives/{name}/{z}/{x}/{y}.{ending}",
     response_class=Response,
-    responses={200: {"content": {MEDIA_TYPE: {}}}, 304: {"description": "The tile that you have is the right one"}},
+    responses={
+        200: {"content": {kind: {} for kind in MEDIA_TYPES.values()}},
+        304: {"description": "The tile that you have is the right one"},
+    },
     summary="One tile of an archive",
 )
-async def tile(city: City, reader: Reader, request: Request, name: Name, z: Zoom, x: Index, y: Index) -> Response:
+async def tile(
+    city: City, reader: Reader, request: Request, name: Name, z: Zoom, x: Index, y: Index, ending: Ending
+) -> Response:
     """Give a tile as it was baked; one that is not there is empty."""
     check_tile(z, x, y)
     found = find(city, reader, name)
+    if found.ending != ending:
+        raise NotFound(
+            Text(en="The tiles of “{id}” end with .{ending}.", vi="Các ô của “{id}” có đuôi .{ending}.").format(
+                id=name, ending=found.ending
+            )
+        )
     headers = _caching(city, found)
-    if request.headers.get("if-none-match") == headers["ETag"]:
+    if is_known(request, headers):
         return Response(status_code=304, headers=headers)
-    body = found.archive.get(z, x, y)
+    kind, body = MEDIA_TYPES[ending], found.archive.get(z, x, y)
     if body is None:
-        return Response(b"", media_type=MEDIA_TYPE, headers=headers)
-    if encodings.chosen(request.headers.get("accept-encoding", "")) == "identity":
-        return Response(encodings.decode(body, "gzip"), media_type=MEDIA_TYPE, headers=headers)
-    return Response(body, media_type=MEDIA_TYPE, headers=headers | {"Content-Encoding": "gzip"})
+        return Response(found.nothing, media_type=kind, headers=headers)
+    accepted = encodings.chosen(request.headers.get("accept-encoding", ""), (found.encoding, "identity"))
+    if accepted != found.encoding:
+        body = encodings.decode(body, found.encoding)
+    if accepted != "identity":
+        headers["Content-Encoding"] = accepted
+    return Response(body, media_type=kind, headers=headers)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
@@ -18,7 +19,12 @@ from twin.db.tables import Sharing
 from twin.errors import BadInput
 from twin.text import Text, current_language
 
+if TYPE_CHECKING:
+    from tiles.raster_image import Form, Style
+
 BOX = "WEST,SOUTH,EAST,NORTH"
+# Below, tiles hold nothing; beyond, a client enlarges the last.
+ZOOMS = range(6, 17)
 
 
 @click.group(help=say("Tiles in files.", "Ô bản đồ trong tệp."))
@@ -34,11 +40,13 @@ tiles.add_command(prepare)
         "Bake the tiles of layers into one PMTiles archive. The server offers the archives of its folder under "
         "/archives; a CDN or a phone can use them without a server.\n\n"
         "Examples:\n\n  twin tiles bake planning.wards transport.roads -o city.pmtiles\n\n"
-        "  twin tiles bake construction.buildings --bbox 106.69,10.76,106.71,10.79 --zoom 13-16 -o centre.pmtiles",
+        "  twin tiles bake construction.buildings --bbox 106.69,10.76,106.71,10.79 --zoom 13-16 -o centre.pmtiles\n\n"
+        "  twin tiles bake environment.land_cover --image webp -o cover.pmtiles",
         "Tạo sẵn ô bản đồ của các lớp thành một kho PMTiles. Máy chủ cung cấp các kho trong thư mục của nó tại "
         "/archives; CDN hay điện thoại dùng được mà không cần máy chủ.\n\n"
         "Ví dụ:\n\n  twin tiles bake planning.wards transport.roads -o city.pmtiles\n\n"
-        "  twin tiles bake construction.buildings --bbox 106.69,10.76,106.71,10.79 --zoom 13-16 -o centre.pmtiles",
+        "  twin tiles bake construction.buildings --bbox 106.69,10.76,106.71,10.79 --zoom 13-16 -o centre.pmtiles\n\n"
+        "  twin tiles bake environment.land_cover --image webp -o cover.pmtiles",
     )
 )
 @click.argument("layers", nargs=-1, required=True, metavar=say("LAYER…", "LỚP…"))
@@ -47,26 +55,47 @@ tiles.add_command(prepare)
     help=say("The archive; else city.pmtiles in the server's folder.", "Tệp kho; mặc định city.pmtiles của máy chủ."),
 )  # fmt: skip
 @click.option("--bbox", metavar=BOX, help=say("Area in degrees; else that of the layers.", "Vùng, tính bằng độ."))
-@click.option("--zoom", default="6-16", show_default=True, help=say("From and to.", "Từ mức đến mức."))
+@click.option(
+    "--zoom",
+    help=say(
+        "From and to; else 6-16, or those that a raster has pixels for.",
+        "Từ mức đến mức; mặc định 6-16, hoặc theo điểm ảnh của raster.",
+    ),
+)  # fmt: skip
+@click.option(
+    "--image", type=click.Choice(["png", "webp"]),
+    help=say("Pictures of one raster, instead of vector tiles.", "Ảnh của một lớp raster, thay cho ô vector."),
+)  # fmt: skip
+@click.option(
+    "--style", type=click.Choice(["default", "terrain-rgb"]), default="default", show_default=True,
+    help=say("How a raster is drawn.", "Cách vẽ lớp raster."),
+)  # fmt: skip
 @click.option(
     "--not-open", is_flag=True,
     help=say("Also layers that are not open: a file asks nobody for a key.", "Cả lớp không mở: tệp không hỏi khóa."),
 )  # fmt: skip
 @as_json
 def bake(
-    layers: tuple[str, ...], output: Path | None, bbox: str | None, zoom: str, not_open: bool, as_json: bool
-) -> None:
+    layers: tuple[str, ...], output: Path | None, bbox: str | None, zoom: str | None, image: Form | None, style: Style,
+    not_open: bool, as_json: bool,
+) -> None:  # fmt: skip
     """Bake an archive."""
     from tiles.archives import LAYERS
-    from tiles.bake import bake as bake_archive
+    from tiles.bake import bake as bake_tiles
+    from tiles.bake import bake_pictures
     from tiles.choice import choose_any
+    from tiles.raster import only_one
+    from tiles.raster_image import Look
     from tiles.vector import describe
 
     settings = load_settings()
-    zooms = _zooms(zoom)
+    zooms = _zooms(zoom) if zoom else None
     database = open_database(settings)
     with database.session() as session:
         chosen = choose_any(layers, read_catalogue(session))
+    # Heights must come out as they went in: PNG loses nothing.
+    image = image or ("png" if style == "terrain-rgb" else None)
+    one = only_one(chosen, style) if image else None
     closed = [c.layer.id for c in chosen if c.layer.sharing is not Sharing.OPEN]
     if closed and not not_open:
         raise BadInput(
@@ -79,19 +108,22 @@ def bake(
     area = _area(bbox) or tuple(described.get("bounds", (-180.0, -85.0, 180.0, 85.0)))
     target = output or settings.archive_folder / "city.pmtiles"
     target.parent.mkdir(parents=True, exist_ok=True)
-    metadata = {k: described[k] for k in ("name", "description", "attribution", "vector_layers")}
-    metadata |= {LAYERS: [c.name for c in chosen]}
+    metadata = {k: described[k] for k in ("name", "description", "attribution")} | {LAYERS: [c.name for c in chosen]}
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
     with speaking_of_database(), Progress(*columns, console=console(), transient=True) as bar:
         task = bar.add_task("", total=None)
-        result = asyncio.run(
-            bake_archive(
-                database, chosen, metadata, area, zooms, target,
-                lambda z, done, total: bar.update(
-                    task, description=f"{say('zoom', 'mức')} {z}", completed=done, total=total
-                ),
+
+        def progress(z: int, done: int, total: int) -> None:
+            bar.update(task, description=f"{say('zoom', 'mức')} {z}", completed=done, total=total)
+
+        if one and image:
+            work = bake_pictures(
+                settings.raster_folder, one, Look(style, image), metadata, area, zooms, target, progress
             )
-        )  # fmt: skip
+        else:
+            metadata["vector_layers"] = described["vector_layers"]
+            work = bake_tiles(database, chosen, metadata, area, zooms or ZOOMS, target, progress)
+        result = asyncio.run(work)
     if as_json:
         print_json({"archive": str(target), "tiles": result.tiles, "cut": result.cut, "bytes": result.size})
         return

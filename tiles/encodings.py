@@ -19,8 +19,8 @@ WORTH_COMPRESSING = 200
 
 
 @lru_cache(maxsize=1024)
-def chosen(accept: str) -> Encoding:
-    """Choose the encoding by an Accept-Encoding header (RFC 9110, 12.5.3): the client's best, of equals ours."""
+def chosen(accept: str, offered: tuple[Encoding, ...] = OFFERED) -> Encoding:
+    """Choose the encoding by an Accept-Encoding header (RFC 9110, 12.5.3): the client's best, of equals the first."""
     wishes: dict[str, float] = {}
     for part in accept.lower().split(","):
         name, _, parameters = part.partition(";")
@@ -39,7 +39,7 @@ def chosen(accept: str) -> Encoding:
         # Plain bytes are accepted unless they are ruled out; what is named is wanted more.
         return 0.0001 if encoding == "identity" else 0.0
 
-    best = max(OFFERED, key=wish)
+    best = max(offered, key=wish)
     return best if wish(best) > 0 else "identity"
 
 
