@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import html
 import os
 import re
 import subprocess
+import sys
 from pathlib import Path
 
+import httpx
 import pytest
 
 from tests.conftest import ROOT, LiveServer
@@ -46,3 +49,13 @@ def test_the_commands_of_a_page_work_from_its_top_to_its_end(
     answered = run.stdout.decode("utf-8", "replace")
     for expected in said:
         assert expected in answered
+
+
+def test_the_program_on_the_landing_page_runs_as_it_stands(live_server: LiveServer, tmp_path: Path) -> None:
+    page = httpx.get(f"{live_server.url}/landing", params={"f": "html", "lang": "en"}).text
+    found = re.search(r"<pre><code>(.*?)</code></pre>", page, re.DOTALL)
+    assert found, "the sample city has open layers"
+    program = html.unescape(found[1]) + "\nassert len(features) > 0 and cells.features.sum() > 0\n"
+    run = subprocess.run([sys.executable, "-c", program], cwd=tmp_path, capture_output=True, text=True, timeout=120)
+    assert run.returncode == 0, run.stderr[-2000:]
+    assert "construction.buildings" in run.stdout

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from datetime import datetime, tzinfo
 from typing import Any
 
 from layers.theme import Field, Theme
@@ -28,6 +29,12 @@ def number(value: float, language: Language) -> str:
     """Write a number with the language's marks: 1,234.5 or 1.234,5; at most two decimals."""
     text = f"{value:,.2f}".rstrip("0").rstrip(".") if isinstance(value, float) else f"{value:,}"
     return text.translate(str.maketrans(",.", ".,")) if language == "vi" else text
+
+
+def day(moment: datetime, zone: tzinfo, language: Language) -> str:
+    """Write the day of a moment as it was in the city."""
+    then = moment.astimezone(zone)
+    return f"{then:%d/%m/%Y}" if language == "vi" else f"{then.day} {then:%B %Y}"
 
 
 def unit(code: str | None, language: Language) -> str:

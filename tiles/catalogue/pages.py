@@ -76,14 +76,9 @@ def _aged(layer: Layer, now: datetime, city: City, language: Language) -> dict[s
         "frequency": fresh.FREQUENCIES.get(
             layer.update_frequency, Text(layer.update_frequency, layer.update_frequency)
         ).in_language(language),
-        "day": _day(found.updated, city, language),
-        "due": _day(due, city, language) if due else "",
+        "day": display.day(found.updated, city.time_zone, language),
+        "due": display.day(due, city.time_zone, language) if due else "",
     }
-
-
-def _day(moment: datetime, city: City, language: Language) -> str:
-    day = moment.astimezone(city.time_zone)
-    return f"{day:%d/%m/%Y}" if language == "vi" else f"{day.day} {day:%B %Y}"
 
 
 def listing(
@@ -256,7 +251,7 @@ def _step(base: str, layer: Layer, step: Step, city: City, language: Language) -
         "number": version.number,
         "href": f"{path(base, 'catalogue', layer.id)}@{version.number}?f=html&lang={language}",
         "is_current": layer.current is not None and version.number == layer.current.number,
-        "day": _day(version.published, city, language),
+        "day": display.day(version.published, city.time_zone, language),
         "moment": version.published.isoformat(),
         "features": display.number(version.features, language),
         "reason": step.reason,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping, Sequence
+from datetime import datetime
 from functools import cache
 from importlib.resources import files
 from typing import Any
@@ -15,7 +16,11 @@ from layers.contracts import theme_of
 from tiles import display
 from tiles.choice import Chosen
 from tiles.features.choosing import is_known
+from tiles.features.doors import DOORS
+from tiles.features.formats import ITEMS
 from tiles.features.links import Link, base_of, path
+from tiles.reader import city_state
+from twin.access import ANONYMOUS, readable
 from twin.catalogue import Column
 from twin.text import LANGUAGES, Language, Text
 
@@ -64,6 +69,8 @@ WORDS = {
     "catalogue": Text(en="Data catalogue", vi="Danh mục dữ liệu"),
     "entry": Text(en="Catalogue entry and downloads", vi="Danh mục và tải về"),
     "documents": Text(en="Documents", vi="Tài liệu"),
+    "preview": Text(en="{title} on a small map", vi="{title} trên bản đồ nhỏ"),
+    "python": Text(en="In Python", vi="Bằng Python"),
 }
 
 router = APIRouter(include_in_schema=False)
@@ -129,8 +136,25 @@ def _trail(request: Request, language: Language, chosen: Chosen | None = None) -
 
 
 def landing(request: Request, document: Mapping[str, Any], language: Language, headers: Mapping[str, str]) -> Response:
-    """The landing page."""
-    return _page(request, "landing", document["title"], [], document["links"], language, headers, document=document)
+    """The landing page: what there is for people, for programs and for maps."""
+    base, city = base_of(request), city_state(request)
+    lng, lat = (city.fact("view") or {}).get("center", city.settings.profile.view.center)
+    box = lng - 0.02, lat - 0.02, lng + 0.02, lat + 0.02
+    doors = [
+        {
+            "title": door.title.in_language(language), "said": door.said.in_language(language),
+            "href": base + door.path.format(lang=language, lng=f"{lng:.3f}", lat=f"{lat:.3f}") if door.path else "",
+            "addresses": door.addresses,
+        }
+        for door in DOORS
+    ]  # fmt: skip
+    # One that everybody may read: the page is the same for all.
+    open_layers = readable(ANONYMOUS, (city.known_layers or {}).values())
+    example = min((layer.id for layer in open_layers if layer.current), default=None)
+    return _page(
+        request, "landing", document["title"], [], document["links"], language, headers, document=document,
+        doors=doors, example=example, around=", ".join(f"{n:.2f}" for n in box),
+    )  # fmt: skip
 
 
 def conformance(
@@ -155,10 +179,23 @@ def layers(request: Request, document: Mapping[str, Any], language: Language, he
 
 def layer(request: Request, described: Mapping[str, Any], language: Language, headers: Mapping[str, str]) -> Response:
     """One layer."""
+    base, zone = base_of(request), city_state(request).settings.profile.time_zone
+    west, south, east, north = described["bounds"] or (0, 0, 0, 0)
     return _page(
         request, "layer", described["title"], _trail(request, language), described["links"], language, headers,
         layer=described, number=lambda value: display.number(value, language),
+        day=display.day(datetime.fromisoformat(described["published"]), zone, language),
+        extent=f"{west:.5f}, {south:.5f} – {east:.5f}, {north:.5f}",
+        systems=[(_code(address), address) for address in described["crs"]],
+        formats={form.media_type: form.title for form in ITEMS},
+        address_of_preview=path(base, "catalogue", described["id"]) + "/preview.svg",
     )  # fmt: skip
+
+
+def _code(address: str) -> str:
+    """The short name of a reference system: EPSG:9210, CRS84."""
+    authority, _, code = address.removeprefix("http://www.opengis.net/def/crs/").split("/")
+    return f"EPSG:{code}" if authority == "EPSG" else code
 
 
 def schema(
