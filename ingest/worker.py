@@ -24,7 +24,6 @@ import click
 import psycopg
 
 from ingest.job_run import Ended, Message, run
-from ingest.readers.source import sweep
 from twin.cli import console, say
 from twin.config import Settings, load_settings
 from twin.db.database import Database, libpq, open_database
@@ -205,6 +204,9 @@ class Worker:
 
     def _sweep(self, connection: psycopg.Connection) -> None:
         """Remove what nobody will ask for: uploads that ran out of time, files without a row, old jobs."""
+        # Loads what reads files, which those who only look at the commands do not need.
+        from ingest.readers.source import sweep
+
         self._swept = time.monotonic()
         for upload in drop_old(connection, self.settings.job_days):
             self.folder.remove(upload)

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
-import geopandas as gpd
+from typing import TYPE_CHECKING
+
 import numpy as np
 import numpy.typing as npt
 
 from layers.common import ADDRESS, NAME
 from layers.theme import Detail, Field, Rollup, Theme, by_area, by_term, term
 from twin.text import Text
+
+if TYPE_CHECKING:
+    import geopandas as gpd
 
 USE = Field(
     "use", "text", Text(en="Use", vi="Công năng"), rollup=Rollup.MODE,

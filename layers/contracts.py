@@ -6,9 +6,8 @@ import json
 import tomllib
 from functools import lru_cache
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
-import geopandas as gpd
 import numpy as np
 import numpy.typing as npt
 from pydantic import BaseModel, ConfigDict, StringConstraints, ValidationError
@@ -20,6 +19,9 @@ from twin.catalogue import Layer
 from twin.db.tables import Sharing
 from twin.errors import BadInput
 from twin.text import Text
+
+if TYPE_CHECKING:
+    import geopandas as gpd
 
 Line = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=300)]
 Frequency = Literal["continuous", "daily", "weekly", "monthly", "quarterly", "yearly", "irregular"]

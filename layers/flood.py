@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
-import geopandas as gpd
+from typing import TYPE_CHECKING
+
 import numpy as np
 import numpy.typing as npt
 
 from layers.common import NAME, RASTER_CELLS, SAMPLES, STATUS
 from layers.theme import Detail, Field, Raster, Rollup, Theme, by_term, equal, term
 from twin.text import Text
+
+if TYPE_CHECKING:
+    import geopandas as gpd
 
 CAUSE = Field(
     "cause", "text", Text(en="Cause", vi="Nguyên nhân"), required=True, rollup=Rollup.MODE,

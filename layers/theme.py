@@ -7,9 +7,8 @@ import unicodedata
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
-import geopandas as gpd
 import numpy as np
 import numpy.typing as npt
 import shapely
@@ -17,9 +16,12 @@ import shapely
 from twin.rollup import CELLS_A_TILE, Plan, Rolled, resolution_for
 from twin.text import Text
 
+if TYPE_CHECKING:
+    import geopandas as gpd
+
 GeometryKind = Literal["point", "line", "polygon"]
 FieldType = Literal["text", "integer", "number", "boolean", "date", "time"]
-Importance = Callable[[gpd.GeoDataFrame], npt.NDArray[np.float64]]
+Importance = Callable[["gpd.GeoDataFrame"], npt.NDArray[np.float64]]
 
 METRES_PER_DEGREE = 111_195.0
 

@@ -27,6 +27,7 @@ from twin.db.tables import DATA_SCHEMA, Layer, LayerVersion, Quarantine, State
 from twin.errors import Conflict, Unavailable
 from twin.loading import Loading
 from twin.rasters import RasterFolder, digest_of
+from twin.rollup_rows import build
 from twin.rows import to_rows
 from twin.text import Text
 from twin.versions import abandon, lock, point_to, qualified, retire, tables_of
@@ -371,7 +372,7 @@ class Staging:
             c.name: _ask(cursor, rollup.mode_sql(features, c, plan.finest)) for c in plan.columns if c.rule == "mode"
         }
         _run(cursor, rollup.ddl(target, plan.columns, SQL_TYPES))
-        _ingest(cursor, f"{self.table}_rollup", rollup.build(plan, sums, modes))
+        _ingest(cursor, f"{self.table}_rollup", build(plan, sums, modes))
         _run(cursor, f"CREATE INDEX ON {target} USING gist (geom)")
         _run(cursor, f"ANALYZE {target}")
 

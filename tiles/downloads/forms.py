@@ -9,8 +9,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import pyogrio
-
 from layers.contracts import theme_of
 from tiles.choice import Chosen
 from tiles.features import statement, tables
@@ -110,7 +108,13 @@ async def write(city: CityState, chosen: Chosen, form: Form, words: Mapping[str,
         counted(), 0, chosen.version.columns, WGS84, path, layer=chosen.layer.id, layer_metadata=dict(words), **options
     )
     # Drivers do not tell everything that fails when a file is closed.
-    written = (await asyncio.to_thread(pyogrio.read_info, path, force_feature_count=True))["features"]
+    written = await asyncio.to_thread(_count, path)
     if written != count:
         raise OSError(f"{written} of {count} features were written")
     return path
+
+
+def _count(path: Path) -> int:
+    import pyogrio
+
+    return int(pyogrio.read_info(path, force_feature_count=True)["features"])

@@ -19,7 +19,6 @@ import anyio
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
-import pyogrio
 import shapely
 from pyproj import CRS
 
@@ -234,6 +233,9 @@ async def write_with_gdal(
             yield _batch(batch, keys, schema, of)
 
     def write() -> None:
+        # Loads GDAL, and pandas with it, which nothing else here needs.
+        import pyogrio
+
         pyogrio.write_arrow(
             pa.RecordBatchReader.from_batches(schema, arrow_batches()), path, geometry_name=_geometry_name(columns),
             geometry_type="Unknown", crs=f"EPSG:{of.code}", **options,
