@@ -180,18 +180,15 @@ def decide(values: Iterable[str]) -> Decision:
     raw = {value: as_bytes(value) for value in telling}
     words = {word for value in raw.values() if value for word in _WORDS.findall(value) if _tells(word)}
     real = sum(value is None for value in raw.values())
-    as_it_is = _syllables(words, lambda word: word)
-    best, found = max(
-        ((encoding, _syllables(words, decoder)) for encoding, decoder in _DECODERS.items()), key=lambda each: each[1]
-    )
-    if words and found >= ENOUGH * len(words) and found - as_it_is >= max(1, BETTER * len(words)):
+    best = max((_judge(encoding, words) for encoding in _DECODERS), key=lambda each: each.found - each.as_they_are)
+    if best.convinces:
         evidence = Text(
             en="{found} of {words} words with special letters are Vietnamese when read as {encoding}, "
             "{as_it_is} as they stand",
             vi="{found}/{words} từ có ký tự đặc biệt là tiếng Việt khi đọc theo {encoding}, để nguyên thì {as_it_is}",
-        ).format(found=found, words=len(words), as_it_is=as_it_is, encoding=TITLES[best])
+        ).format(found=best.found, words=best.words, as_it_is=best.as_they_are, encoding=TITLES[best.encoding])
         capitals = _in_capitals("".join(value for value in raw.values() if value))
-        return _shown(Decision(best, evidence, mixed=real > 0, capitals=capitals), telling)
+        return _shown(Decision(best.encoding, evidence, mixed=real > 0, capitals=capitals), telling)
     composed = sum(not unicodedata.is_normalized("NFC", value) for value in telling)
     if composed:
         evidence = Text(
@@ -210,12 +207,33 @@ def _tells(word: str) -> bool:
     return len(word) > 1 and not word.isascii() and any(letter.isascii() for letter in word)
 
 
-def _syllables(words: Iterable[str], decoder: Callable[[str], str | None]) -> int:
-    found = 0
-    for word in words:
-        decoded = decoder(word)
-        found += decoded is not None and is_syllable(unicodedata.normalize("NFC", decoded).strip(_EDGES))
-    return found
+@dataclass(frozen=True, slots=True)
+class _Judged:
+    """How many of the words that an encoding would change are syllables then, and how many are as they stand."""
+
+    encoding: Encoding
+    words: int
+    found: int
+    as_they_are: int
+
+    @property
+    def convinces(self) -> bool:
+        better = self.found - self.as_they_are
+        return self.found >= ENOUGH * self.words and better >= max(1, BETTER * self.words)
+
+
+def _judge(encoding: Encoding, words: Iterable[str]) -> _Judged:
+    read = {word: _DECODERS[encoding](word) for word in words}
+    # What stays the same speaks for nothing: "kênh" is written alike in Unicode and in Windows-1258.
+    changed = {word: decoded for word, decoded in read.items() if decoded != word}
+    return _Judged(
+        encoding, len(changed), sum(decoded is not None and _is_word(decoded) for decoded in changed.values()),
+        sum(map(_is_word, changed)),
+    )  # fmt: skip
+
+
+def _is_word(text: str) -> bool:
+    return is_syllable(unicodedata.normalize("NFC", text).strip(_EDGES))
 
 
 def _is_fine(value: str) -> bool:

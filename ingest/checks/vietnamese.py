@@ -7,11 +7,15 @@ The lists hold the quoc ngu spelling, with the few sounds that only borrowed wor
 
 from __future__ import annotations
 
+import re
 import unicodedata
 from functools import lru_cache
 
 GRAVE, HOOK, TILDE, ACUTE, DOT = "\u0300", "\u0309", "\u0303", "\u0301", "\u0323"
 TONES = frozenset((GRAVE, HOOK, TILDE, ACUTE, DOT))
+# Circumflex, breve and horn: what makes another vowel of a letter. And a letter with all that stands on it.
+MARKS, VOWELS = frozenset("\u0302\u0306\u031b"), frozenset("aeiouy")
+_LETTERS = re.compile("[^\u0300-\u036f][\u0300-\u036f]*")
 # Syllables that a stop closes have two tones only.
 STOPPED_TONES = frozenset((ACUTE, DOT))
 STOPS = ("c", "ch", "p", "t")
@@ -48,7 +52,19 @@ def is_syllable(word: str) -> bool:
     decomposed = unicodedata.normalize("NFD", word.casefold())
     tones = "".join(mark for mark in decomposed if mark in TONES)
     letters = "".join(letter for letter in decomposed if letter not in TONES)
-    return len(tones) <= 1 and _is_toneless_syllable(unicodedata.normalize("NFC", letters), tones)
+    return (
+        len(tones) <= 1
+        and _is_toneless_syllable(unicodedata.normalize("NFC", letters), tones)
+        and (not tones or _stands_right(decomposed, tones))
+    )
+
+
+def _stands_right(decomposed: str, tone: str) -> bool:
+    """Whether the tone stands on a vowel, and on one with a mark of its own if there is any: "phồi", never "phôì"."""
+    letters = _LETTERS.findall(decomposed)
+    toned = next((letter for letter in letters if tone in letter), "")
+    marked = [letter for letter in letters if not MARKS.isdisjoint(letter)]
+    return toned in marked if marked else toned[:1] in VOWELS
 
 
 def _is_toneless_syllable(letters: str, tone: str) -> bool:

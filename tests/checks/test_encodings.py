@@ -6,7 +6,7 @@ import unicodedata
 from pathlib import Path
 
 import pytest
-from hypothesis import assume, given, settings
+from hypothesis import assume, example, given, settings
 from hypothesis import strategies as st
 
 from ingest.checks.encodings import TCVN3, decide, decode_tcvn3
@@ -124,6 +124,7 @@ def special(words: str) -> bool:
 
 @settings(max_examples=120, deadline=None)
 @given(column=COLUMNS, encoding=st.sampled_from(sorted(WRITERS)))
+@example(column=["phường phường phường", "phố kênh Môn"], encoding="cp1258")
 def test_whatever_was_written_in_a_legacy_encoding_comes_back_letter_by_letter(
     column: list[str], encoding: str
 ) -> None:
@@ -243,6 +244,11 @@ def test_the_table_of_tcvn3_is_that_of_the_standard() -> None:
         "nguệch",
         "quýt",
         "luỹ",
+        "phồi",
+        "cửa",
+        "rượu",
+        "thuở",
+        "khuya",
     ],
 )
 def test_syllables_are_known(word: str) -> None:
@@ -267,6 +273,10 @@ def test_syllables_are_known(word: str) -> None:
         "ghạ",
         "ceo",
         "strê",
+        # The tone stands on the letter that has a mark already.
+        "phôì",
+        "đưòng",
+        "\u0300a",
     ],
 )
 def test_what_cannot_be_a_syllable_is_known(word: str) -> None:
