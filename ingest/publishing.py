@@ -29,6 +29,7 @@ from ingest.readers.source import Reader, ReadOptions
 from layers.contracts import theme_of
 from layers.theme import FieldType, Theme
 from twin.catalogue import Column, Layer, read_catalogue
+from twin.cells import measure
 from twin.config import Settings
 from twin.db.database import Database
 from twin.errors import BadInput, NotFound
@@ -230,7 +231,7 @@ def _publish(
                 numbering.number(ids)
         for batch in reader.batches(settings.batch_rows):
             checked = checker.feed(batch)
-            good = checked.good
+            good, measured = checked.good, checked.measured
             for name in plan.solid_columns:
                 good[name] = solids_to_wgs84(good[name].tolist(), plan.reference.reading.crs)
             for name in names:
@@ -244,7 +245,8 @@ def _publish(
             if repeated.any():
                 staging.quarantine(set_apart(good[repeated], "id.exists"))
                 good = good[~repeated].reset_index(drop=True)
-            staging.append(good)
+                measured = measure(np.asarray(good.geometry.values, dtype=object))
+            staging.append(good, measured=measured)
             done += len(batch)
             stage("copy", done, reader.count)
         report = checker.finish()

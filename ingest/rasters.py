@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import geopandas as gpd
 import numpy as np
@@ -20,7 +20,6 @@ from ingest.mapping import columns_of_layer
 from ingest.pipeline import PIPELINE, shape_of
 from ingest.readers.cell_tally import CellValues
 from ingest.readers.opening import is_raster, open_raster
-from ingest.readers.raster import RasterReader
 from ingest.readers.source import ReadOptions
 from layers.theme import Theme
 from twin.cells import Cover, cell_polygons, format_cell
@@ -29,6 +28,9 @@ from twin.db.database import Database
 from twin.errors import BadInput
 from twin.staging import Outcome, Provenance, Staging
 from twin.text import Text
+
+if TYPE_CHECKING:
+    from ingest.readers.raster import RasterReader
 
 Stage = Callable[[str, int, int | None], None]
 

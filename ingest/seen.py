@@ -45,13 +45,18 @@ def hash_values(values: npt.NDArray[np.object_]) -> UInt64:
 def hash_shapes(shapes: npt.NDArray[np.object_]) -> UInt64:
     """A hash of each geometry's coordinates, in their order."""
     coordinates, index = shapely.get_coordinates(shapes, return_index=True)
+    return hash_coordinates(coordinates, index, len(shapes))
+
+
+def hash_coordinates(coordinates: npt.NDArray[np.float64], index: npt.NDArray[np.intp], count: int) -> UInt64:
+    """The same for coordinates that are there already, with the positions of the geometries that they belong to."""
     # Adding zero turns −0 into 0.
     bits = (coordinates + 0.0).view(np.uint64)
-    first = np.searchsorted(index, np.arange(len(shapes)))
+    first = np.searchsorted(index, np.arange(count))
     position = (np.arange(len(index)) - first[index]).astype(np.uint64)
     mixed = _mix(bits[:, 0] ^ _mix(bits[:, 1] + (position + np.uint64(1)) * np.uint64(0x9E3779B97F4A7C15)))
-    total = np.zeros(len(shapes) + 1, dtype=np.uint64)
-    total[1:] = np.cumsum(np.bincount(index, minlength=len(shapes))).astype(np.uint64)
+    total = np.zeros(count + 1, dtype=np.uint64)
+    total[1:] = np.cumsum(np.bincount(index, minlength=count)).astype(np.uint64)
     sums = np.concatenate([[np.uint64(0)], np.cumsum(mixed, dtype=np.uint64)])
     hashes: UInt64 = sums[total[1:].astype(np.int64)] - sums[total[:-1].astype(np.int64)]
     return hashes

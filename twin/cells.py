@@ -96,6 +96,34 @@ def _to_int64(array: object) -> Int64:
 
 
 @dataclass(frozen=True, slots=True)
+class Measured:
+    """What the coordinates of many geometries tell: taken once, and asked by many.
+
+    `coordinates` (n × 2, degrees or whatever their system has), the position of the geometry that each belongs to, and
+    each geometry's `bounds` (west, south, east, north; NaN for those that have none). `wkb` is the geometries as
+    shapely writes them, where that is known.
+    """
+
+    coordinates: Floats
+    owner: npt.NDArray[np.intp]
+    bounds: Floats
+    wkb: Geometries | None = None
+
+    @property
+    def total_bounds(self) -> Floats:
+        """The box of all of them."""
+        west, south, east, north = self.bounds.T
+        box: Floats = np.array([np.nanmin(west), np.nanmin(south), np.nanmax(east), np.nanmax(north)])
+        return box
+
+
+def measure(geometries: Geometries) -> Measured:
+    """Take the coordinates of geometries; missing and empty ones have none."""
+    coordinates, owner = shapely.get_coordinates(geometries, return_index=True)
+    return Measured(coordinates, owner, shapely.bounds(geometries))
+
+
+@dataclass(frozen=True, slots=True)
 class Corners:
     """The corners of many geometries, as arrays that another process can be sent quickly.
 
@@ -108,13 +136,14 @@ class Corners:
     extent: Floats
 
 
-def corners_of(geometries: Geometries) -> Corners:
+def corners_of(geometries: Geometries, measured: Measured | None = None) -> Corners:
     """Take the corners of geometries; missing and empty ones have none."""
-    coordinates, owner = shapely.get_coordinates(geometries, return_index=True)
-    west, south, east, north = shapely.bounds(geometries).T
+    known = measured or measure(geometries)
+    west, south, east, north = known.bounds.T
     with np.errstate(invalid="ignore"):
         box = (east - west) * (north - south)
-    return Corners(coordinates, owner.astype(np.int64), np.where(shapely.get_dimensions(geometries) < 2, 0.0, box))
+    extent = np.where(shapely.get_dimensions(geometries) < 2, 0.0, box)
+    return Corners(known.coordinates, known.owner.astype(np.int64), extent)
 
 
 def settle(corners: Corners, resolution: int) -> tuple[Cover, Int64]:

@@ -10,7 +10,7 @@ from multiprocessing import get_context
 import numpy as np
 import numpy.typing as npt
 
-from twin.cells import Cover, corners_of, cover, cover_wkb_fully, settle
+from twin.cells import Cover, Measured, corners_of, cover, cover_wkb_fully, settle
 
 # Batches that may wait to be copied, and the number of features that are worth a process of their own to cover.
 AHEAD = 2
@@ -32,15 +32,16 @@ class Loading:
             self._start()
 
     def cover(
-        self, geometries: npt.NDArray[np.object_], wkb: npt.NDArray[np.object_], resolution: int
-    ) -> Callable[[], list[Cover]]:
+        self, geometries: npt.NDArray[np.object_], wkb: npt.NDArray[np.object_], resolution: int,
+        measured: Measured | None = None,
+    ) -> Callable[[], list[Cover]]:  # fmt: skip
         """Cover geometries, which are also given as WKB; call the result, in a thread, for the cells."""
         if self._coverer is None and len(geometries) < WORTH_A_PROCESS:
             here = [cover(geometries, resolution)]
             return lambda: here
         coverer = self._coverer or self._start()
         # Most shapes are settled by their corners, which travel to the other process much faster than geometries.
-        by_corners = coverer.submit(settle, corners_of(geometries), resolution)
+        by_corners = coverer.submit(settle, corners_of(geometries, measured), resolution)
 
         def result() -> list[Cover]:
             settled, rest = by_corners.result()

@@ -21,7 +21,7 @@ from geoalchemy2.shape import from_shape
 
 from twin import __version__, rollup
 from twin.catalogue import Column, split_layer_id
-from twin.cells import Cover
+from twin.cells import Cover, Measured, measure
 from twin.db.database import DISK_FULL, Database
 from twin.db.tables import DATA_SCHEMA, Layer, LayerVersion, Quarantine, State
 from twin.errors import Conflict, Unavailable
@@ -92,12 +92,12 @@ class _Tally:
     digest: int = 0
     bounds: list[float] = field(default_factory=lambda: [np.inf, np.inf, -np.inf, -np.inf])
 
-    def add(self, features: gpd.GeoDataFrame, row_hashes: npt.NDArray[np.uint64]) -> None:
-        self.features += len(features)
+    def add(self, bounds: npt.NDArray[np.float64], row_hashes: npt.NDArray[np.uint64]) -> None:
+        self.features += len(row_hashes)
         # Stored as signed numbers; shifted to positive ones, their sum is the same here and in SQL.
         shifted = row_hashes ^ np.uint64(2**63)
         self.digest = (self.digest + int(shifted.sum(dtype=np.uint64))) % 2**64
-        west, south, east, north = features.total_bounds
+        west, south, east, north = map(float, bounds)
         b = self.bounds
         self.bounds = [min(b[0], west), min(b[1], south), max(b[2], east), max(b[3], north)]
 
@@ -186,20 +186,28 @@ class Staging:
         for statement in _table_ddl(self.table, self.shape):
             self._execute(statement)
 
-    def append(self, features: gpd.GeoDataFrame, covered: Cover | None = None) -> None:
+    def append(
+        self, features: gpd.GeoDataFrame, covered: Cover | None = None, measured: Measured | None = None
+    ) -> None:
         """Copy a batch of features into the version.
 
         Columns: `fid` (int64, stable, unique), `id` (text), `importance` (float64), those of the shape, and the
-        geometry (EPSG:4326). Cells are computed here unless they are given, and label points are.
+        geometry (EPSG:4326). Cells are computed here unless they are given, and label points are; `measured` is what
+        is known of the geometries already.
         """
         if features.empty:
             return
         geometries = np.asarray(features.geometry.values, dtype=object)
-        wkb = shapely.to_wkb(geometries)
-        cells = self._work.cover(geometries, wkb, self.shape.resolution) if covered is None else lambda: [covered]
+        measured = measured or measure(geometries)
+        wkb = shapely.to_wkb(geometries) if measured.wkb is None else measured.wkb
+        if covered is None:
+            cells = self._work.cover(geometries, wkb, self.shape.resolution, measured)
+        else:
+            given = [covered]
+            cells = lambda: given  # noqa: E731
         table, digests = to_rows(features, wkb, self.shape.columns, self.shape.label)
         fids = features["fid"].to_numpy()
-        self._tally.add(features, digests)
+        self._tally.add(measured.total_bounds, digests)
 
         def copy() -> None:
             covers = cells()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import geopandas as gpd
@@ -15,13 +15,13 @@ from ingest.checks.contract import Checked, contract, divide
 from ingest.checks.coverage import Collected, gaps, overlaps
 from ingest.checks.faults import Faults, Mask
 from ingest.checks.picture import Thinned
-from ingest.checks.plan import PROBLEM, RAW, Plan, decode
+from ingest.checks.plan import PROBLEM, RAW, WKB, Plan, decode
 from ingest.checks.problems import KINDS, Example, Ledger
 from ingest.checks.report import Report
 from ingest.checks.shapes import Examined, area_of, examine
 from ingest.identity import ids_from_geometry
 from ingest.mapping import apply
-from ingest.seen import Seen, hash_shapes, hash_values
+from ingest.seen import Seen, hash_coordinates, hash_shapes, hash_values
 from twin.catalogue import Bounds
 from twin.text import Text
 
@@ -65,7 +65,7 @@ class Checker:
         `good` has the layer's columns, `id` and the geometry in EPSG:4326. Every row is in `good` or in `bad`.
         """
         plan = self.plan
-        raw, problems, written = _without_notes(raw.reset_index(drop=True))
+        raw, problems, written, wkb = _without_notes(raw.reset_index(drop=True))
         original = np.asarray(raw.geometry.values, dtype=object)
         frame = pd.DataFrame(raw.drop(columns=raw.geometry.name))
         features = apply(
@@ -82,6 +82,9 @@ class Checker:
         self._note(features, examined, faults)
         bad_rows = np.flatnonzero(~faults.none)
         checked = divide(features, examined, values, faults)
+        if examined.shapes is original and not checked.bad and wkb is not None and len(wkb) and wkb[0] is not None:
+            # Nothing was changed or left out: what the file has need not be written again.
+            checked = replace(checked, measured=replace(checked.measured, wkb=wkb))
         if written is not None:
             # A geometry that could not be read goes to quarantine as the file has it.
             for row, entry in zip(bad_rows, checked.bad, strict=True):
@@ -121,7 +124,7 @@ class Checker:
         faults.add(repeated & unnamed, "geometry.duplicate")
         named = rows[~unnamed[rows] & ~repeated[rows]]
         same = np.zeros(len(ids), dtype=bool)
-        same[named] = self._shapes.again(hash_shapes(examined.shapes[named]))
+        same[named] = self._shapes.again(_hashes(examined, named))
         place = self.plan.theme.geometry == "point"
         faults.add(same, "geometry.same_place" if place else "geometry.same")
 
@@ -151,7 +154,7 @@ class Checker:
         if not len(good):
             return
         shapes = np.asarray(good.geometry.values, dtype=object)
-        west, south, east, north = shapely.total_bounds(shapes)
+        west, south, east, north = checked.measured.total_bounds
         b = counts.bounds
         counts.bounds = [
             min(b[0], float(west)), min(b[1], float(south)), max(b[2], float(east)), max(b[3], float(north))
@@ -192,6 +195,13 @@ class Checker:
             )
 
 
+def _hashes(examined: Examined, rows: npt.NDArray[np.intp]) -> npt.NDArray[np.uint64]:
+    """A hash of each of some of a batch's geometries."""
+    if len(rows) < len(examined.shapes):
+        return hash_shapes(examined.shapes[rows])
+    return hash_coordinates(examined.measured.coordinates, examined.measured.owner, len(rows))
+
+
 def _area(area: float, width: float | None = None) -> Text:
     if width is None:
         return Text(en=f"{area:,.2f} m²", vi=f"{area:,.2f} m²")
@@ -211,10 +221,11 @@ def _place(shape: Any) -> tuple[float, float] | None:
     return middle if all(np.isfinite(middle)) else None
 
 
-def _without_notes(raw: gpd.GeoDataFrame) -> tuple[gpd.GeoDataFrame, Objects | None, Objects | None]:
-    """Take off the columns in which a reader says what it could not read, and what the file has there."""
-    notes, written = (raw[c].to_numpy(dtype=object) if c in raw else None for c in (PROBLEM, RAW))
-    return raw.drop(columns=[c for c in (PROBLEM, RAW) if c in raw]), notes, written
+def _without_notes(raw: gpd.GeoDataFrame) -> tuple[gpd.GeoDataFrame, Objects | None, Objects | None, Objects | None]:
+    """Take off the columns in which a reader says what it could not read, what the file has there, and its WKB."""
+    known = [c for c in (PROBLEM, RAW, WKB) if c in raw]
+    notes, written, wkb = (raw[c].to_numpy(dtype=object) if c in known else None for c in (PROBLEM, RAW, WKB))
+    return raw.drop(columns=known), notes, written, wkb
 
 
 def _add_notes(notes: Objects | None, faults: Faults) -> None:

@@ -19,6 +19,7 @@ from ingest.checks.shapes import Examined, area_of, examine, finite
 from ingest.checks.values import LONGEST_TEXT, typed
 from layers.theme import Theme
 from twin.catalogue import Column
+from twin.cells import Measured, measure
 
 
 @dataclass
@@ -31,10 +32,13 @@ class Findings:
 
 @dataclass(frozen=True, slots=True)
 class Checked:
-    """A batch after the checks: the good features, and the entries for quarantine."""
+    """A batch after the checks: the good features, the entries for quarantine, and what the coordinates of the good
+    ones tell.
+    """
 
     good: gpd.GeoDataFrame
     bad: list[dict[str, Any]]
+    measured: Measured
 
 
 def check(
@@ -75,7 +79,10 @@ def divide(features: gpd.GeoDataFrame, examined: Examined, values: dict[str, Any
     plain = {k: pd.Series(v, dtype=object) if pd.api.types.is_object_dtype(v) else v for k, v in values.items()}
     frame = gpd.GeoDataFrame(pd.DataFrame(plain), geometry=examined.shapes, crs=4326)
     bad = _entries(features, examined.arrived, faults, np.flatnonzero(~good))
-    return Checked(frame if good.all() else frame[good].reset_index(drop=True), bad)
+    if good.all():
+        return Checked(frame, bad, examined.measured)
+    frame = frame[good].reset_index(drop=True)
+    return Checked(frame, bad, measure(np.asarray(frame.geometry.values, dtype=object)))
 
 
 def _entries(

@@ -28,7 +28,7 @@ from twin.city import City
 from twin.text import Text
 
 # Columns of a batch that a reader adds to the file's own.
-PROBLEM, RAW = "__problem__", "__raw__"
+PROBLEM, RAW, WKB = "__problem__", "__raw__", "__wkb__"
 DISTINCT = 2000
 # A problem of the whole file: its code, what was found, the field that it is about.
 Noted = tuple[str, str | Text, str | None]

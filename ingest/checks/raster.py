@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import h3
 import numpy as np
@@ -19,13 +19,15 @@ from ingest.checks.raster_report import RasterPlan, RasterReport
 from ingest.checks.reference import decide as decide_reference
 from ingest.checks.shapes import area_of
 from ingest.readers.cell_tally import CellValues, Tally
-from ingest.readers.raster import Block, RasterReader
 from ingest.readers.source import ChooseLayer
 from layers.theme import Raster, Theme
 from twin.cells import cell_places
 from twin.city import City
 from twin.errors import BadInput
 from twin.text import Text
+
+if TYPE_CHECKING:
+    from ingest.readers.raster import Block, RasterReader
 
 Mask = npt.NDArray[np.bool_]
 Floats = npt.NDArray[np.float64]

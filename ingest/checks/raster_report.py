@@ -6,7 +6,7 @@ import json
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import shapely
@@ -16,12 +16,14 @@ from ingest.checks.problems import SEVERITIES, Place, Problem, Severity
 from ingest.checks.reference import Reference
 from ingest.checks.report import CLEAN, REFUSED, WITH_WARNINGS
 from ingest.readers.cell_tally import CellValues, Tally
-from ingest.readers.raster import Description
 from layers.theme import Theme
 from twin.catalogue import Bounds
 from twin.cells import parents, resolution_of
 from twin.city import City
 from twin.text import Text
+
+if TYPE_CHECKING:
+    from ingest.readers.raster import Description
 
 BLOCKERS = frozenset({"crs.unknown", "crs.wrong", "raster.kind", "raster.empty", "raster.elsewhere"})
 

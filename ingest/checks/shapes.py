@@ -12,6 +12,7 @@ from shapely.geometry.base import BaseGeometry
 
 from ingest.checks.faults import Faults, Mask
 from layers.theme import METRES_PER_DEGREE, GeometryKind
+from twin.cells import Measured, measure
 from twin.crs import to_wgs84
 from twin.text import Text
 
@@ -48,11 +49,14 @@ class Home:
 
 @dataclass(frozen=True, slots=True)
 class Examined:
-    """A batch's geometry: as it came but in EPSG:4326, as it is published, and how many shapes were mended."""
+    """A batch's geometry: as it came but in EPSG:4326, as it is published, how many shapes were mended, and what the
+    coordinates of those that are published tell.
+    """
 
     arrived: Shapes
     shapes: Shapes
     mended: int
+    measured: Measured
 
 
 def area_of(outline: BaseGeometry) -> BaseGeometry:
@@ -70,11 +74,14 @@ def examine(
     """Check and mend the geometry of a batch, given in `crs`."""
     empty = shapely.is_missing(original) | shapely.is_empty(original)
     faults.add(empty, "geometry.missing")
-    whole = finite(original)
+    measured = measure(original)
+    whole = _finite(measured)
     faults.add(~empty & ~whole, "geometry.not_finite")
     sound = original if whole.all() and not empty.any() else _only(~empty & whole, original)
     arrived = to_wgs84(sound, crs)
-    reached = (whole if arrived is sound else finite(arrived)) & _on_earth(arrived)
+    if arrived is not original:
+        measured = measure(arrived)
+    reached = _finite(measured) & _on_earth(measured.bounds)
     faults.add(~empty & whole & ~reached, "geometry.outside_crs")
     usable = ~empty & whole & reached
 
@@ -87,33 +94,40 @@ def examine(
         en="{wanted} are expected, and this is {found}", vi="cần {wanted}, nhưng đây là {found}"
     ).format(wanted=KIND_NAMES[kind], found=TYPE_NAMES[arrived_type[row]]))  # fmt: skip
     there = ~shapely.is_missing(shapes)
+    if shapes is not arrived:
+        measured = measure(shapes)
     if kind != "point":
-        _extent(shapes, there, kind, faults)
-    _place(shapes, there, near, home, faults)
-    return Examined(arrived, shapes, mended)
+        _extent(shapes, measured.bounds, there, kind, faults)
+    _place(shapes, measured.bounds, there, near, home, faults)
+    return Examined(arrived, shapes, mended, measured)
 
 
 def finite(shapes: Shapes) -> Mask:
     """Tell which geometries have numbers for all their coordinates."""
-    coordinates, index = shapely.get_coordinates(shapes, return_index=True)
-    sound = np.ones(len(shapes), dtype=bool)
-    sound[index[~np.isfinite(coordinates).all(axis=1)]] = False
+    return _finite(measure(shapes))
+
+
+def _finite(measured: Measured) -> Mask:
+    sound = np.ones(len(measured.bounds), dtype=bool)
+    numbers = np.isfinite(measured.coordinates)
+    if not numbers.all():
+        sound[measured.owner[~numbers.all(axis=1)]] = False
     return sound
 
 
-def _on_earth(shapes: Shapes) -> Mask:
+def _on_earth(bounds: Floats) -> Mask:
     """Tell which geometries have coordinates that could be degrees, be they swapped or once around the earth.
 
     Far beyond, sums of coordinates overflow, and no geometry can be mended or even be called valid.
     """
-    west, south, east, north = shapely.bounds(shapes).T
+    west, south, east, north = bounds.T
     there: Mask = (west >= -MOST_DEGREES) & (east <= MOST_DEGREES) & (south >= -MOST_DEGREES) & (north <= MOST_DEGREES)
     return there
 
 
-def square_metres(shapes: Shapes) -> Floats:
+def square_metres(shapes: Shapes, bounds: Floats | None = None) -> Floats:
     """Area of polygons in EPSG:4326, with degrees scaled at their latitude."""
-    bounds = shapely.bounds(shapes)
+    bounds = shapely.bounds(shapes) if bounds is None else bounds
     latitude = np.radians((bounds[:, 1] + bounds[:, 3]) / 2)
     area: Floats = shapely.area(shapes) * METRES_PER_DEGREE**2 * np.cos(latitude)
     return area
@@ -141,12 +155,12 @@ def _mend(shapes: Shapes, usable: Mask, faults: Faults) -> tuple[Shapes, int]:
     return shapes, int(kept.sum())
 
 
-def _extent(shapes: Shapes, there: Mask, kind: GeometryKind, faults: Faults) -> None:
+def _extent(shapes: Shapes, bounds: Floats, there: Mask, kind: GeometryKind, faults: Faults) -> None:
     length = shapely.length(shapes) * METRES_PER_DEGREE
     if kind == "line":
         faults.add(there & (length == 0), "geometry.no_area")
         return
-    area = square_metres(shapes)
+    area = square_metres(shapes, bounds)
     faults.add(there & (area == 0), "geometry.no_area")
     width = 2 * area / length
     faults.add(there & (area > 0) & (width < SLIVER_METRES), "geometry.sliver", lambda row: Text(
@@ -154,9 +168,8 @@ def _extent(shapes: Shapes, there: Mask, kind: GeometryKind, faults: Faults) -> 
     ).format(area=area[row], width=width[row]))  # fmt: skip
 
 
-def _place(shapes: Shapes, there: Mask, near: BaseGeometry, home: Home | None, faults: Faults) -> None:
+def _place(shapes: Shapes, bounds: Floats, there: Mask, near: BaseGeometry, home: Home | None, faults: Faults) -> None:
     inside = shapely.intersects(near, shapes)
-    bounds = shapely.bounds(shapes)
     x, y = (bounds[:, 0] + bounds[:, 2]) / 2, (bounds[:, 1] + bounds[:, 3]) / 2
     faults.add(there & ~inside, "geometry.outside_city", lambda row: Text(
         en="{km:,.0f} km from the city", vi="cách thành phố {km:,.0f} km"

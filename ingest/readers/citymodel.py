@@ -20,6 +20,7 @@ from ingest.limits import exceeded
 from ingest.readers.solids import CityObject, footprint, heights, solid_wkb
 from ingest.readers.source import (
     CRS_SILENT,
+    RESERVED_COLUMNS,
     FeatureReader,
     ReadOptions,
     cannot_read,
@@ -74,7 +75,7 @@ class CityModelReader(FeatureReader):
         self.layers = tuple(sorted(kinds))
         self.layer = choose_layer(path.name, self.layers, options.layer) if options.layer else None
         self.count = kinds[self.layer] if self.layer else kinds.total()
-        taken = {name.casefold() for name in OWN} | {"geometry", "__problem__", "__raw__"}
+        taken = {name.casefold() for name in OWN} | RESERVED_COLUMNS
         self._attributes: dict[str, str] = {}
         for name in found:
             new = name

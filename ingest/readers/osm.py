@@ -15,7 +15,15 @@ import osmium.filter
 import pandas as pd
 import shapely
 
-from ingest.readers.source import CRS_OF_FORMAT, ChooseLayer, FeatureReader, ReadOptions, cannot_read, make_batch
+from ingest.readers.source import (
+    CRS_OF_FORMAT,
+    RESERVED_COLUMNS,
+    ChooseLayer,
+    FeatureReader,
+    ReadOptions,
+    cannot_read,
+    make_batch,
+)
 from ingest.spec import OsmFilter
 
 ANY = "*"
@@ -109,7 +117,7 @@ class OsmReader(FeatureReader):
         except (RuntimeError, OSError) as error:
             raise cannot_read(self.path, error) from error
         often = [key for key, count in counts.most_common(MOST_TAGS) if count >= FREQUENT * number]
-        return [key for key in often if key not in ("osm", "way", OTHERS)]
+        return [key for key in often if key not in ("osm", "way", OTHERS, *RESERVED_COLUMNS)]
 
     def _frame(self, items: list[dict[str, Any]]) -> gpd.GeoDataFrame:
         geometry = shapely.from_wkb([item.pop("geometry") for item in items])

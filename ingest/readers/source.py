@@ -31,12 +31,13 @@ from twin.text import Text
 # Columns of a batch that are not the file's own.
 PROBLEM = "__problem__"
 RAW = "__raw__"
+WKB = "__wkb__"
 GEOMETRY = "geometry"
 # How folders are called that archives are unpacked in.
 UNPACKED = "twin-read-"
 # What is kept of a geometry that cannot be read: all of it, but for monsters.
 RAW_LENGTH = 2_000_000
-RESERVED_COLUMNS = frozenset({PROBLEM, RAW, GEOMETRY})
+RESERVED_COLUMNS = frozenset({PROBLEM, RAW, WKB, GEOMETRY})
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,10 +79,11 @@ class Reader(Protocol):
     * `solids` names the columns that hold a 3D shape as hexadecimal WKB (MultiPolygon Z) in `crs`, heights in metres;
       `ingest.readers.solids.solids_to_wgs84` brings them to EPSG:4326.
 
-    A batch is a GeoDataFrame, rows in the file's order, with `columns`, the column "geometry" and two more. In
+    A batch is a GeoDataFrame, rows in the file's order, with `columns`, the column "geometry" and three more. In
     `__problem__` stands None, or why this feature cannot be used, as "reason" or "reason: detail"; its geometry is
     then None or as far as it could be read. `__raw__` holds such a geometry as the file writes it (WKT, GeoJSON or
-    hexadecimal WKB), so that quarantine can keep it.
+    hexadecimal WKB), so that quarantine can keep it. `__wkb__` holds for all or none of a batch what shapely would
+    write for the geometry.
     """
 
     path: Path
@@ -291,12 +293,15 @@ def unique_names(names: Sequence[str]) -> list[str]:
 def make_batch(
     columns: Mapping[str, Any], geometry: npt.NDArray[np.object_],
     problems: npt.NDArray[np.object_] | None = None, raw: npt.NDArray[np.object_] | None = None,
+    wkb: npt.NDArray[np.object_] | None = None,
 ) -> gpd.GeoDataFrame:  # fmt: skip
-    """Put a batch together; without `problems` no row has one."""
+    """Put a batch together; without `problems` no row has one. `wkb` is what shapely would write for the geometry."""
     nothing = np.full(len(geometry), None, dtype=object)
     frame = pd.DataFrame(dict(columns), index=pd.RangeIndex(len(geometry)))
     frame[PROBLEM] = pd.Series(nothing if problems is None else problems, dtype=object)
     frame[RAW] = pd.Series(nothing if raw is None else raw, dtype=object)
+    # Set in any case: no column of a file may stand for it.
+    frame[WKB] = pd.Series(nothing if wkb is None else wkb, dtype=object)
     return gpd.GeoDataFrame(frame, geometry=geometry)
 
 

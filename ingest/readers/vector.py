@@ -13,6 +13,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyogrio
 import pyogrio.raw
 from pyogrio.errors import CRSError, DataLayerError, DataSourceError, FeatureError, FieldError, GeometryError
@@ -48,6 +49,8 @@ _FID = "OGC_FID"
 TEXT = frozenset({"GeoJSON", "GeoJSONSeq"})
 ONE_LAYER = TEXT | {"FlatGeobuf", "ESRI Shapefile"}
 UNASKED_ROWS = 10_000
+# How the WKB of a point, a line and a polygon begins, little-endian and in two dimensions.
+PLAIN = frozenset(b"\x01" + kind.to_bytes(4, "little") for kind in (1, 2, 3))
 
 
 class VectorReader(FeatureReader):
@@ -196,7 +199,14 @@ class VectorReader(FeatureReader):
             if self._decoder is not None:
                 decode = self._decoder.values
             values[name] = to_series(batch.column(field), name, self.limits, problems, decode)
-        return make_batch(values, shapes, problems, raw)
+        return make_batch(values, shapes, problems, raw, wkb if self._is_plain(batch) else None)
+
+    def _is_plain(self, batch: pa.RecordBatch) -> bool:
+        """Whether the geometry is written as shapely would write it: flat, of one part, in the usual byte order."""
+        if self._geometry not in batch.schema.names:
+            return False
+        heads = pc.unique(pc.binary_slice(batch.column(self._geometry), 0, 5))
+        return all(head.as_py() in PLAIN for head in heads)
 
     def _straighten(
         self, batch: pa.RecordBatch, shapes: npt.NDArray[np.object_], problems: npt.NDArray[np.object_],

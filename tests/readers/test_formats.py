@@ -8,15 +8,19 @@ from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
 
+import geopandas as gpd
+import numpy as np
 import openpyxl
 import pandas as pd
 import pyarrow.parquet as pq
 import pytest
 import shapely
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 from pyproj import CRS
 
 from ingest.readers.opening import open_file
-from ingest.readers.source import ChooseLayer, Reader, ReadOptions
+from ingest.readers.source import WKB, ChooseLayer, Reader, ReadOptions, make_batch
 from tests.readers.files import LOTS, pack, problems, read, write
 from twin.crs import to_wgs84
 from twin.errors import BadInput, SetupProblem
@@ -393,3 +397,49 @@ def test_an_extract_is_read_by_the_name_of_what_is_wanted_and_keeps_every_tag(tm
     for asked in (None, "roads", "line:"):
         with pytest.raises(ChooseLayer, match=r"--source-layer.*line:highway"):
             read(path, layer=asked)
+
+
+PLACES = st.tuples(st.floats(106.4, 106.9), st.floats(10.5, 11.0))
+PIECES = st.one_of(
+    PLACES.map(lambda p: shapely.Point(p)),
+    st.lists(PLACES, min_size=2, max_size=5, unique=True).map(shapely.LineString),
+    st.tuples(PLACES, st.floats(1e-5, 0.01)).map(lambda s: shapely.Point(s[0]).buffer(s[1], quad_segs=2)),
+    st.tuples(PLACES, st.floats(1e-3, 0.01)).map(
+        lambda s: (
+            shapely.Point(s[0]).buffer(s[1], quad_segs=1).difference(shapely.Point(s[0]).buffer(s[1] / 3, quad_segs=1))
+        )
+    ),
+)
+SHAPES = st.one_of(
+    PIECES, PIECES.map(lambda s: shapely.force_3d(s, 7.0)), PIECES.map(lambda s: shapely.GeometryCollection([s]))
+)
+
+
+@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(
+    shapes=st.one_of(st.lists(PIECES, min_size=1, max_size=6), st.lists(SHAPES, min_size=1, max_size=6)),
+    driver=st.sampled_from(["GPKG", "FlatGeobuf", "GeoJSON"]),
+)
+def test_the_wkb_that_comes_along_with_a_batch_is_what_shapely_writes(
+    tmp_path_factory: pytest.TempPathFactory, shapes: list[shapely.Geometry], driver: str
+) -> None:
+    """It is published as it stands where nothing was changed: the same features must have the same digest, whatever
+    the file they come in.
+    """
+    path = tmp_path_factory.mktemp("wkb") / f"a.{ {'GPKG': 'gpkg', 'FlatGeobuf': 'fgb', 'GeoJSON': 'geojson'}[driver] }"
+    if driver == "FlatGeobuf" and len({shape.has_z for shape in shapes}) > 1:
+        # The format has all features flat, or none.
+        shapes = [shapely.force_2d(shape) for shape in shapes]
+    frame = gpd.GeoDataFrame({"n": range(len(shapes))}, geometry=shapes, crs=4326)
+    _, rows = read(write(path, driver, frame, **({"geometry_type": "Unknown"} if driver != "GeoJSON" else {})), rows=4)
+    for geometry, wkb in zip(rows.geometry, rows[WKB], strict=True):
+        assert wkb is None or wkb == shapely.to_wkb(geometry)
+    if len(shapes) <= 4 and all(
+        shape.geom_type in ("Point", "LineString", "Polygon") and not shape.has_z for shape in shapes
+    ):
+        assert all(wkb is not None for wkb in rows[WKB])
+
+
+def test_no_column_of_a_file_stands_for_the_wkb() -> None:
+    rows = make_batch({"__wkb__": ["nonsense"]}, np.array([shapely.Point(1, 2)], dtype=object))
+    assert rows[WKB].tolist() == [None]
