@@ -9,13 +9,14 @@ import secrets
 import signal
 import time
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 
 import httpx
 import psutil
 import pytest
 import sqlalchemy as sa
+from starlette.testclient import TestClient
 from starlette.types import Message
 
 from tests.conftest import HOME, LiveServer, run_async, serving
@@ -23,13 +24,14 @@ from tests.live.readers import Following, following
 from tests.test_operations import numbers
 from tests.test_sharing_over_http import LAYER, OPEN, eventually, key
 from tests.test_versions import lamps, shape
+from tiles.app import create_app
 from tiles.live import answer
 from tiles.live.answer import LiveAnswer
 from tiles.live.followers import Followers
 from tiles.state import CityState
 from twin.access import ANONYMOUS, revoke_key
 from twin.catalogue import LayerEntry, change_entry, ensure_agency, ensure_layer
-from twin.config import Settings
+from twin.config import Settings, load_settings
 from twin.db.cluster import PrivateCluster
 from twin.db.database import Database
 from twin.db.migrate import migrate
@@ -340,9 +342,14 @@ def test_a_server_that_is_stopped_does_not_wait_for_its_streams(
     settings = {"TWIN_WORKERS": "2"}
     with serving(made, tmp_path / "stopped.log", settings=settings) as stopped, ExitStack() as stack:
         eventually(lambda: httpx.get(f"{stopped.url}/live?once=true").status_code, 200)
-        streams = [stack.enter_context(following(f"{stopped.url}/live")) for _ in range(6)]
+        streams = []
+        while len(streams) < 6:
+            # The second process may have begun to listen a moment ago, and not know the city yet.
+            with suppress(AssertionError):
+                streams.append(stack.enter_context(following(f"{stopped.url}/live")))
+            time.sleep(0.05)
         for stream in streams:
-            stream.event()
+            assert stream.event() is not None
         assert numbers(httpx.get(f"{stopped.url}/metrics").text)["twin_live_streams"] == 6
         begun = time.monotonic()
         stopped.process.send_signal(number)
@@ -351,6 +358,14 @@ def test_a_server_that_is_stopped_does_not_wait_for_its_streams(
         for stream in streams:
             assert stream.event(5) is None
     assert "refused to gracefully stop" not in stopped.log.read_text()
+
+
+def test_as_long_as_the_city_is_not_known_a_stream_is_refused_and_not_broken_off(made: Database) -> None:
+    # Without its beginning, the application has not read the catalogue.
+    unread = TestClient(create_app(load_settings(), made))
+    for path in ("/live", "/live?once=true", "/live?layers=construction.buildings"):
+        answer = unread.get(path, headers={"Accept-Language": "en"})
+        assert answer.status_code == 503 and "still being opened" in answer.json()["detail"]
 
 
 @contextmanager

@@ -40,7 +40,8 @@ async def live(
     names = None if layers is None else tuple(dict.fromkeys(layers.split(",")))
     for name in names or ():
         find_readable(reader, city.layers, name)
+    # Before anything is sent: as long as the city is not open, this can still be said.
+    view = followers.views.of(reader, names)
     if once or request.scope.get(ASKED):
-        first = events.current(followers.views.of(reader, names))
-        return Response(first, media_type=MEDIA_TYPE, headers=HEADERS)
+        return Response(events.current(view), media_type=MEDIA_TYPE, headers=HEADERS)
     return LiveAnswer(followers, reader, reader.key or client_of(request.scope), names, last_event_id)
