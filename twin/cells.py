@@ -45,15 +45,14 @@ class Cover:
         return len(self.cell)
 
 
-def cover(geometries: Geometries, resolution: int) -> Cover:
+def cover(geometries: Geometries, resolution: int, measured: Measured | None = None) -> Cover:
     """Cover geometries (EPSG:4326) with cells of one resolution.
 
     Every point of a geometry lies in one of its cells, and a cell marked `whole` lies inside the geometry.
     Missing and empty geometries get no cell. The arrays are ordered by geometry, then by cell.
     """
     geometries = np.asarray(geometries, dtype=object)
-    corners = corners_of(geometries)
-    by_corners, rest = settle(corners, resolution)
+    by_corners, rest = settle(corners_of(geometries, measured), resolution)
     parts = [by_corners]
     if len(rest):
         parts.append(cover_fully(geometries[rest], rest, resolution))

@@ -37,7 +37,7 @@ class Loading:
     ) -> Callable[[], list[Cover]]:  # fmt: skip
         """Cover geometries, which are also given as WKB; call the result, in a thread, for the cells."""
         if self._coverer is None and len(geometries) < WORTH_A_PROCESS:
-            here = [cover(geometries, resolution)]
+            here = [cover(geometries, resolution, measured)]
             return lambda: here
         coverer = self._coverer or self._start()
         # Most shapes are settled by their corners, which travel to the other process much faster than geometries.

@@ -16,6 +16,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyogrio
 import pyogrio.raw
+import shapely
 from pyogrio.errors import CRSError, DataLayerError, DataSourceError, FeatureError, FieldError, GeometryError
 
 from ingest.limits import exceeded
@@ -51,6 +52,12 @@ ONE_LAYER = TEXT | {"FlatGeobuf", "ESRI Shapefile"}
 UNASKED_ROWS = 10_000
 # How the WKB of a point, a line and a polygon begins, little-endian and in two dimensions.
 PLAIN = frozenset(b"\x01" + kind.to_bytes(4, "little") for kind in (1, 2, 3))
+
+
+def _rings(shapes: npt.NDArray[np.object_]) -> npt.NDArray[np.intp]:
+    """How many rings each polygon has; an empty one has none."""
+    rings: npt.NDArray[np.intp] = shapely.get_num_interior_rings(shapes) + ~shapely.is_empty(shapes)
+    return rings
 
 
 class VectorReader(FeatureReader):
@@ -199,14 +206,22 @@ class VectorReader(FeatureReader):
             if self._decoder is not None:
                 decode = self._decoder.values
             values[name] = to_series(batch.column(field), name, self.limits, problems, decode)
-        return make_batch(values, shapes, problems, raw, wkb if self._is_plain(batch) else None)
+        return make_batch(values, shapes, problems, raw, wkb if self._is_plain(batch, shapes) else None)
 
-    def _is_plain(self, batch: pa.RecordBatch) -> bool:
-        """Whether the geometry is written as shapely would write it: flat, of one part, in the usual byte order."""
+    def _is_plain(self, batch: pa.RecordBatch, shapes: npt.NDArray[np.object_]) -> bool:
+        """Whether the geometry is written as shapely would write it: flat, of one part, in the usual byte order, and
+        nothing behind it.
+        """
         if self._geometry not in batch.schema.names:
             return False
-        heads = pc.unique(pc.binary_slice(batch.column(self._geometry), 0, 5))
-        return all(head.as_py() in PLAIN for head in heads)
+        written = batch.column(self._geometry)
+        if not all(head.as_py() in PLAIN for head in pc.unique(pc.binary_slice(written, 0, 5))):
+            return False
+        kinds = shapely.get_type_id(shapes)
+        # Byte order and type; how many rings, and how many corners a line or a ring has; two numbers a corner.
+        counts = np.where(kinds == 3, 1 + _rings(shapes), kinds > 0)
+        sizes = 5 + 4 * counts + 16 * shapely.get_num_coordinates(shapes)
+        return bool((sizes == pc.binary_length(written).to_numpy()).all())
 
     def _straighten(
         self, batch: pa.RecordBatch, shapes: npt.NDArray[np.object_], problems: npt.NDArray[np.object_],

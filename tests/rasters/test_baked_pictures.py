@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import os
+import re
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -122,6 +123,12 @@ def test_who_may_read_the_layer_may_read_its_pictures(http: httpx.Client, served
     answer = http.get(f"/archives/secret/{z}/{x}/{y}.webp", headers={"X-API-Key": served.key})
     assert answer.content == body and "private" in answer.headers["cache-control"]
     assert Image.open(io.BytesIO(body)).format == "WEBP"
+
+
+def test_what_was_drawn_is_said_in_a_sentence(served: Served, tmp_path: Path) -> None:
+    done = bake(served, tmp_path, COVER, "--image", "webp", "--zoom", "12")
+    assert done.returncode == 0, done.stderr
+    assert re.fullmatch(r".*city\.pmtiles: \d+ pictures, [\d.]+ MB\.\n", done.stdout)
 
 
 @pytest.mark.parametrize(

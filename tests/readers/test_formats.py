@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sqlite3
 import zipfile
 from collections.abc import Callable
 from contextlib import closing
@@ -438,6 +439,20 @@ def test_the_wkb_that_comes_along_with_a_batch_is_what_shapely_writes(
         shape.geom_type in ("Point", "LineString", "Polygon") and not shape.has_z for shape in shapes
     ):
         assert all(wkb is not None for wkb in rows[WKB])
+
+
+def test_wkb_with_something_behind_it_is_written_anew(tmp_path: Path) -> None:
+    path = write(tmp_path / "lots.gpkg", "GPKG")
+    with sqlite3.connect(path) as file:
+        # Triggers of the format call functions that only GDAL has.
+        for (name,) in file.execute("SELECT name FROM sqlite_master WHERE type = 'trigger'").fetchall():
+            file.execute(f'DROP TRIGGER "{name}"')
+        ((blob,),) = file.execute("SELECT geom FROM lots WHERE so = 2").fetchall()
+        file.execute("UPDATE lots SET geom = ? WHERE so = 2", [blob + b"behind"])
+    _, rows = read(path)
+    assert [shapely.equals(a, b) for a, b in zip(rows.geometry, LOTS.geometry, strict=True)] == [True] * 3
+    written = [wkb for wkb in rows[WKB] if wkb is not None]
+    assert written in ([], shapely.to_wkb(LOTS.geometry.to_numpy()).tolist())
 
 
 def test_no_column_of_a_file_stands_for_the_wkb() -> None:
