@@ -13,6 +13,7 @@ from h3ronpy import ContainmentMode
 from h3ronpy.vector import cells_to_coordinates, cells_to_wkb_polygons, coordinates_to_cells, wkb_to_cells
 
 from twin.errors import BadInput
+from twin.lattice import Path, follow, lattice_of
 from twin.text import Text
 
 Geometries = npt.NDArray[np.object_]
@@ -155,132 +156,60 @@ def settle(corners: Corners, resolution: int) -> tuple[Cover, Int64]:
     coordinates, owner = corners.coordinates, corners.owner
     if not len(owner):
         return Cover(np.empty(0, np.int64), np.empty(0, np.int64), np.empty(0, np.bool_)), np.empty(0, np.int64)
-    cells = _corner_cells(coordinates, owner, resolution)
-    first = np.concatenate([[True], owner[1:] != owner[:-1]])
+    first = _first_of_equals(owner)
     starts = np.flatnonzero(first)
     positions = owner[starts]
     # From here on shapes are counted without those that have no corner.
     shape = np.cumsum(first) - 1
-    settled: npt.NDArray[np.bool_] = np.minimum.reduceat(cells, starts) == np.maximum.reduceat(cells, starts)
+    lattice = lattice_of(coordinates, resolution) if len(owner) >= _WORTH_A_LATTICE else None
+    if lattice is None:
+        cells = point_cells(coordinates[:, 0], coordinates[:, 1], resolution)
+        settled = np.minimum.reduceat(cells, starts) == np.maximum.reduceat(cells, starts)
+        chosen = starts[settled]
+        return Cover(owner[chosen], cells[chosen], np.zeros(len(chosen), np.bool_)), positions[~settled]
 
     # A polygon may hold cells that no corner touches, unless its box is smaller than any cell.
     smallest = h3.average_hexagon_area(resolution) * 0.5 / _KM2_PER_SQUARE_DEGREE
-    candidate = ~settled & (corners.extent[positions] < smallest)
-    between = np.empty((0, 2), np.int64)
-    if candidate.any():
-        # From one corner to the next: where the parts of a multi-geometry or a ring and a hole meet there is no
-        # segment, and asking for one all the same does no harm.
-        step = np.flatnonzero((cells[1:] != cells[:-1]) & ~first[1:] & candidate[shape[1:]])
-        between, doubtful = _follow(
-            coordinates[step], coordinates[step + 1], cells[step], cells[step + 1], shape[step], resolution
-        )
-        candidate[doubtful] = False
-        settled |= candidate
-        between = between[settled[between[:, 0]]]
-
-    fresh = settled[shape] & (first | np.concatenate([[True], cells[1:] != cells[:-1]]))
-    feature, cell = _distinct(
-        np.concatenate([owner[fresh], positions[between[:, 0]]]), np.concatenate([cells[fresh], between[:, 1]])
+    small = corners.extent[positions] < smallest
+    path = Path.of(lattice, coordinates, shape)
+    settled = ~np.logical_or.reduceat(path.on_border, starts) & (
+        small | (np.minimum.reduceat(path.number, starts) == np.maximum.reduceat(path.number, starts))
     )
-    return Cover(feature, cell, np.zeros(len(cell), np.bool_)), positions[~settled]
+    changes = ~first & _first_of_equals(path.number)
+    # From one corner to the next: where the parts of a multi-geometry or a ring and a hole meet there is no segment,
+    # and asking for one all the same does no harm.
+    step = np.flatnonzero(changes & settled[shape])
+    met, doubtful = follow(lattice, path.some(step - 1), path.some(step))
+    settled[doubtful] = False
+
+    passed = path.some(np.flatnonzero(settled[shape] & (first | changes)))
+    feature, cell = _named(passed + met.some(np.flatnonzero(settled[met.path])), resolution)
+    return Cover(positions[feature], cell, np.zeros(len(cell), np.bool_)), positions[~settled]
 
 
-# A segment that cuts off the corner of a third cell is halved until a point lies in it: two times find most.
-_HALVINGS = 2
+# From so many corners on, finding the lattice costs less than asking for each one's cell.
+_WORTH_A_LATTICE = 200
 
 
-def _follow(
-    start: Floats, end: Floats, start_cell: Int64, end_cell: Int64, shape: Int64, resolution: int
-) -> tuple[Int64, Int64]:
-    """Follow segments from cell to cell.
-
-    Gives the cells that were met between their ends, as rows of shape and cell, and the shapes of which a segment
-    passes so near to a corner of the grid that it is not sure which cells it meets.
-    """
-    met = [np.empty((0, 2), np.int64)]
-    left = ~_through_common_edge(start, end, start_cell, end_cell)
-    for _ in range(_HALVINGS):
-        start, end, start_cell, end_cell, shape = start[left], end[left], start_cell[left], end_cell[left], shape[left]
-        middle = (start + end) / 2
-        cell = point_cells(middle[:, 0], middle[:, 1], resolution)
-        met.append(np.column_stack([shape, cell]))
-        start, end, shape = np.concatenate([start, middle]), np.concatenate([middle, end]), np.tile(shape, 2)
-        start_cell, end_cell = np.concatenate([start_cell, cell]), np.concatenate([cell, end_cell])
-        # Cells are convex: half a segment whose ends lie in one cell lies in it.
-        left = start_cell != end_cell
-        left[left] = ~_through_common_edge(start[left], end[left], start_cell[left], end_cell[left])
-    return np.concatenate(met), shape[left]
+def _named(passed: Path, resolution: int) -> tuple[Int64, Int64]:
+    """Give the shapes and cells that points of shapes lie in, each pair once, ordered by shape."""
+    # As many hexagons, each asked for once, as the library has to name.
+    numbered = pa.array(passed.number).dictionary_encode()
+    code = numbered.indices.to_numpy(zero_copy_only=False).astype(np.int64)
+    count = len(numbered.dictionary)
+    # The last of equal entries stays: the point that came first.
+    point = np.empty(count, np.int64)
+    point[code[::-1]] = np.arange(len(code) - 1, -1, -1)
+    cells = point_cells(passed.coordinates[point, 0], passed.coordinates[point, 1], resolution)
+    # numpy sorts much faster than it finds what is unique.
+    pair = np.sort(passed.path * count + code)
+    feature, code = np.divmod(pair[_first_of_equals(pair)], max(count, 1))
+    return feature, cells[code]
 
 
-def _corner_cells(coordinates: Floats, owner: Int64, resolution: int) -> Int64:
-    """The cell of each corner; that of a ring's last corner, which repeats the first, is not computed again."""
-    ends = np.flatnonzero(np.concatenate([owner[1:] != owner[:-1], [True]]))
-    starts = np.concatenate([[0], ends[:-1] + 1])
-    repeats = (coordinates[ends] == coordinates[starts]).all(axis=1) & (ends > starts)
-    asked = np.ones(len(owner), np.bool_)
-    asked[ends[repeats]] = False
-    cells = np.empty(len(owner), np.int64)
-    cells[asked] = point_cells(coordinates[asked, 0], coordinates[asked, 1], resolution)
-    cells[ends[repeats]] = cells[starts[repeats]]
-    return cells
-
-
-def _through_common_edge(start: Floats, end: Floats, start_cell: Int64, end_cell: Int64) -> npt.NDArray[np.bool_]:
-    """Tell which segments pass from one cell into its neighbour through their common edge, surely.
-
-    Where the grid is everywhere the same but for a shear, cells are regular hexagons in coordinates of the grid, and
-    the common edge of two neighbours lies on the bisector of their centres, half a side (1/√12 of their distance) to
-    each way from its middle. Segments that come close to the end of the edge are left to the full cover.
-    """
-    if not len(start):
-        return np.zeros(0, np.bool_)
-    lattice, uneven = _lattice(start, resolution_of(int(start_cell[0])))
-    if uneven > _UNEVEN:
-        return np.zeros(len(start), np.bool_)
-    near = cell_places(start_cell)
-    towards = (cell_places(end_cell) - near) @ lattice.T
-    p, q = (start - near) @ lattice.T, (end - near) @ lattice.T
-    along_p, along_q = (np.einsum("ij,ij->i", towards, x) - 0.5 for x in (p, q))
-    with np.errstate(all="ignore"):
-        crossing = p + (q - p) * (along_p / (along_p - along_q))[:, None]
-    aside = np.abs(towards[:, 0] * crossing[:, 1] - towards[:, 1] * crossing[:, 0])
-    doubt = 2 * uneven + 0.005
-    neighbours = np.abs(np.hypot(towards[:, 0], towards[:, 1]) - 1) < doubt
-    sure: npt.NDArray[np.bool_] = neighbours & (along_p * along_q <= 0) & (aside < (1 - 2 * doubt) / np.sqrt(12))
-    return sure
-
-
-# How much the grid may vary over a batch for its cells to count as one regular lattice.
-_UNEVEN = 0.03
-
-
-def _lattice(coordinates: Floats, resolution: int) -> tuple[Floats, float]:
-    """Give the matrix from degrees to coordinates in which neighbouring centres are one apart, and how much it varies.
-
-    It varies where the batch is wide, at the edges of the icosahedron's faces, and at the twelve pentagons.
-    """
-    west, south = coordinates.min(axis=0)
-    east, north = coordinates.max(axis=0)
-    places = np.array(
-        [[(west + east) / 2, (south + north) / 2], *((x, y) for x in (west, east) for y in (south, north))]
-    )
-    matrices = []
-    for place in point_cells(places[:, 0], places[:, 1], resolution):
-        ring = np.array([h3.str_to_int(c) for c in h3.grid_ring(format_cell(int(place)), 1)], dtype=np.int64)
-        if len(ring) != 6:
-            return _HEXAGON, np.inf
-        middle = cell_places(np.array([place]))[0]
-        arms = cell_places(ring) - middle
-        arms = arms[np.argsort(np.arctan2(arms[:, 1], arms[:, 0]))]
-        # The lattice looks the same after a sixth of a turn: any arm may be the first, if all places agree on it.
-        matrices.append(_HEXAGON @ np.linalg.inv(np.stack([(arms[0] - arms[3]) / 2, (arms[1] - arms[4]) / 2], axis=1)))
-    # Nearly turns by sixths: they keep lengths and angles.
-    turns = [matrix @ np.linalg.inv(matrices[0]) for matrix in matrices[1:]]
-    return matrices[0], max(float(np.abs(turn @ turn.T - np.eye(2)).max()) for turn in turns)
-
-
-# Two arms of a regular hexagon, a sixth of a turn apart, as columns.
-_HEXAGON = np.array([[1.0, 0.5], [0.0, np.sqrt(3) / 2]])
+def _first_of_equals(values: npt.NDArray[np.integer]) -> npt.NDArray[np.bool_]:
+    """Tell which of ordered values differ from the one before."""
+    return np.concatenate([np.ones(min(len(values), 1), np.bool_), values[1:] != values[:-1]])
 
 
 Arrays = tuple[Int64, Int64, npt.NDArray[np.bool_]]
