@@ -12,6 +12,7 @@ import geopandas as gpd
 import numpy as np
 import pandas as pd
 
+from ingest.frames import objects, with_geometry
 from ingest.readers.source import inside, missing_columns
 from ingest.spec import FieldSource, Join, Source
 from layers.theme import RESERVED, Field, FieldType, Theme, fold
@@ -121,7 +122,8 @@ def apply(
         keep &= raw[column].isin(wanted).to_numpy()
     if mapping.join is not None and source.join is not None:
         keep &= raw[source.join.on].isin(mapping.join.index).to_numpy()
-    raw = raw[keep].reset_index(drop=True)
+    if not keep.all():
+        raw = raw[keep].reset_index(drop=True)
     if mapping.join is not None and source.join is not None:
         partner = mapping.join.loc[raw[source.join.on]].reset_index(drop=True)
         raw = gpd.GeoDataFrame(pd.concat([raw, partner], axis=1), geometry=raw.geometry.name)
@@ -131,20 +133,18 @@ def apply(
         values[name] = _value(field, raw, theme.by_name[name])
     for old, new in mapping.own.items():
         values[new] = raw[old]
-    frame = pd.DataFrame(
-        {c.name: values.get(c.name, pd.Series([None] * len(raw), dtype=object)) for c in layer_columns}
-    )
-    frame["id"] = _ids(source, raw)
-    return gpd.GeoDataFrame(frame, geometry=np.asarray(raw.geometry.values, dtype=object), crs=None)
+    nothing = objects(None, len(raw))
+    named = {c.name: values.get(c.name, nothing) for c in layer_columns}
+    return with_geometry({**named, "id": _ids(source, raw)}, np.asarray(raw.geometry.values, dtype=object))
 
 
 def _ids(source: Source, raw: gpd.GeoDataFrame) -> pd.Series:
     if source.id is None:
-        return pd.Series([None] * len(raw), dtype=object)
+        return objects(None, len(raw))
     if "{" in source.id:
         return _filled(source.prefix + source.id, raw)
     text = _as_text(raw[source.id]).str.strip()
-    return (source.prefix + text).astype(object).where(text.notna(), None)
+    return objects((source.prefix + text if source.prefix else text).to_numpy(dtype=object, na_value=None), len(raw))
 
 
 def _as_text(values: pd.Series) -> pd.Series:

@@ -18,6 +18,12 @@ class Seen:
 
     def again(self, hashes: UInt64) -> npt.NDArray[np.bool_]:
         """Tell which of a batch came before, here or in an earlier batch, and remember all."""
+        # Nearly always none did, and sorting alone is much faster than finding the order.
+        ordered = np.sort(hashes)
+        if not (ordered[1:] == ordered[:-1]).any() and not any(_has_any(run, ordered) for run in self._runs):
+            if len(ordered):
+                self._add(ordered)
+            return np.zeros(len(hashes), dtype=bool)
         order = np.argsort(hashes, kind="stable")
         sorted_ = hashes[order]
         repeated = np.zeros(len(hashes), dtype=bool)
@@ -36,6 +42,10 @@ class Seen:
         self._runs.append(run)
 
 
+def _has_any(run: UInt64, ordered: UInt64) -> bool:
+    return bool((run[np.minimum(np.searchsorted(run, ordered), len(run) - 1)] == ordered).any())
+
+
 def hash_values(values: npt.NDArray[np.object_]) -> UInt64:
     """A hash of each text."""
     hashes: UInt64 = pd.util.hash_array(values, categorize=False)
@@ -52,13 +62,12 @@ def hash_coordinates(coordinates: npt.NDArray[np.float64], index: npt.NDArray[np
     """The same for coordinates that are there already, with the positions of the geometries that they belong to."""
     # Adding zero turns −0 into 0.
     bits = (coordinates + 0.0).view(np.uint64)
-    first = np.searchsorted(index, np.arange(count))
-    position = (np.arange(len(index)) - first[index]).astype(np.uint64)
-    mixed = _mix(bits[:, 0] ^ _mix(bits[:, 1] + (position + np.uint64(1)) * np.uint64(0x9E3779B97F4A7C15)))
-    total = np.zeros(count + 1, dtype=np.uint64)
-    total[1:] = np.cumsum(np.bincount(index, minlength=count)).astype(np.uint64)
+    counts = np.bincount(index, minlength=count)
+    ends = np.cumsum(counts)
+    position = (np.arange(1, len(index) + 1) - np.repeat(ends - counts, counts)).astype(np.uint64)
+    mixed = _mix(bits[:, 0] ^ _mix(bits[:, 1] + position * np.uint64(0x9E3779B97F4A7C15)))
     sums = np.concatenate([[np.uint64(0)], np.cumsum(mixed, dtype=np.uint64)])
-    hashes: UInt64 = sums[total[1:].astype(np.int64)] - sums[total[:-1].astype(np.int64)]
+    hashes: UInt64 = sums[ends] - sums[ends - counts]
     return hashes
 
 

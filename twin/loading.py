@@ -11,6 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from twin.cells import Cover, Measured, corners_of, cover, cover_wkb_fully, settle
+from twin.memory import keep_freed_memory
 
 # Batches that may wait to be copied, and the number of features that are worth a process of their own to cover.
 AHEAD = 2
@@ -25,6 +26,7 @@ class Loading:
     """
 
     def __init__(self, expected: int | None = None) -> None:
+        keep_freed_memory()
         self._copier = ThreadPoolExecutor(1, thread_name_prefix="copy")
         self._coverer: ProcessPoolExecutor | None = None
         self._waiting: deque[Future[None]] = deque()
@@ -71,7 +73,7 @@ class Loading:
             self._coverer.shutdown(wait=False, cancel_futures=True)
 
     def _start(self) -> ProcessPoolExecutor:
-        self._coverer = ProcessPoolExecutor(1, mp_context=get_context("spawn"))
+        self._coverer = ProcessPoolExecutor(1, mp_context=get_context("spawn"), initializer=keep_freed_memory)
         # Starts the process and loads the library.
         self._coverer.submit(settle, corners_of(np.empty(0, dtype=object)), 0)
         return self._coverer

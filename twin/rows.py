@@ -45,8 +45,8 @@ def to_rows(
         arrays[column.name] = array
         if array.null_count < len(array):
             seed = int(_hash_objects(np.array([column.name], dtype=object))[0])
-            here = np.asarray(array.is_valid())
-            digests[here] += _mix(_hash_values(array.drop_null()), seed)
+            here = np.asarray(array.is_valid()) if array.null_count else slice(None)
+            digests[here] += _mix(_hash_values(array.drop_null() if array.null_count else array), seed)
     # Stirred once more: or the sum over all rows would not see two features exchange a value.
     digests = _mix(digests, 2)
     arrays["importance"] = pa.array(np.asarray(features["importance"], dtype=np.float64))

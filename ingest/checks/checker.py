@@ -67,12 +67,10 @@ class Checker:
         plan = self.plan
         raw, problems, written, wkb = _without_notes(raw.reset_index(drop=True))
         original = np.asarray(raw.geometry.values, dtype=object)
-        frame = pd.DataFrame(raw.drop(columns=raw.geometry.name))
-        features = apply(
-            plan.mapping, gpd.GeoDataFrame(decode(frame, plan.encodings), geometry=original), plan.theme, plan.columns
-        )
+        features = apply(plan.mapping, decode(raw, plan.encodings), plan.theme, plan.columns)
         straight = plan.reference.reading.straighten(original)
-        features = features.set_geometry(gpd.GeoSeries(straight))
+        if straight is not original:
+            features = features.set_geometry(gpd.GeoSeries(straight))
 
         faults = Faults(len(features))
         _add_notes(problems, faults)

@@ -17,6 +17,7 @@ from shapely.geometry.base import BaseGeometry
 from ingest.checks.faults import Faults
 from ingest.checks.shapes import Examined, area_of, examine, finite
 from ingest.checks.values import LONGEST_TEXT, typed
+from ingest.frames import objects, with_geometry
 from layers.theme import Theme
 from twin.catalogue import Column
 from twin.cells import Measured, measure
@@ -76,8 +77,8 @@ def divide(features: gpd.GeoDataFrame, examined: Examined, values: dict[str, Any
     """Part a batch into good features and entries for quarantine."""
     good = faults.none
     # Objects stay objects: pandas would turn texts into another form, from which they are taken again at once.
-    plain = {k: pd.Series(v, dtype=object) if pd.api.types.is_object_dtype(v) else v for k, v in values.items()}
-    frame = gpd.GeoDataFrame(pd.DataFrame(plain), geometry=examined.shapes, crs=4326)
+    plain = {k: objects(v, len(good)) if pd.api.types.is_object_dtype(v) else v for k, v in values.items()}
+    frame = with_geometry(plain, examined.shapes, crs=4326)
     bad = _entries(features, examined.arrived, faults, np.flatnonzero(~good))
     if good.all():
         return Checked(frame, bad, examined.measured)

@@ -7,7 +7,6 @@ from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
-import pandas as pd
 
 from ingest.checks.problems import KINDS
 from twin.text import Text
@@ -33,12 +32,12 @@ class Faults:
         self.reason: npt.NDArray[np.object_] = np.full(rows, None, dtype=object)
         self.detail: npt.NDArray[np.object_] = np.full(rows, "", dtype=object)
         self.found: list[Finding] = []
+        self._faulty: Mask = np.zeros(rows, dtype=bool)
 
     @property
     def none(self) -> Mask:
         """Which rows have no fault."""
-        clean: Mask = pd.isna(self.reason)
-        return clean
+        return ~self._faulty
 
     def add(self, where: Mask, code: str, detail: Detail | str = "", field: str | None = None) -> None:
         """Take down a finding about some rows."""
@@ -47,7 +46,9 @@ class Faults:
         say: Detail = detail if callable(detail) else lambda _: detail
         self.found.append(Finding(code, where, say, field))
         if KINDS[code].severity == "refused":
-            for row in np.flatnonzero(where & self.none):
+            fresh = np.flatnonzero(where & self.none)
+            self._faulty[fresh] = True
+            for row in fresh:
                 self.reason[row] = code
                 said = say(int(row))
                 # Kept in both languages: whoever reads it later need not speak the publisher's.

@@ -31,6 +31,11 @@ TYPE_NAMES = (
     Text(en="polygons", vi="nhiều vùng"), Text(en="a collection", vi="tập hợp hình"),
 )  # fmt: skip
 
+# By the same numbers, and what is missing at the end, for its number is −1.
+_COLLECTION = 7
+_DIMENSIONS = np.array([0, 1, 1, 2, 0, 1, 2, 2, -1])
+_POLYGONAL = np.array([False, False, False, True, False, False, True, False, False])
+
 # How far from the city's outline a feature may lie, in degrees, before it is taken for a mistake.
 STRAY_DEGREES = 0.5
 MOST_DEGREES = 400.0
@@ -86,13 +91,13 @@ def examine(
     usable = ~empty & whole & reached
 
     shapes, mended = arrived if usable.all() else _only(usable, arrived), 0
+    types = shapely.get_type_id(arrived)
     if kind == "polygon":
-        shapes, mended = _mend(shapes, usable, faults)
-    arrived_type = shapely.get_type_id(arrived)
-    shapes = _of_kind(shapes, kind)
+        shapes, mended = _mend(shapes, usable & ~convex(types, measured), faults)
+    shapes = _of_kind(shapes, types if shapes is arrived else shapely.get_type_id(shapes), kind)
     faults.add(usable & shapely.is_missing(shapes), "geometry.kind", lambda row: Text(
         en="{wanted} are expected, and this is {found}", vi="cần {wanted}, nhưng đây là {found}"
-    ).format(wanted=KIND_NAMES[kind], found=TYPE_NAMES[arrived_type[row]]))  # fmt: skip
+    ).format(wanted=KIND_NAMES[kind], found=TYPE_NAMES[types[row]]))  # fmt: skip
     there = ~shapely.is_missing(shapes)
     if shapes is not arrived:
         measured = measure(shapes)
@@ -140,8 +145,54 @@ def _only(where: Mask, values: Shapes) -> Shapes:
     return kept
 
 
-def _mend(shapes: Shapes, usable: Mask, faults: Faults) -> tuple[Shapes, int]:
-    broken = usable & ~shapely.is_valid(shapes)
+# Twice the most that rounding can add to a cross product of differences, as a share of its terms, and some more for
+# numbers so small that they lose digits.
+_CROSS_ERROR, _CROSS_LEAST = 1e-15, 1e-300
+
+
+@np.errstate(all="ignore")
+def convex(types: npt.NDArray[np.integer], measured: Measured) -> Mask:
+    """Tell which polygons surely are one convex ring, and therefore valid: most buildings, at a third of the cost.
+
+    The ring turns the same way at each corner, and once around. Where rounding could hide what it does, nothing is
+    said. A ring with a hole and several parts are no such ring either: on the way from one to the next it would turn
+    back, stand still, or not end where it began.
+    """
+    owner = measured.owner
+    found: Mask = np.zeros(len(types), dtype=bool)
+    if not len(owner):
+        return found
+    ends = np.flatnonzero(np.append(owner[1:] != owner[:-1], True))
+    starts = np.append(0, ends[:-1] + 1)
+    x, y = (np.ascontiguousarray(column) for column in measured.coordinates.T)
+    closed = (x[starts] == x[ends]) & (y[starts] == y[ends]) & (ends > starts)
+    # Edges begin at each corner but the last, and the edge after the last of a ring is its first.
+    edges = x.copy(), y.copy()
+    after = []
+    for numbers, edge in zip((x, y), edges, strict=True):
+        edge[:-1] = numbers[1:] - numbers[:-1]
+        edge[ends] = edge[starts]
+        after.append(np.append(edge[1:], 0.0))
+    (ex, ey), (fx, fy) = edges, after
+    one, other = ex * fy, ey * fx
+    turn = one - other
+    doubt = (np.abs(one) + np.abs(other)) * _CROSS_ERROR + _CROSS_LEAST
+    left, right = turn > doubt, turn < -doubt
+    # How often the way goes over from upwards to downwards and back: twice for each time around.
+    up = (ey > 0) | ((ey == 0) & (ex > 0))
+    flips = np.append(up[1:] != up[:-1], False)
+    # The last corner stands for the first once more.
+    left[ends] = right[ends] = True
+    flips[ends] = False
+    turns = np.logical_and.reduceat(left, starts) | np.logical_and.reduceat(right, starts)
+    around = np.add.reduceat(flips, starts, dtype=np.int64) == 2
+    found[owner[starts]] = closed & turns & around
+    return found & _POLYGONAL[types]
+
+
+def _mend(shapes: Shapes, doubtful: Mask, faults: Faults) -> tuple[Shapes, int]:
+    broken = doubtful.copy()
+    broken[doubtful] = ~shapely.is_valid(shapes[doubtful])
     if not broken.any():
         return shapes, 0
     before = np.abs(square_metres(shapes))
@@ -169,7 +220,7 @@ def _extent(shapes: Shapes, bounds: Floats, there: Mask, kind: GeometryKind, fau
 
 
 def _place(shapes: Shapes, bounds: Floats, there: Mask, near: BaseGeometry, home: Home | None, faults: Faults) -> None:
-    inside = shapely.intersects(near, shapes)
+    inside = _near(shapes, bounds, near)
     x, y = (bounds[:, 0] + bounds[:, 2]) / 2, (bounds[:, 1] + bounds[:, 3]) / 2
     faults.add(there & ~inside, "geometry.outside_city", lambda row: Text(
         en="{km:,.0f} km from the city", vi="cách thành phố {km:,.0f} km"
@@ -181,17 +232,25 @@ def _place(shapes: Shapes, bounds: Floats, there: Mask, near: BaseGeometry, home
         ).format(km=away[row] * METRES_PER_DEGREE / 1000))  # fmt: skip
 
 
-def _of_kind(shapes: Shapes, kind: GeometryKind) -> Shapes:
+def _near(shapes: Shapes, bounds: Floats, near: BaseGeometry) -> Mask:
+    """Tell which shapes touch an area; asked once for all of them, if their common box lies in it."""
+    boxed = bounds[~np.isnan(bounds[:, 0])]
+    if len(boxed) and shapely.covers(near, shapely.box(*boxed[:, :2].min(axis=0), *boxed[:, 2:].max(axis=0))):
+        return ~np.isnan(bounds[:, 0])
+    touching: Mask = shapely.intersects(near, shapes)
+    return touching
+
+
+def _of_kind(shapes: Shapes, types: npt.NDArray[np.integer], kind: GeometryKind) -> Shapes:
     """Keep geometries of the kind; from others take the parts of the kind, or a point on a surface or line."""
     dimension = DIMENSION[kind]
-    # Types: 0 point, 1 line, 2 ring, 3 polygon, 4–6 their multi-forms, 7 collection.
-    types = shapely.get_type_id(shapes)
-    mixed = types == 7
-    if mixed.any():
+    own = _DIMENSIONS[types]
+    mixed = np.flatnonzero(types == _COLLECTION)
+    if len(mixed):
         shapes = shapes.copy()
-        for i in np.flatnonzero(mixed):
+        for i in mixed:
             shapes[i] = _parts_of(shapes[i], dimension)
-    own = shapely.get_dimensions(shapes)
+        own = shapely.get_dimensions(shapes)
     if kind == "point":
         wider = own > 0
         if wider.any():

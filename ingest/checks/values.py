@@ -14,6 +14,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from ingest.checks.faults import Detail, Faults, Mask
+from ingest.frames import of_codes
 from layers.theme import Field, fold
 from twin.catalogue import Column
 from twin.text import Text
@@ -36,20 +37,19 @@ SHOWN = 100
 
 def typed(values: pd.Series, column: Column, field: Field | None, faults: Faults, longest: int = LONGEST_TEXT) -> Any:
     """Bring a column to its type; what a theme's field forbids becomes a fault of the row."""
-    absent = values.isna().to_numpy()
     if field is not None and field.vocabulary is not None:
-        result = _terms(values, field)
-        unknown = ~absent & pd.isna(result)
+        result, absent, unknown = _terms(values, field)
         faults.add(unknown, "field.vocabulary", _said(field.name, values), field.name)
         absent = absent | unknown
     else:
         if column.type == "text":
             text = clean(values, longest)
-            result, wrong = text.values, np.zeros(len(values), dtype=bool)
+            result, absent, wrong = text.values, text.absent, np.zeros(len(values), dtype=bool)
             faults.add(text.too_long, "text.too_long", _length(column.name, values, longest), column.name)
             faults.add(text.control, "text.control", _said(column.name, values), column.name)
             faults.add(text.markup, "text.markup", _said(column.name, values), column.name)
         else:
+            absent = values.isna().to_numpy()
             result, wrong = as_type(values, column.type)
         wrong = wrong & ~absent
         if field is not None:
@@ -103,9 +103,12 @@ def _length(name: str, values: pd.Series, longest: int) -> Detail:
 
 @dataclass(frozen=True, slots=True)
 class CleanText:
-    """A text column in NFC without outer blanks and control characters, and which rows were remarkable."""
+    """A text column in NFC without outer blanks and control characters, which rows had no text, and which were
+    remarkable.
+    """
 
     values: npt.NDArray[np.object_]
+    absent: Mask
     control: Mask
     markup: Mask
     too_long: Mask
@@ -121,7 +124,8 @@ def clean(values: pd.Series, longest: int = LONGEST_TEXT) -> CleanText:
     markup = pc.match_substring_regex(tidy, MARKUP)
     tidy = pc.if_else(pc.equal(tidy, ""), pa.scalar(None, pa.string()), tidy)
     return CleanText(
-        values=pc.take(tidy, rows).to_numpy(zero_copy_only=False),
+        values=of_codes(tidy.to_numpy(zero_copy_only=False), rows),
+        absent=np.asarray(rows.is_null()),
         control=_spread(control, rows),
         markup=_spread(markup, rows),
         too_long=_spread(pc.greater(pc.utf8_length(texts), longest), rows),
@@ -148,11 +152,13 @@ def _spread(of_texts: pa.Array, rows: pa.Array) -> Mask:
 # Terms and other types -----------------------------------------------------------------------------------------------
 
 
-def _terms(values: pd.Series, field: Field) -> npt.NDArray[np.object_]:
+def _terms(values: pd.Series, field: Field) -> tuple[npt.NDArray[np.object_], Mask, Mask]:
+    """The terms, which rows say nothing, and which say something else."""
     lookup = field.lookup
     codes, distinct = factorized(values)
     known = np.array([*(lookup.get(fold(str(v))) for v in distinct), None], dtype=object)
-    return known[codes]
+    absent = codes < 0
+    return known[codes], absent, ~absent & np.array([term is None for term in known])[codes]
 
 
 def factorized(values: pd.Series) -> tuple[npt.NDArray[np.intp], Any]:

@@ -12,12 +12,16 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from ingest.frames import of_codes
 from ingest.limits import Limits
 from ingest.readers.source import note
 from ingest.readers.text import decode as decode_bytes
 from layers.theme import FieldType
 
 TOO_LONG = "text.too_long"
+
+# So many texts show whether a column repeats itself.
+_BEGINNING = 1000
 
 Decode = Callable[[pa.Array], npt.NDArray[np.object_]]
 
@@ -79,9 +83,18 @@ def _texts(
     if decode is not None:
         return pd.Series(decode(values), dtype=object)
     try:
-        return pd.Series(values.cast(pa.large_string()).to_numpy(zero_copy_only=False), dtype=object)
+        return pd.Series(_objects(values.cast(pa.large_string())), dtype=object, copy=False)
     except (UnicodeDecodeError, pa.ArrowException):
         return _damaged(values, name, problems)
+
+
+def _objects(texts: pa.Array) -> npt.NDArray[np.object_]:
+    """Texts as Python has them; where they look like repeating themselves, one for all that are equal."""
+    beginning = texts.slice(0, _BEGINNING)
+    if len(pc.unique(beginning)) * 2 > len(beginning):
+        return texts.to_numpy(zero_copy_only=False)
+    encoded = texts.dictionary_encode()
+    return of_codes(encoded.dictionary.to_numpy(zero_copy_only=False), encoded.indices)
 
 
 def _damaged(values: pa.Array, name: str, problems: npt.NDArray[np.object_]) -> pd.Series:

@@ -19,8 +19,8 @@ from weakref import finalize
 import geopandas as gpd
 import numpy as np
 import numpy.typing as npt
-import pandas as pd
 
+from ingest.frames import objects, with_geometry
 from ingest.limits import Limits, exceeded
 from ingest.spec import OsmFilter
 from layers.theme import FieldType
@@ -296,13 +296,9 @@ def make_batch(
     wkb: npt.NDArray[np.object_] | None = None,
 ) -> gpd.GeoDataFrame:  # fmt: skip
     """Put a batch together; without `problems` no row has one. `wkb` is what shapely would write for the geometry."""
-    nothing = np.full(len(geometry), None, dtype=object)
-    frame = pd.DataFrame(dict(columns), index=pd.RangeIndex(len(geometry)))
-    frame[PROBLEM] = pd.Series(nothing if problems is None else problems, dtype=object)
-    frame[RAW] = pd.Series(nothing if raw is None else raw, dtype=object)
-    # Set in any case: no column of a file may stand for it.
-    frame[WKB] = pd.Series(nothing if wkb is None else wkb, dtype=object)
-    return gpd.GeoDataFrame(frame, geometry=geometry)
+    # Set in any case: no column of a file may stand for one of them.
+    notes = {name: objects(given, len(geometry)) for name, given in ((PROBLEM, problems), (RAW, raw), (WKB, wkb))}
+    return with_geometry({**columns, **notes}, geometry)
 
 
 def note(problems: npt.NDArray[np.object_], where: npt.NDArray[np.bool_], reason: str) -> None:

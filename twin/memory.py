@@ -1,0 +1,23 @@
+"""The program's memory, as the C library keeps it."""
+
+from __future__ import annotations
+
+import ctypes
+from contextlib import suppress
+
+# Numbers of glibc's malloc.h, and its largest threshold for memory that is fetched from the system for one array.
+_TRIM_THRESHOLD, _MMAP_THRESHOLD = -1, -3
+_LARGEST_MMAP_THRESHOLD = 32 * 2**20
+_KEPT = 256 * 2**20
+
+
+def keep_freed_memory() -> None:
+    """Let what a batch frees stay with the program for the next batch, up to 256 MiB.
+
+    The C library else gives arrays of a few megabytes back to the system and fetches them again, page by page: a
+    tenth of the time of a publish. Does nothing where the C library is another than glibc.
+    """
+    with suppress(OSError, AttributeError, TypeError):
+        mallopt = ctypes.CDLL(None).mallopt
+        mallopt(_MMAP_THRESHOLD, _LARGEST_MMAP_THRESHOLD)
+        mallopt(_TRIM_THRESHOLD, _KEPT)
