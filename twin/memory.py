@@ -11,13 +11,13 @@ _LARGEST_MMAP_THRESHOLD = 32 * 2**20
 _KEPT = 256 * 2**20
 
 
-def keep_freed_memory() -> None:
+def keep_freed_memory() -> bool:
     """Let what a batch frees stay with the program for the next batch, up to 256 MiB.
 
     The C library else gives arrays of a few megabytes back to the system and fetches them again, page by page: a
-    tenth of the time of a publish. Does nothing where the C library is another than glibc.
+    tenth of the time of a publish. Tells whether it could: other libraries than glibc keep memory in their own way.
     """
     with suppress(OSError, AttributeError, TypeError):
         mallopt = ctypes.CDLL(None).mallopt
-        mallopt(_MMAP_THRESHOLD, _LARGEST_MMAP_THRESHOLD)
-        mallopt(_TRIM_THRESHOLD, _KEPT)
+        return bool(mallopt(_MMAP_THRESHOLD, _LARGEST_MMAP_THRESHOLD) and mallopt(_TRIM_THRESHOLD, _KEPT))
+    return False
