@@ -5,10 +5,11 @@ from __future__ import annotations
 import h3
 import numpy as np
 import pytest
+import shapely
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from twin.cells import corners_of, point_cells, settle
+from twin.cells import corners_of, cover, point_cells, settle
 from twin.lattice import Path, centres, follow, hexagons, lattice_of
 
 SEED = 20260405
@@ -120,13 +121,33 @@ def test_a_segment_that_is_followed_meets_the_cells_that_lie_on_it_and_no_others
         assert (beside < 1e-12).all()
 
 
-def test_nearly_all_buildings_are_settled_by_their_corners() -> None:
-    import shapely
-
+def houses(count: int) -> np.ndarray:
     rng = np.random.default_rng(SEED)
-    middle = scattered(*CITY, 20_000)
-    turn = rng.uniform(0, np.pi, 20_000)[:, None] + np.array([0.3, np.pi - 0.3, np.pi + 0.3, -0.3])
-    reach = rng.uniform(4, 12, 20_000)[:, None] / 111_195
+    middle = scattered(*CITY, count)
+    turn = rng.uniform(0, np.pi, count)[:, None] + np.array([0.3, np.pi - 0.3, np.pi + 0.3, -0.3])
+    reach = rng.uniform(4, 12, count)[:, None] / 111_195
     rings = np.stack([middle[:, :1] + reach * np.cos(turn), middle[:, 1:] + reach * np.sin(turn)], axis=2)
-    _, rest = settle(corners_of(shapely.polygons(rings)), 11)
+    return shapely.polygons(rings)
+
+
+def test_nearly_all_buildings_are_settled_by_their_corners() -> None:
+    _, rest = settle(corners_of(houses(20_000)), 11)
     assert len(rest) < 20_000 * 0.01
+
+
+def test_some_shapes_astray_do_not_take_the_others_lattice() -> None:
+    shapes = houses(2000)
+    alone = cover(shapes, 11)
+    box = shapely.box(0, 0, 1e-4, 1e-4)
+    astray = [box, shapely.affinity.translate(box, -170, 80), shapely.affinity.translate(box, 106.7, 40)]
+    # One reaches from the city to the other side of the earth.
+    reaching = shapely.LineString([(106.7, 10.7), (-150.0, -20.0)])
+    mixed = np.array([*shapes[:1000], *astray, *shapes[1000:], reaching], dtype=object)
+    settled, rest = settle(corners_of(mixed), 11)
+    assert len(rest) < 50
+    assert set(rest.tolist()) >= {1000, 1001, 1002, 2003}
+    both = cover(mixed[:-1], 11)
+    for position, mine in ((0, 0), (999, 999), (1003, 1000), (2002, 1999)):
+        assert both.cell[both.feature == position].tolist() == alone.cell[alone.feature == mine].tolist()
+    assert all((both.feature == position).any() for position in (1000, 1001, 1002))
+    assert not (settled.feature == 2003).any()

@@ -27,6 +27,8 @@ _REACH_CELLS = 12
 # Degrees to each side of the middle: what is farther away may lie behind the projection's horizon.
 _WIDEST = 30.0
 _NORTHERNMOST = 85.0
+# Percent of the points at each end that may lie astray, in another region of the earth than the others.
+_ASTRAY = 5
 # Columns and rows of hexagons, each of less than 30 bits, make one number.
 _SHIFT = 31
 # A segment that cuts off the corner of a hexagon is halved until a point lies in it.
@@ -43,14 +45,22 @@ class Lattice:
     icosahedron or holds one of the twelve pentagons, it does not, and the region has no lattice.
     Source: H3's documentation, “Overview of the H3 geospatial indexing system” and “Local IJ coordinates”.
 
-    `bow` is how far a straight line of degrees, three cells long, may be from a straight line in the plane.
+    `bow` is how far a straight line of degrees, three cells long, may be from a straight line in the plane. `box` is
+    where the lattice is known (west, south, east, north in degrees).
     """
 
     matrix: Floats
     bow: float
+    box: Floats
+
+    def holds(self, coordinates: Floats) -> Mask:
+        """Tell which points (n × 2, degrees) lie where the lattice is known."""
+        (x, y), (west, south, east, north) = coordinates.T, self.box
+        there: Mask = (x >= west) & (x <= east) & (y >= south) & (y <= north)
+        return there
 
     def places(self, coordinates: Floats) -> Floats:
-        """Where points (n × 2, degrees) lie in the plane (2 × n)."""
+        """Where points (n × 2, degrees) that the lattice holds lie in the plane (2 × n)."""
         # Not the operator @: its library's threads spin for a while after each call, and hold up the other cores' work.
         across, along, away = np.einsum("ij,jn->in", self.matrix, _unit_vectors(coordinates))
         across /= away
@@ -59,9 +69,19 @@ class Lattice:
 
 
 def lattice_of(coordinates: Floats, resolution: int) -> Lattice | None:
-    """Find the lattice of the region of some points (n × 2, degrees), if all of it lies in one."""
+    """Find the lattice of the region of some points (n × 2, degrees), or of most of them if some lie astray."""
     # A column at a time: numpy is ten times slower along rows of two.
-    (west, east), (south, north) = ((column.min(), column.max()) for column in coordinates.T)
+    box = np.array([column.min() for column in coordinates.T] + [column.max() for column in coordinates.T])
+    if (lattice := _lattice_in(box, resolution)) is not None:
+        return lattice
+    if not np.isfinite(box).all():
+        return None
+    low, high = np.percentile(coordinates, (_ASTRAY, 100 - _ASTRAY), axis=0)
+    return _lattice_in(np.concatenate([low - (high - low) / 2, high + (high - low) / 2]), resolution)
+
+
+def _lattice_in(box: Floats, resolution: int) -> Lattice | None:
+    west, south, east, north = map(float, box)
     # Written so that what is no number has no lattice.
     if not (south > -_NORTHERNMOST and north < _NORTHERNMOST and east - west < 2 * _WIDEST):
         return None
@@ -88,7 +108,7 @@ def lattice_of(coordinates: Floats, resolution: int) -> Lattice | None:
     # A parallel is bent by the tangent of its latitude, and an arc's middle is length² · bend / 8 from its chord's:
     # nine eighths; two, for cells are not all of the same size.
     bow = 2 * spacing / _EARTH_KM * float(np.tan(np.radians(farthest)))
-    return Lattice(matrix, bow)
+    return Lattice(matrix, bow, box)
 
 
 def hexagons(places: Floats) -> tuple[Int64, Mask]:
@@ -135,9 +155,14 @@ class Path:
 
     @classmethod
     def of(cls, lattice: Lattice, coordinates: Floats, path: Int64) -> Path:
-        """Bring points (n × 2, degrees) of paths to the plane."""
-        places = lattice.places(coordinates)
-        return cls(coordinates, places, *hexagons(places), path)
+        """Bring points (n × 2, degrees) of paths to the plane. What the lattice does not hold counts as on a border."""
+        held = lattice.holds(coordinates)
+        if held.all():
+            places = lattice.places(coordinates)
+            return cls(coordinates, places, *hexagons(places), path)
+        places = lattice.places(np.where(held[:, None], coordinates, lattice.box[:2]))
+        number, on_border = hexagons(places)
+        return cls(coordinates, places, number, on_border | ~held, path)
 
     def some(self, which: npt.NDArray[np.intp]) -> Path:
         """The points of these positions."""
