@@ -12,7 +12,7 @@ NAME = Field(
 CODE = Field("code", "text", Text(en="Code", vi="Mã"), aliases=("ma", "ma_so", "ref"))
 ADDRESS = Field(
     "address", "text", Text(en="Address", vi="Địa chỉ"),
-    aliases=("dia_chi", "diachi", "addr_full"),
+    aliases=("dia_chi", "diachi", "addr_full", "ten_duong", "duong", "street", "street_name", "addr_street"),
 )  # fmt: skip
 OPERATOR = Field(
     "operator", "text", Text(en="Operator", vi="Đơn vị quản lý"),

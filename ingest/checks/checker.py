@@ -14,9 +14,10 @@ import shapely
 from ingest.checks.contract import Checked, contract, divide
 from ingest.checks.coverage import Collected, gaps, overlaps
 from ingest.checks.faults import Faults, Mask
+from ingest.checks.names import likely_term
 from ingest.checks.picture import Thinned
 from ingest.checks.plan import PROBLEM, RAW, WKB, Plan, decode
-from ingest.checks.problems import KINDS, Example, Ledger
+from ingest.checks.problems import KINDS, Example, Ledger, Value
 from ingest.checks.report import Report
 from ingest.checks.shapes import Examined, area_of, examine
 from ingest.identity import ids_from_geometry
@@ -100,11 +101,18 @@ class Checker:
             self._ledger.note("id.missing", count=counts.without_id)
         if self._coverage is not None:
             self._check_coverage(self._coverage)
+        self._ledger.tell_values(self._told)
         bounds: Bounds | None = tuple(counts.bounds) if counts.good else None  # type: ignore[assignment]
         return Report(
             plan=plan, features=counts.features, good=counts.good, bad=counts.bad, mended=counts.mended,
             bounds=bounds, problems=tuple(self._ledger.problems), shapes=self._thinned.shapes(),
         )  # fmt: skip
+
+    def _told(self, of: str | None, value: str, count: int) -> Value:
+        """A value that is a problem, with the term of the field's vocabulary that is most like it."""
+        vocabulary = self.plan.theme.by_name[of].vocabulary if of else None
+        term = likely_term(value, self.plan.theme.by_name[of]) if of and vocabulary else None
+        return Value(value, count, term, vocabulary[term].title if vocabulary and term else None)
 
     def _identify(self, features: gpd.GeoDataFrame, examined: Examined, values: dict[str, Any], faults: Faults) -> None:
         """Give every feature an id, and find ids and geometries that came before."""
@@ -142,6 +150,8 @@ class Checker:
                 return Example(name(row), finding.detail(row), _place(examined.arrived[row]))
 
             self._ledger.rows(finding.code, finding.where, example, finding.field)
+            if finding.values:
+                self._ledger.count_values(finding.code, finding.field, finding.values)
 
     def _count(self, checked: Checked, features: int, mended: int) -> None:
         counts, good = self._counts, checked.good

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -17,12 +17,15 @@ Mask = npt.NDArray[np.bool_]
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """Some rows of a batch with one kind of problem; `detail` says what was found in a row."""
+    """Some rows of a batch with one kind of problem; `detail` says what was found in a row, and `values` counts the
+    different values that are the problem, if it is one of values.
+    """
 
     code: str
     where: Mask
     detail: Detail
     field: str | None
+    values: Mapping[str, int]
 
 
 class Faults:
@@ -39,12 +42,15 @@ class Faults:
         """Which rows have no fault."""
         return ~self._faulty
 
-    def add(self, where: Mask, code: str, detail: Detail | str = "", field: str | None = None) -> None:
+    def add(
+        self, where: Mask, code: str, detail: Detail | str = "", field: str | None = None,
+        values: Callable[[], Mapping[str, int]] = dict,
+    ) -> None:  # fmt: skip
         """Take down a finding about some rows."""
         if not where.any():
             return
         say: Detail = detail if callable(detail) else lambda _: detail
-        self.found.append(Finding(code, where, say, field))
+        self.found.append(Finding(code, where, say, field, values()))
         if KINDS[code].severity == "refused":
             fresh = np.flatnonzero(where & self.none)
             self._faulty[fresh] = True

@@ -17,6 +17,7 @@ from ingest.checks.wording import (
     SEVERITY_TITLES,
     file_encoding,
     legacy_columns,
+    meant,
     outcome,
     printable,
     raster_classes,
@@ -258,7 +259,13 @@ def _problem(number: int, problem: Problem) -> str:
         for e, example in enumerate(problem.examples, 1)
         if example.feature or str(example.detail)
     )
-    shown = f'<ul class="examples">{examples}</ul>' if examples else ""
+    values = "".join(
+        f"<li><strong>{_text(value.value)}</strong> × {value.count:,}"
+        + (f' <span class="soft">{_text(meant(value))}</span></li>' if value.term else "</li>")
+        for value in problem.values
+    )
+    shown = f'<ul class="examples">{values}</ul>' if values else ""
+    shown += f'<ul class="examples">{examples}</ul>' if examples else ""
     return (
         f'<section class="problem" id="p{number}"><span class="badge {problem.severity}">{number}</span>'
         f'<h3>{_text(problem.kind.title)}{of}</h3><span class="count">{problem.count:,}</span>'

@@ -14,7 +14,7 @@ import numpy as np
 import pandas as pd
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from ingest.checks.names import likeness, words_of, year_of
+from ingest.checks.names import likely_term, likeness, words_of, year_of
 from ingest.checks.values import as_type
 from ingest.spec import FieldSource, Source
 from layers.theme import Field, FieldType, Theme, fold
@@ -30,6 +30,11 @@ FLEETING = frozenset({"objectid", "fid", "ogcfid", "rowid", "oid", "stt", "index
 # Columns that a program measures in the units of the map, whatever those are: SHAPE_Area, ST_Length.
 MEASURED = (("shape",), ("st",))
 MOST_TERMS = 60
+# Columns that are halves of an address, by the words of their names.
+STREETS = frozenset({("ten", "duong"), ("duong",), ("ten", "pho"), ("street",), ("street", "name"), ("addr", "street")})
+HOUSE_NUMBERS = frozenset({("so", "nha"), ("house", "number"), ("housenumber",), ("addr", "housenumber")})
+# Of the values that are no terms a mapping file names so many.
+UNKNOWN_NAMED = 20
 # An id that comes twice or is missing is a mistake to report; a column where that is common is no id.
 NEARLY_ALL = 0.8
 
@@ -38,12 +43,15 @@ GIVEN = Text(en="as the mapping says", vi="theo tệp ánh xạ")
 
 @dataclass(frozen=True, slots=True)
 class Match:
-    """A field and where its values come from, how sure that is (0 to 1), and why."""
+    """A field and where its values come from, how sure that is (0 to 1), and why. `unknown` are values that were seen
+    and are no terms of its vocabulary, the most frequent first.
+    """
 
     field: str
     source: FieldSource
     confidence: float
     reason: Text
+    unknown: tuple[str, ...] = ()
 
     @property
     def taken(self) -> bool:
@@ -163,6 +171,7 @@ def propose(sample: pd.DataFrame, theme: Theme, titles: Mapping[str, str] | None
         else:
             hints.setdefault(match.field, match)
     _add_label(taken, theme)
+    _add_house_number(taken, {column: words_of(titles.get(column, column)) for column in sample.columns})
     _add_year(taken, theme)
     key, reason = _id_column(sample, titles)
     fields = {f.name: place for place, f in enumerate(theme.fields)}
@@ -250,9 +259,13 @@ def _match_terms(present: pd.Series, column: str, field: Field, named: float, wh
     confidence = min(1.0, 0.35 * named + 0.65 * share) if share >= 0.5 else 0.5 * named
     if named < HINT and (share < 0.9 or len(counts) < 2):
         confidence = min(confidence, 0.5)
+    known = source.get("values", {})
+    unknown = tuple(str(v) for v in counts.index[: 10 * MOST_TERMS] if fold(v) not in lookup and v not in known)
     hits = Text(en="{share:.0%} of the values are terms", vi="{share:.0%} giá trị thuộc danh mục").format(share=share)
     reason = Text(en=f"{why.en}; {hits.en}", vi=f"{why.vi}; {hits.vi}") if named else hits
-    return Match(field.name, FieldSource.model_validate(source), round(confidence, 3), reason)
+    return Match(
+        field.name, FieldSource.model_validate(source), round(confidence, 3), reason, unknown[: UNKNOWN_NAMED + 1]
+    )
 
 
 def _share(counts: pd.Series, accepted: Callable[[str], bool]) -> float:
@@ -290,6 +303,19 @@ def _add_label(taken: dict[str, Match], theme: Theme) -> None:
         if theme.label and theme.label not in taken and column and match.source.extract:
             reason = Text(en="names each feature", vi="nêu tên từng đối tượng")
             taken[theme.label] = Match(theme.label, FieldSource.model_validate({"from": column}), 0.65, reason)
+
+
+def _add_house_number(taken: dict[str, Match], columns: Mapping[str, tuple[str, ...]]) -> None:
+    """An address is often two columns, the house's number and the street."""
+    match = taken.get("address")
+    street = match.source.column if match and _is_plain(match.source) else None
+    number = next((column for column, words in columns.items() if words in HOUSE_NUMBERS), None)
+    if match is None or street is None or number is None or columns[street] not in STREETS:
+        return
+    if not any(sign in number + street for sign in "{}"):
+        reason = Text(en="house number and street", vi="số nhà và tên đường")
+        joined = FieldSource(template=f"{{{number}}} {{{street}}}")
+        taken["address"] = Match("address", joined, match.confidence, reason)
 
 
 def _add_year(taken: dict[str, Match], theme: Theme) -> None:
@@ -357,9 +383,11 @@ def to_toml(
     for match in matches.taken:
         lines.append(f"# {match.confidence:.0%}: {_comment(str(match.reason))}")
         lines.append(f"{match.field} = {_value(match.source)}")
+        lines += _translation(match, theme.by_name[match.field])
     for match in matches.hints:
         lines.append(f"# {match.confidence:.0%}, {_say('not taken', 'chưa dùng')}: {_comment(str(match.reason))}")
         lines.append(f"# {match.field} = {_value(match.source)}")
+        lines += _translation(match, theme.by_name[match.field])
     for field in matches.without_source():
         if all(h.field != field.name for h in matches.hints):
             need = _say("required", "bắt buộc") if field.required else _say("no column", "không có cột")
@@ -367,6 +395,27 @@ def to_toml(
     if encodings:
         lines += ["", "[encodings]", *(f"{_quoted(c)} = {_quoted(e)}" for c, e in encodings.items())]
     return "\n".join(lines) + "\n"
+
+
+def _translation(match: Match, field: Field) -> list[str]:
+    """Lines that show how values that are no terms are translated, with the terms that they may mean."""
+    if not match.unknown or not field.vocabulary:
+        return []
+    named = match.unknown[:UNKNOWN_NAMED]
+    values = {**(match.source.values or {}), **{value: likely_term(value, field) or "…" for value in named}}
+    said: dict[str, Any] = {**match.source.model_dump(by_alias=True, exclude_none=True), "values": values}
+    if "other" in field.vocabulary:
+        said.setdefault("other", "other")
+    more = _say(" (and more)", " (và nhiều giá trị khác)") if len(match.unknown) > len(named) else ""
+    terms = ", ".join(f"{key} ({entry.title})" for key, entry in field.vocabulary.items())
+    return [
+        "# " + _say("Values that are no terms", "Giá trị không có trong danh mục") + more + _say(
+            "; to translate them, complete this and put it in place of the line above:",
+            "; để quy đổi, hãy hoàn chỉnh dòng sau và thay cho dòng trên:",
+        ),
+        f"# {match.field} = {_value(FieldSource.model_validate(said))}",
+        "# " + _say("Terms: ", "Danh mục: ") + _comment(terms),
+    ]  # fmt: skip
 
 
 def _say(en: str, vi: str) -> str:

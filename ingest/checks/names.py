@@ -99,3 +99,31 @@ def abbreviates(short: str, words: Sequence[str]) -> bool:
         for n in range(1, min(len(words[0]), len(short)) + 1)
         if words[0][:n] == short[:n]
     )
+
+
+# How like a value must be to a term to be offered for it.
+LIKELY = 0.55
+
+
+def likely_term(value: str, field: Field) -> str | None:
+    """The term of a field's vocabulary that a value most likely means: its words among the term's or the other way
+    round, or nearly the same letters. None if nothing is like it, or two terms are alike.
+    """
+    mine = words_of(value)
+    scores: dict[str, float] = {}
+    for spelling, term in field.lookup.items():
+        scores[term] = max(scores.get(term, 0.0), _closeness(mine, words_of(spelling)))
+    (best, score), (_, second) = (*sorted(scores.items(), key=lambda each: -each[1]), ("", 0.0), ("", 0.0))[:2]
+    return best if score >= LIKELY and score > second else None
+
+
+def _closeness(mine: Words, theirs: Words) -> float:
+    if not mine or not theirs:
+        return 0.0
+    if mine == theirs:
+        return 1.0
+    short, long = sorted((mine, theirs), key=len)
+    if _holds(long, short) and len("".join(short)) > 2:
+        return 0.5 + 0.4 * len(short) / len(long)
+    alike = SequenceMatcher(None, "".join(mine), "".join(theirs)).ratio()
+    return alike if alike > 0.8 else 0.0

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
@@ -17,6 +18,8 @@ Severity = Literal["refused", "warning", "info"]
 SEVERITIES: tuple[Severity, ...] = ("refused", "warning", "info")
 
 EXAMPLES = 5
+# Of the values that are a problem so many are counted, and so many are told.
+VALUES_COUNTED, VALUES_TOLD = 1000, 10
 Place = tuple[float, float]
 
 
@@ -187,8 +190,10 @@ KINDS: dict[str, Kind] = {
     ),
     "field.vocabulary": _kind(
         "refused", "A value that the theme does not know", "Giá trị không có trong danh mục",
-        "Use a term of the theme, or translate the value in the mapping file (values = { … }, other = …).",
-        "Dùng giá trị trong danh mục, hoặc quy đổi trong tệp ánh xạ (values = { … }, other = …).",
+        "Use a term of the theme (twin layer themes NAME lists them), or translate the value in the mapping file "
+        "(twin ingest check FILE --write-mapping MAPPING prepares it).",
+        "Dùng giá trị trong danh mục (xem: twin layer themes TÊN), hoặc quy đổi trong tệp ánh xạ "
+        "(twin ingest check TỆP --write-mapping ÁNH_XẠ chuẩn bị sẵn).",
     ),
     "field.range": _kind(
         "refused", "A value out of range", "Giá trị ngoài khoảng cho phép",
@@ -325,14 +330,34 @@ class Example:
     place: Place | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class Value:
+    """A value that is a problem: how often it stands in the file, and the term that may be meant, with its title."""
+
+    value: str
+    count: int
+    term: str | None = None
+    title: Text | None = None
+
+    def as_dict(self) -> dict[str, Any]:
+        """Give the form of the JSON report."""
+        return {
+            "value": self.value, "count": self.count, "term": self.term,
+            "title": self.title.as_dict() if self.title else None,
+        }  # fmt: skip
+
+
 @dataclass
 class Problem:
-    """One kind of problem in a file, in one field if it concerns a field: how often, with examples."""
+    """One kind of problem in a file, in one field if it concerns a field: how often, with examples, and the most
+    frequent values if it is one of values.
+    """
 
     code: str
     count: int = 0
     examples: list[Example] = field(default_factory=list)
     field: str | None = None
+    values: tuple[Value, ...] = ()
 
     @property
     def kind(self) -> Kind:
@@ -357,6 +382,7 @@ class Problem:
                 }
                 for e in self.examples
             ],
+            "values": [value.as_dict() for value in self.values],
         }  # fmt: skip
 
 
@@ -366,6 +392,7 @@ class Ledger:
     def __init__(self, examples: int = EXAMPLES) -> None:
         self._limit = examples
         self._problems: dict[tuple[str, str | None], Problem] = {}
+        self._values: dict[tuple[str, str | None], Counter[str]] = {}
 
     def note(self, code: str, examples: Iterable[Example] = (), count: int = 1, of: str | None = None) -> None:
         """Count a problem found in some other way than row by row."""
@@ -383,6 +410,19 @@ class Ledger:
         count = int(np.count_nonzero(where))
         if count:
             self.note(code, (example(int(row)) for row in np.flatnonzero(where)[: self._limit]), count, of)
+
+    def count_values(self, code: str, of: str | None, values: Mapping[str, int]) -> None:
+        """Count the values that are a problem; memory stays bounded, for only so many different ones are kept."""
+        counted = self._values.setdefault((code, of), Counter())
+        for value, count in values.items():
+            if value in counted or len(counted) < VALUES_COUNTED:
+                counted[value] += count
+
+    def tell_values(self, tell: Callable[[str | None, str, int], Value]) -> None:
+        """Give each problem of values its most frequent ones; `tell` makes one of a field, a value and its count."""
+        for (code, of), counted in self._values.items():
+            told = tuple(tell(of, value, count) for value, count in counted.most_common(VALUES_TOLD))
+            self._problems[code, of].values = told
 
     @property
     def problems(self) -> list[Problem]:

@@ -12,7 +12,7 @@ from rich.text import Text as Styled
 
 from ingest.checks.encodings import TITLES
 from ingest.checks.plan import Plan
-from ingest.checks.problems import Example, Kind, Problem
+from ingest.checks.problems import Example, Kind, Problem, Value
 from ingest.checks.raster_report import BLOCKERS, RasterPlan, RasterReport
 from ingest.checks.report import Report
 from ingest.checks.terminal import STYLES, print_report
@@ -137,4 +137,8 @@ def _problem(said: Mapping[str, Any]) -> Problem:
         Example(e["feature"], _text(e["detail"]), tuple(e["place"]) if e["place"] else None) for e in said["examples"]
     ]
     told = Kind(said["severity"], _text(said["title"]), _text(said["advice"]))
-    return _Told(said["code"], said["count"], examples, said["field"], told)
+    values = tuple(
+        Value(v["value"], v["count"], v["term"], _text(v["title"]) if v["title"] else None)
+        for v in said.get("values", ())
+    )
+    return _Told(said["code"], said["count"], examples, said["field"], values, told)

@@ -64,7 +64,9 @@ class Report:
                       without (fields that no column gives), carried: {column: name}
         features      read, good, bad, mended
         bounds        [west, south, east, north] of the good features, or null
-        problems      [{code, severity, field, count, title, advice, examples: [{feature, detail, place}]}]
+        problems      [{code, severity, field, count, title, advice, examples: [{feature, detail, place}],
+                      values: [{value, count, term, title}]}]; values where they are the problem, the most frequent
+                      first, with the term of the vocabulary that may be meant
         """
         plan, matches = self.plan, self.plan.matches
         return {

@@ -17,6 +17,7 @@ from ingest.checks.wording import (
     SEVERITY_TITLES,
     file_encoding,
     legacy_columns,
+    meant,
     outcome,
     printable,
     raster_classes,
@@ -31,6 +32,7 @@ STYLES: dict[Severity, tuple[str, str]] = {
     "refused": ("✗", "bold red"), "warning": ("!", "bold yellow"), "info": ("·", "cyan"),
 }  # fmt: skip
 EXAMPLES_SHOWN = 3
+VALUES_SHOWN = 5
 FOLD: dict[str, object] = {"overflow": "fold"}
 
 
@@ -140,7 +142,13 @@ def _problem(problem: Problem) -> Table:
     if problem.field:
         title.append(f"  {printable(problem.field)}", "cyan")
     grid.add_row(sign, f"{problem.count:,}", title)
-    for example in problem.examples[:EXAMPLES_SHOWN]:
+    for value in problem.values[:VALUES_SHOWN]:
+        counted = (f"{value.count:,} × ", ""), (f"“{printable(value.value)}”", "bold")
+        grid.add_row("", "", Styled.assemble(*counted, (f"  {printable(meant(value))}", "dim")))
+    if len(problem.values) > VALUES_SHOWN:
+        grid.add_row("", "", "…")
+    # Where the values are told, one feature shows where to look.
+    for example in problem.examples[: 1 if problem.values else EXAMPLES_SHOWN]:
         if said := _example(example):
             grid.add_row("", "", said)
     if problem.severity != "info":

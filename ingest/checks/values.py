@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -39,7 +40,9 @@ def typed(values: pd.Series, column: Column, field: Field | None, faults: Faults
     """Bring a column to its type; what a theme's field forbids becomes a fault of the row."""
     if field is not None and field.vocabulary is not None:
         result, absent, unknown = _terms(values, field)
-        faults.add(unknown, "field.vocabulary", _said(field.name, values), field.name)
+        faults.add(
+            unknown, "field.vocabulary", _said(field.name, values), field.name, lambda: _counted(values, unknown)
+        )
         absent = absent | unknown
     else:
         if column.type == "text":
@@ -53,10 +56,11 @@ def typed(values: pd.Series, column: Column, field: Field | None, faults: Faults
             result, wrong = as_type(values, column.type)
         wrong = wrong & ~absent
         if field is not None:
-            faults.add(wrong, "field.type", _said(column.name, values), field.name)
+            faults.add(wrong, "field.type", _said(column.name, values), field.name, lambda: _counted(values, wrong))
             absent = absent | wrong
             if field.minimum is not None or field.maximum is not None:
-                faults.add(_out_of_range(result, field), "field.range", _said(column.name, values), field.name)
+                out = _out_of_range(result, field)
+                faults.add(out, "field.range", _said(column.name, values), field.name, lambda: _counted(values, out))
     if field is not None and field.required:
         if column.type == "text":
             absent = absent | pd.isna(result)
@@ -90,6 +94,11 @@ def _out_of_range(values: Any, field: Field) -> Mask:
 
 def _said(name: str, values: pd.Series) -> Detail:
     return lambda row: f"{name} = {str(values.iloc[row])[:SHOWN]}"
+
+
+def _counted(values: pd.Series, where: Mask) -> Counter[str]:
+    """How often each value stands there, shortened as it is shown."""
+    return Counter(str(value)[:SHOWN] for value in values.to_numpy(dtype=object)[where])
 
 
 def _length(name: str, values: pd.Series, longest: int) -> Detail:

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from ingest.checks.matching import Match
 from ingest.checks.plan import Plan
-from ingest.checks.problems import Severity
+from ingest.checks.problems import Severity, Value
 from ingest.checks.raster_report import RasterReport
 from ingest.checks.report import Report
 from twin.text import Text
@@ -107,6 +107,13 @@ def source_of(match: Match) -> str:
     if match.source.values:
         said += say(" (translated)", " (quy đổi)")
     return said
+
+
+def meant(value: Value) -> str:
+    """The term that a value that is none may mean, as a question; nothing if none is like it."""
+    if value.term is None:
+        return ""
+    return say("perhaps {}?", "có phải {}?").format(f"{value.term} ({value.title})")
 
 
 def outcome(report: Report | RasterReport) -> Text:

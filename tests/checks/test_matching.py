@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ingest.checks.matching import Matches, propose, read_mapping, to_toml
-from ingest.checks.names import abbreviates, likeness, words_of
+from ingest.checks.names import abbreviates, likely_term, likeness, words_of
 from layers.registry import theme
 from twin.errors import BadInput
 from twin.text import speaking
@@ -156,6 +156,59 @@ def test_a_mapping_file_that_does_not_fit_is_refused_with_the_place(tmp_path: Pa
     file.write_text(text)
     with pytest.raises(BadInput, match=said):
         read_mapping(file, BUILDINGS, {"a": "text"})
+
+
+@pytest.mark.parametrize(
+    ("value", "term"),
+    [
+        ("Nhà ở", "house"), ("nha o", "house"), ("Chung cư cao tầng", "apartments"), ("Kho bãi", "industrial"), ("Truong hoc", "education"),
+        ("Offices", "office"), ("Văn phòng, thương mại", None), ("lâu đài", None), ("", None), ("—", None), ("a", None),
+    ],
+)  # fmt: skip
+def test_a_term_is_offered_for_a_value_that_is_like_one_only(value: str, term: str | None) -> None:
+    assert likely_term(value, BUILDINGS.by_name["use"]) == term
+
+
+def test_values_that_are_no_terms_stand_in_the_file_ready_to_be_translated(tmp_path: Path) -> None:
+    uses = ["Chung cư", "Chung cư", "Chung cư cao tầng", "CHUNG CU", 'lâu "đài"\n']
+    matches = propose(pd.DataFrame({"CongNang": uses, "id": [*"abcde"]}), BUILDINGS)
+    assert matches.taken[0].unknown == ("Chung cư cao tầng", 'lâu "đài"\n')
+    written = to_toml(matches, "x", {"CongNang": "text", "id": "text"}, "EPSG:4326", {})
+    (offered,) = [line for line in written.splitlines() if line.startswith("# use = ")]
+    file = tmp_path / "mapping.toml"
+    kept = "\n".join(line for line in written.splitlines() if not line.startswith("use = "))
+    file.write_text(kept.replace(offered, offered.removeprefix("# ").replace("…", "public")), "utf-8")
+    (use,) = read_mapping(file, BUILDINGS, {"CongNang": "text", "id": "text"}).taken
+    assert use.source.values == {
+        "CHUNG CU": "apartments", "Chung cư cao tầng": "apartments", 'lâu "đài"\n': "public",
+    }  # fmt: skip
+    assert use.source.other == "other"
+    assert all(key in written for key in BUILDINGS.by_name["use"].vocabulary or {})
+
+
+def test_of_very_many_values_that_are_no_terms_some_are_named() -> None:
+    uses = ["house"] * 200 + [f"loại {i}" for i in range(100)]
+    written = to_toml(propose(pd.DataFrame({"use": uses}), BUILDINGS), "x", {"use": "text"}, "EPSG:4326", {})
+    assert written.count('"loại ') == 20 and "and more" in written
+
+
+@pytest.mark.parametrize(
+    ("columns", "expected"),
+    [
+        ({"SoNha": ["1", "2"], "TenDuong": ["Lê Lợi", "Hàm Nghi"]}, "{SoNha} {TenDuong}"),
+        ({"addr:street": ["Lê Lợi", "Hàm Nghi"], "addr:housenumber": ["1", "2"]}, "{addr:housenumber} {addr:street}"),
+        ({"DUONG": ["Lê Lợi", "Hàm Nghi"]}, None),
+        ({"SoNha": ["1", "2"], "DiaChi": ["1 Lê Lợi", "2 Hàm Nghi"]}, None),
+        ({"SoNha": ["1", "2"]}, None), ({"{SoNha": ["1", "2"], "duong": ["Lê Lợi", "Hàm Nghi"]}, None),
+    ],
+)  # fmt: skip
+def test_an_address_in_two_columns_is_joined(columns: dict[str, list[str]], expected: str | None) -> None:
+    found = {m.field: m.source for m in propose(pd.DataFrame(columns), BUILDINGS).taken}
+    assert "name" not in found
+    if expected is not None:
+        assert found["address"].template == expected
+    else:
+        assert "address" not in found or found["address"].column in columns
 
 
 @settings(max_examples=80, deadline=None)

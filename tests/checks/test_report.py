@@ -8,6 +8,7 @@ from html.parser import HTMLParser
 from io import StringIO
 from itertools import pairwise
 
+import numpy as np
 import pytest
 import shapely
 from hypothesis import given, settings
@@ -17,7 +18,7 @@ from rich.console import Console
 from ingest.checks import Checker, Report, inspect
 from ingest.checks.html import POLICY, to_html
 from ingest.checks.picture import Thinned, frame_of, spread
-from ingest.checks.problems import KINDS, SEVERITIES
+from ingest.checks.problems import KINDS, SEVERITIES, VALUES_TOLD, Example, Ledger, Value
 from ingest.checks.received import print_received, received
 from ingest.checks.terminal import print_report
 from layers.registry import theme
@@ -223,10 +224,38 @@ def test_the_json_has_what_the_page_has_in_both_languages(report: Report) -> Non
         "name": "TenCT", "levels": "SOTANG", "use": "CONGNANG"
     }  # fmt: skip
     for problem in said["problems"]:
-        assert set(problem) == {"code", "severity", "field", "count", "title", "advice", "examples"}
+        assert set(problem) == {"code", "severity", "field", "count", "title", "advice", "examples", "values"}
         assert set(problem["title"]) == set(problem["advice"]) == {"en", "vi"}
         for example in problem["examples"]:
             assert set(example["detail"]) == {"en", "vi"}
+
+
+def test_values_that_are_wrong_are_told_with_how_often_they_stand_and_what_may_be_meant() -> None:
+    uses = ["Nhà ở xã hội"] * 30 + ["lâu đài"] * 20 + ["Văn phòng"] * 50 + [f"x{i}" for i in range(20)]
+    x = 106.6 + np.arange(120) * 1e-3
+    levels = ["ba"] * 15 + [900] * 5 + [3] * 100
+    report = report_of(memory({"id": range(120), "use": uses, "levels": levels}, list(shapely.box(x, 10.7, x + 1e-4, 10.7001))))
+    values = {(p.code, p.field): p.values for p in report.problems}
+    use = values["field.vocabulary", "use"]
+    assert [(v.value, v.count, v.term) for v in use[:2]] == [("Nhà ở xã hội", 30, "house"), ("lâu đài", 20, None)]
+    assert use[0].title is not None and use[0].title.vi == "Nhà ở riêng lẻ" and len(use) == 10
+    assert [(v.value, v.count) for v in values["field.type", "levels"]] == [("ba", 15)]
+    assert [(v.value, v.count) for v in values["field.range", "levels"]] == [("900", 5)]
+    with speaking("vi"):
+        terminal, page = " ".join(on_terminal(report).split()), to_html(report)
+    assert "30 × “Nhà ở xã hội” có phải house (Nhà ở riêng lẻ)?" in terminal
+    assert "20 × “lâu đài”" in terminal and "15 × “ba”" in terminal
+    assert "<strong>Nhà ở xã hội</strong> × 30" in page and "có phải house (Nhà ở riêng lẻ)?" in page
+
+
+def test_no_matter_how_many_values_are_wrong_only_some_are_remembered() -> None:
+    ledger = Ledger()
+    ledger.rows("field.vocabulary", np.ones(1, dtype=bool), lambda row: Example("a"), "use")
+    for start in range(0, 50_000, 1000):
+        ledger.count_values("field.vocabulary", "use", {f"v{i}": 1 for i in range(start, start + 1000)} | {"v7": 3})
+    told: list[tuple[str, int]] = []
+    ledger.tell_values(lambda _, value, count: told.append((value, count)) or Value(value, count))  # type: ignore[func-returns-value]
+    assert told[0] == ("v7", 1 + 3 * 50 - 1) and len(told) == VALUES_TOLD
 
 
 @pytest.mark.parametrize("language", LANGUAGES)
