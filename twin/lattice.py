@@ -31,8 +31,10 @@ _NORTHERNMOST = 85.0
 _ASTRAY = 5
 # Columns and rows of hexagons, each of less than 30 bits, make one number.
 _SHIFT = 31
-# A segment that cuts off the corner of a hexagon is halved until a point lies in it.
-_HALVINGS = 6
+# A segment is halved until its pieces are short, and then where it cuts off the corner of a hexagon, until a point lies
+# in that. One longer than so many cells is not followed: it would take much memory to no gain.
+_LONGEST = 64
+_HALVINGS = 10
 
 
 @dataclass(frozen=True, slots=True)
@@ -186,10 +188,13 @@ def follow(lattice: Lattice, start: Path, end: Path) -> tuple[Path, Int64]:
     """Follow segments from each point of `start` to that of `end`, from hexagon to hexagon.
 
     Gives points in the hexagons that are met between the ends, and the paths of which a segment passes so near to a
-    corner of the grid that it is not sure which hexagons it meets. Hexagons are convex: a segment whose ends lie in
+    corner of the grid that it is not sure which hexagons it meets, or is very long. Hexagons are convex: a segment whose ends lie in
     one stays there. One that passes into the next through the common side meets no third. Any other is halved.
     """
     met = start.some(np.empty(0, np.intp))
+    short = np.hypot(*(end.places - start.places)) <= _LONGEST
+    too_long = start.path[~short]
+    start, end = start.some(np.flatnonzero(short)), end.some(np.flatnonzero(short))
     left = _unsure(lattice, start, end)
     for _ in range(_HALVINGS):
         if not len(left):
@@ -199,7 +204,7 @@ def follow(lattice: Lattice, start: Path, end: Path) -> tuple[Path, Int64]:
         met += middle
         start, end = start + middle, middle + end
         left = _unsure(lattice, start, end)
-    return met, np.concatenate([start.path[left], met.path[met.on_border]])
+    return met, np.concatenate([start.path[left], met.path[met.on_border], too_long])
 
 
 def _unsure(lattice: Lattice, start: Path, end: Path) -> npt.NDArray[np.intp]:
