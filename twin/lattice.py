@@ -187,9 +187,10 @@ class Path:
 def follow(lattice: Lattice, start: Path, end: Path) -> tuple[Path, Int64]:
     """Follow segments from each point of `start` to that of `end`, from hexagon to hexagon.
 
-    Gives points in the hexagons that are met between the ends, and the paths of which a segment passes so near to a
-    corner of the grid that it is not sure which hexagons it meets, or is very long. Hexagons are convex: a segment whose ends lie in
-    one stays there. One that passes into the next through the common side meets no third. Any other is halved.
+    Gives points in the hexagons that are met between the ends, and the paths of which a segment is very long, or passes
+    so near to a corner of the grid that it is not sure which hexagons it meets. Hexagons are convex: a segment whose
+    ends lie in one stays there. One that passes into the next through the common side meets no third. Any other is
+    halved.
     """
     met = start.some(np.empty(0, np.intp))
     short = np.hypot(*(end.places - start.places)) <= _LONGEST

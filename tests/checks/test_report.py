@@ -234,7 +234,9 @@ def test_values_that_are_wrong_are_told_with_how_often_they_stand_and_what_may_b
     uses = ["Nhà ở xã hội"] * 30 + ["lâu đài"] * 20 + ["Văn phòng"] * 50 + [f"x{i}" for i in range(20)]
     x = 106.6 + np.arange(120) * 1e-3
     levels = ["ba"] * 15 + [900] * 5 + [3] * 100
-    report = report_of(memory({"id": range(120), "use": uses, "levels": levels}, list(shapely.box(x, 10.7, x + 1e-4, 10.7001))))
+    report = report_of(
+        memory({"id": range(120), "use": uses, "levels": levels}, list(shapely.box(x, 10.7, x + 1e-4, 10.7001)))
+    )
     values = {(p.code, p.field): p.values for p in report.problems}
     use = values["field.vocabulary", "use"]
     assert [(v.value, v.count, v.term) for v in use[:2]] == [("Nhà ở xã hội", 30, "house"), ("lâu đài", 20, None)]
