@@ -34,20 +34,34 @@ from twin.text import Text
 ROOT = Path(__file__).parent.parent
 LAYER = "construction.bench"
 USES = np.array(["house", "apartments", "office", "commercial", "industrial", "other"], dtype=object)
+# Outlines of houses, one wide and one deep.
+RECTANGLE = np.array([[-0.5, -0.5], [0.5, -0.5], [0.5, 0.5], [-0.5, 0.5]])
+ANGLED = np.array(
+    [[-0.7, -0.7], [0.7, -0.7], [0.7, -0.1], [0.1, -0.1], [0.1, 0.3], [0.5, 0.3], [0.5, 0.7], [-0.7, 0.7]]
+)
 # Old Ho Chi Minh City, roughly.
 WEST, SOUTH, EAST, NORTH = 106.55, 10.65, 106.90, 10.95
 
 
 def write_buildings(path: Path, count: int) -> None:
-    """Write rotated rectangles with five attributes; the size of tube houses and blocks."""
+    """Write turned rectangles and, among every five, an angled house, with five attributes.
+
+    They have the size of tube houses and blocks. In District 7, 79 of 100 footprints are convex, half of all have four
+    corners, and one in ten has more than ten.
+    """
     rng = np.random.default_rng(7)
     metre = 1 / 111_195
     x, y = rng.uniform(WEST, EAST, count), rng.uniform(SOUTH, NORTH, count)
     w, d, angle = rng.gamma(4, 1.5, count) + 3, rng.gamma(4, 3, count) + 6, rng.uniform(0, np.pi, count)
-    corners = np.array([[-0.5, -0.5], [0.5, -0.5], [0.5, 0.5], [-0.5, 0.5]])
-    dx, dy = corners[:, 0][None] * w[:, None], corners[:, 1][None] * d[:, None]
-    cos, sin = np.cos(angle)[:, None], np.sin(angle)[:, None]
-    ring = np.stack([x[:, None] + (dx * cos - dy * sin) * metre, y[:, None] + (dx * sin + dy * cos) * metre], axis=2)
+    cos, sin = np.cos(angle) * metre, np.sin(angle) * metre
+    shapes = np.empty(count, dtype=object)
+    angled = rng.random(count) < 0.21
+    for outline, chosen in ((RECTANGLE, ~angled), (ANGLED, angled)):
+        dx, dy = (outline[:, [axis]] * size[chosen] for axis, size in enumerate((w, d)))
+        ring = np.stack(
+            [x[chosen] + dx * cos[chosen] - dy * sin[chosen], y[chosen] + dx * sin[chosen] + dy * cos[chosen]]
+        )
+        shapes[chosen] = shapely.polygons(ring.transpose(2, 1, 0))
     frame = gpd.GeoDataFrame(
         {
             "code": np.char.add("b", np.arange(count).astype(str)),
@@ -56,7 +70,7 @@ def write_buildings(path: Path, count: int) -> None:
             "use": USES[rng.integers(0, len(USES), count)],
             "address": np.char.add(rng.integers(1, 400, count).astype(str), " Nguyễn Trãi"),
         },
-        geometry=shapely.polygons(ring),
+        geometry=shapes,
         crs=4326,
     )
     pyogrio.write_dataframe(frame, path, driver="GPKG", layer="buildings")
