@@ -26,6 +26,12 @@ def with_geometry(columns: Mapping[str, Any], geometry: npt.NDArray[np.object_],
     return gpd.GeoDataFrame({**others, GEOMETRY: shapes}, index=pd.RangeIndex(len(geometry)), copy=False)
 
 
+def with_columns(features: gpd.GeoDataFrame, more: Mapping[str, Any]) -> gpd.GeoDataFrame:
+    """Add columns to features, all at once: one by one, pandas warns of tables of more than a hundred columns."""
+    columns = {str(name): values for name, values in features.items()}
+    return with_geometry({**columns, **more}, np.asarray(features.geometry.values, dtype=object), features.crs)
+
+
 def objects(values: npt.NDArray[np.object_] | None, rows: int) -> pd.Series:
     """A column of objects as they are, or of nothing."""
     return pd.Series(np.full(rows, None) if values is None else values, dtype=object, copy=False)

@@ -11,12 +11,11 @@ from typing import Any
 import click
 import sqlalchemy as sa
 from rich.console import Console
-from rich.markup import escape
 from rich.table import Table
 from sqlalchemy.orm import Session
 
 from twin.catalogue import Layer, Version, read_catalogue, split_layer_id
-from twin.cli import console, print_json, say
+from twin.cli import console, plain, print_json, say
 from twin.commands import as_json
 from twin.config import load_settings
 from twin.db.database import open_database
@@ -92,19 +91,22 @@ def versions(layer: str, as_json: bool) -> None:
         print_json(facts)
         return
     table = Table(box=None, pad_edge=False, header_style="bold")
-    for heading in ("", say("Version", "Phiên bản"), say("Published", "Công bố"), say("By", "Người công bố")):
+    for heading in ("", say("Version", "Phiên bản"), say("Published", "Công bố"), say("By", "Người")):
         table.add_column(heading, no_wrap=True)
     table.add_column(say("Features", "Đối tượng"), justify="right", no_wrap=True)
     table.add_column(say("Set aside", "Cách ly"), justify="right", no_wrap=True)
-    table.add_column(say("From", "Từ tệp"), overflow="fold")
-    table.add_column(say("Reason", "Lý do"), overflow="fold")
+    # One above the other: beside each other they would be too narrow to be read on a usual terminal.
+    table.add_column(say("From, reason", "Từ tệp, lý do"), overflow="fold")
     dropped = say("(retired)", "(đã gỡ)")
     for fact, moment in zip(facts, moments, strict=True):
         mark = "→" if fact["current"] else ""
         source = fact["source"] if fact["state"] == "published" else f"{fact['source']} {dropped}"
+        from_where = plain(source)
+        if fact["reason"]:
+            from_where.append("\n").append(plain(fact["reason"], "dim"))
         table.add_row(
-            mark, str(fact["version"]), moment, fact["by"], f"{fact['features']:,}",
-            f"{fact['quarantined']:,}" if fact["quarantined"] else "", source, fact["reason"],
+            mark, str(fact["version"]), moment, plain(fact["by"]), f"{fact['features']:,}",
+            f"{fact['quarantined']:,}" if fact["quarantined"] else "", from_where,
         )  # fmt: skip
     Console().print(table)
 
@@ -335,7 +337,8 @@ def quarantine(layer: str, number: int | None, out: Path | None, as_json: bool) 
     for heading in (say("Feature", "Đối tượng"), say("Reason", "Lý do"), say("Detail", "Chi tiết")):
         table.add_column(heading, overflow="fold")
     for row in rows[:200]:
-        table.add_row(*map(escape, (row.feature_id or "—", str(_title(row.reason)), str(read_stored(row.detail)))))
+        said = row.feature_id or "—", str(_title(row.reason)), str(read_stored(row.detail))
+        table.add_row(*map(plain, said))
     Console().print(table)
     if len(rows) > 200:
         click.echo(

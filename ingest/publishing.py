@@ -18,6 +18,7 @@ from ingest.checks.checker import Checker
 from ingest.checks.plan import Plan, inspect
 from ingest.checks.raster_report import RasterReport
 from ingest.checks.report import REFUSED, Report
+from ingest.frames import objects, with_columns
 from ingest.identity import Numbering
 from ingest.limits import load_limits
 from ingest.mapping import columns_of_layer
@@ -234,13 +235,11 @@ def _publish(
             good, measured = checked.good, checked.measured
             for name in plan.solid_columns:
                 good[name] = solids_to_wgs84(good[name].tolist(), plan.reference.reading.crs)
-            for name in names:
-                if name not in good.columns:
-                    good[name] = None
             # The checks set aside what comes twice in the file; only an addition may repeat what was there before.
             fids, repeated = numbering.number(good["id"].to_numpy(dtype=object), distinct=request.mode != "append")
-            good = good.assign(fid=fids)
-            good["importance"] = np.nan_to_num(theme.importance(good)) if len(good) else []
+            more = {name: objects(None, len(good)) for name in names if name not in good.columns}
+            importance = np.nan_to_num(theme.importance(good)) if len(good) else np.empty(0)
+            good = with_columns(good, {**more, "fid": fids, "importance": importance})
             staging.quarantine(checked.bad)
             if repeated.any():
                 staging.quarantine(set_apart(good[repeated], "id.exists"))

@@ -11,7 +11,7 @@ from rich.table import Table
 
 from layers.registry import themes
 from twin.catalogue import Layer, change_entry, ensure_agency, read_catalogue, split_layer_id
-from twin.cli import Registered, console, print_json, say
+from twin.cli import Registered, console, plain, print_json, say
 from twin.commands import as_json
 from twin.config import load_settings
 from twin.db.database import open_database
@@ -88,7 +88,7 @@ def list_layers(as_json: bool) -> None:
         now = item.current
         mark = say(" (sample)", " (mẫu)") if item.sample else ""
         table.add_row(
-            item.id, f"{item.title}{mark}", item.sharing.value, str(now.number) if now else "—",
+            item.id, plain(f"{item.title}{mark}"), item.sharing.value, str(now.number) if now else "—",
             f"{now.features:,}" if now else "—", f"{now.quarantined:,}" if now and now.quarantined else "",
         )  # fmt: skip
     Console().print(table)
@@ -172,7 +172,7 @@ def show(layer_id: str, as_json: bool) -> None:
     for heading in (say("Column", "Cột"), say("Type", "Kiểu"), say("Unit", "Đơn vị"), say("Title", "Tên")):
         table.add_column(heading)
     for column in columns:
-        table.add_row(column["name"], column["type"], column["unit"] or "", str(Text(**column["title"])))
+        table.add_row(column["name"], column["type"], plain(column["unit"] or ""), plain(Text(**column["title"])))
     click.echo()
     Console().print(table)
 

@@ -15,7 +15,7 @@ from tests.test_versions import LAYER, WHO, catalogue, columns, lamps, layer, pu
 from twin.catalogue import Column
 from twin.db.database import Database
 from twin.differences import changes, summary
-from twin.staging import Shape, Staging
+from twin.staging import Provenance, Shape, Staging
 from twin.text import Text
 
 __all__ = ["layer"]  # the fixture
@@ -124,6 +124,21 @@ def test_what_was_set_aside_is_listed_and_exported_to_be_mended(layer: Database,
     twin(layer, "ingest", "quarantine", LAYER, "--out", str(out))
     row = gpd.read_file(out).iloc[0]
     assert (row["feature_id"], row["reason"], row["height"]) == ("9", "field.range", 9000)
+
+
+def test_what_a_file_or_a_person_wrote_is_neither_markup_nor_steers_the_terminal(layer: Database) -> None:
+    evil = "[red]x[/red] \x1b[2J\x07"
+    bad = {"feature_id": evil, "reason": "field.range", "detail": evil, "properties": {}, "geometry": None}
+    with Staging(layer, LAYER, shape(), Provenance("[bold]me", evil, reason=evil)) as staging:
+        staging.append(lamps(2))
+        staging.quarantine([bad])
+        staging.publish()
+    for said in (
+        twin(layer, "ingest", "quarantine", LAYER), twin(layer, "ingest", "versions", LAYER),
+        twin(layer, "ingest", "show", LAYER, "--at", "2999-01-01"),
+    ):  # fmt: skip
+        assert "[red]x[/red] ·[2J·" in " ".join(said.split())
+        assert all(sign.isprintable() for sign in said if sign != "\n")
 
 
 def test_a_layer_of_more_than_fifty_columns_can_be_compared_and_asked(layer: Database) -> None:

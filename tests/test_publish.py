@@ -285,6 +285,23 @@ def test_a_publish_killed_at_random_leaves_the_old_or_the_new_and_the_retry_succ
         assert set(session.scalars(sa.text("SELECT state FROM twin.layer_version"))) == {"published"}
 
 
+def test_a_file_of_very_many_columns_is_published_in_any_mode_without_a_word_from_a_library(
+    city: Database, tmp_path: Path
+) -> None:
+    wide = houses(5).assign(**{f"k{i}": np.arange(5) + i for i in range(150)})
+    file = tmp_path / "wide.csv"
+    for mode in ("replace", "upsert"):
+        wide["k0"] += 1
+        wide.to_csv(file, index=False)
+        asked = ("--layer", LAYER, "--mode", mode, "--wkt", "geometry")
+        done = twin(city, "ingest", "publish", str(file), *asked, PYTHONWARNINGS="always")
+        assert done.returncode in (0, 1), done.stderr
+        assert "PerformanceWarning" not in done.stderr
+    with city.session() as session:
+        current = read_catalogue(session)[LAYER].current
+    assert current is not None and current.number == 2 and len(current.columns) > 150
+
+
 def test_what_was_set_aside_is_told_in_the_language_of_whoever_reads_it(city: Database, tmp_path: Path) -> None:
     bad = houses()
     bad.loc[3, "geometry"] = shapely.Point(106.7, 10.77)

@@ -10,11 +10,12 @@ from typing import Any, NoReturn
 
 import click
 from rich.console import Console
+from rich.text import Text as Styled
 
 from twin import __version__
 from twin.click_words import teach_click
 from twin.errors import TwinError
-from twin.text import LANGUAGES, Language, Text, language_of_environment, set_language
+from twin.text import LANGUAGES, Language, Text, language_of_environment, printable, set_language
 
 GROUP = "twin.commands"
 PROGRAM = "twin"
@@ -29,6 +30,11 @@ def console() -> Console:
     """Where progress and messages go: standard error, so that standard output holds answers only."""
     # Lines are left to the terminal to break: a command in them can then be copied whole.
     return Console(stderr=True, highlight=False, soft_wrap=True)
+
+
+def plain(text: object, style: str = "") -> Styled:
+    """A text for a table as it is: it is no markup, and cannot steer the terminal."""
+    return Styled(printable(text), style)
 
 
 def print_json(value: Any) -> None:
@@ -136,5 +142,7 @@ def main(arguments: list[str] | None = None) -> NoReturn:
 
 
 def _complain(error: TwinError) -> NoReturn:
-    click.secho(f"twin: {error}", fg="red", err=True)
+    # The sentence may quote a file; its own line ends stay.
+    said = "\n".join(map(printable, str(error).splitlines()))
+    click.secho(f"twin: {said}", fg="red", err=True)
     sys.exit(error.exit_code)

@@ -101,9 +101,7 @@ def counts_sql(before: Version, after: Version) -> str:
 def summary(session: Session, before: Version, after: Version, wards: Version | None = None) -> Summary:
     """Count what differs; with a version of ward polygons, also by the ward that a feature's inner point lies in."""
     session.execute(sa.text(f"CREATE TEMP TABLE difference ON COMMIT DROP AS {_changed_rows(before, after)}"))
-    counts: dict[str, int] = dict(
-        session.execute(sa.text("SELECT kind, count(*) FROM difference GROUP BY kind")).tuples().all()
-    )
+    counts = _pairs(session, "SELECT kind, count(*) FROM difference GROUP BY kind")
     moved = session.scalar(sa.text("SELECT count(*) FROM difference WHERE geometry_changed")) or 0
     by_field = _pairs(
         session,

@@ -10,7 +10,7 @@ from zoneinfo import ZoneInfo
 import click
 from rich.cells import cell_len
 
-from twin.text import Text
+from twin.text import Text, printable
 
 NAMES = {
     "layer": Text(en="Layer", vi="Lớp"),
@@ -69,7 +69,7 @@ def print_facts(facts: Mapping[str, Any], zone: ZoneInfo, indent: str = "") -> N
     names = {key: str(NAMES.get(key, key)) for key in facts}
     wide = max(map(cell_len, names.values()), default=0)
     for key, value in facts.items():
-        click.echo(f"{indent}{names[key]}{' ' * (wide - cell_len(names[key]) + 2)}{_said(key, value, zone)}")
+        click.echo(f"{indent}{names[key]}{' ' * (wide - cell_len(names[key]) + 2)}{printable(_said(key, value, zone))}")
 
 
 def _said(key: str, value: Any, zone: ZoneInfo) -> str:

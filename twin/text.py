@@ -106,3 +106,8 @@ def language_of_header(accept_language: str | None) -> Language | None:
             if tag.lower().split("-")[0] == language and weight > 0 and is_better:
                 best = (weight, language)
     return best[1] if best else None
+
+
+def printable(text: object) -> str:
+    """A text that cannot steer a terminal or a page: what is not a visible character becomes a dot."""
+    return "".join(c if c.isprintable() else "·" for c in str(text))

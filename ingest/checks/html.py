@@ -19,7 +19,6 @@ from ingest.checks.wording import (
     legacy_columns,
     meant,
     outcome,
-    printable,
     raster_classes,
     raster_facts,
     raster_summary,
@@ -29,7 +28,7 @@ from ingest.checks.wording import (
 )
 from layers.theme import METRES_PER_DEGREE
 from twin.cells import cell_polygons
-from twin.text import current_language
+from twin.text import current_language, printable
 
 POLICY = "default-src 'none'; style-src 'unsafe-inline'; img-src data:"
 MARK_RADIUS = 9

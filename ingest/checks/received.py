@@ -16,12 +16,11 @@ from ingest.checks.problems import Example, Kind, Problem, Value
 from ingest.checks.raster_report import BLOCKERS, RasterPlan, RasterReport
 from ingest.checks.report import Report
 from ingest.checks.terminal import STYLES, print_report
-from ingest.checks.wording import printable
 from ingest.readers.cell_tally import CellValues
 from ingest.spec import FieldSource
 from layers.registry import theme, themes
 from twin.crs import parse_crs
-from twin.text import Text
+from twin.text import Text, printable
 
 
 @dataclass

@@ -19,7 +19,6 @@ from ingest.checks.wording import (
     legacy_columns,
     meant,
     outcome,
-    printable,
     raster_classes,
     raster_facts,
     raster_summary,
@@ -27,6 +26,7 @@ from ingest.checks.wording import (
     source_of,
     summary,
 )
+from twin.text import printable
 
 STYLES: dict[Severity, tuple[str, str]] = {
     "refused": ("✗", "bold red"), "warning": ("!", "bold yellow"), "info": ("·", "cyan"),

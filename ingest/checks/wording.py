@@ -23,11 +23,6 @@ def say(en: str, vi: str) -> str:
     return str(Text(en=en, vi=vi))
 
 
-def printable(text: object) -> str:
-    """A text that cannot steer a terminal or a page: what is not a visible character becomes a dot."""
-    return "".join(c if c.isprintable() else "·" for c in str(text))
-
-
 def file_encoding(plan: Plan) -> str:
     """How the file's text is encoded, as far as the file says."""
     if plan.raw_text:
