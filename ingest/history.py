@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import getpass
 import json
+from collections.abc import Sequence
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,7 @@ from typing import Any
 import click
 import sqlalchemy as sa
 from rich.console import Console
+from rich.padding import Padding
 from rich.table import Table
 from sqlalchemy.orm import Session
 
@@ -90,25 +92,35 @@ def versions(layer: str, as_json: bool) -> None:
     if as_json:
         print_json(facts)
         return
+    _print_versions(facts, moments)
+
+
+def _print_versions(facts: Sequence[dict[str, Any]], moments: Sequence[str]) -> None:
+    """A line for each version, and below it from which file and why: beside the rest there is no room for these."""
     table = Table(box=None, pad_edge=False, header_style="bold")
     for heading in ("", say("Version", "Phiên bản"), say("Published", "Công bố"), say("By", "Người")):
         table.add_column(heading, no_wrap=True)
-    table.add_column(say("Features", "Đối tượng"), justify="right", no_wrap=True)
-    table.add_column(say("Set aside", "Cách ly"), justify="right", no_wrap=True)
-    # One above the other: beside each other they would be too narrow to be read on a usual terminal.
-    table.add_column(say("From, reason", "Từ tệp, lý do"), overflow="fold")
-    dropped = say("(retired)", "(đã gỡ)")
+    for heading in (say("Features", "Đối tượng"), say("Set aside", "Cách ly")):
+        table.add_column(heading, justify="right", no_wrap=True)
     for fact, moment in zip(facts, moments, strict=True):
-        mark = "→" if fact["current"] else ""
-        source = fact["source"] if fact["state"] == "published" else f"{fact['source']} {dropped}"
-        from_where = plain(source)
-        if fact["reason"]:
-            from_where.append("\n").append(plain(fact["reason"], "dim"))
         table.add_row(
-            mark, str(fact["version"]), moment, plain(fact["by"]), f"{fact['features']:,}",
-            f"{fact['quarantined']:,}" if fact["quarantined"] else "", from_where,
+            "→" if fact["current"] else "", str(fact["version"]), moment, plain(fact["by"]), f"{fact['features']:,}",
+            f"{fact['quarantined']:,}" if fact["quarantined"] else "",
         )  # fmt: skip
-    Console().print(table)
+    terminal = Console()
+    with terminal.capture() as printed:
+        terminal.print(table)
+    heading, *lines = printed.get().splitlines()
+    click.echo(heading)
+    dropped = say("(retired)", "(đã gỡ)")
+    for fact, line in zip(facts, lines, strict=True):
+        click.echo(line)
+        said = (
+            fact["source"],
+            "" if fact["state"] == "published" else dropped,
+            fact["reason"] and f"— {fact['reason']}",
+        )
+        terminal.print(Padding(plain(" ".join(part for part in said if part), "dim"), (0, 0, 0, 3)))
 
 
 @click.command(
@@ -218,11 +230,12 @@ def diff(layer: str, a: int, b: int | None, geojson: Path | None, as_json: bool)
     table.add_row(say("  of these, geometry", "  trong đó hình học"), f"{counted.geometry:,}")
     for name, count in counted.fields.items():
         table.add_row(say("  field ", "  trường ") + name, f"{count:,}")
-    for name in counted.new_columns:
-        table.add_row(say("new column", "cột mới"), name)
-    for name in counted.lost_columns:
-        table.add_row(say("column gone", "cột đã bỏ"), name)
     Console().print(table)
+    for said, names in (
+        (say("New columns: ", "Cột mới: "), counted.new_columns), (say("Columns gone: ", "Cột đã bỏ: "), counted.lost_columns),
+    ):  # fmt: skip
+        if names:
+            Console().print(plain(said + ", ".join(names)))
     if counted.wards:
         click.echo(say("\nBy ward:", "\nTheo phường:"))
         for ward, count in list(counted.wards.items())[:20]:
