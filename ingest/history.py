@@ -115,11 +115,8 @@ def _print_versions(facts: Sequence[dict[str, Any]], moments: Sequence[str]) -> 
     dropped = say("(retired)", "(đã gỡ)")
     for fact, line in zip(facts, lines, strict=True):
         click.echo(line)
-        said = (
-            fact["source"],
-            "" if fact["state"] == "published" else dropped,
-            fact["reason"] and f"— {fact['reason']}",
-        )
+        retired = "" if fact["state"] == "published" else dropped
+        said = fact["source"], retired, fact["reason"] and f"— {fact['reason']}"
         terminal.print(Padding(plain(" ".join(part for part in said if part), "dim"), (0, 0, 0, 3)))
 
 
@@ -231,11 +228,10 @@ def diff(layer: str, a: int, b: int | None, geojson: Path | None, as_json: bool)
     for name, count in counted.fields.items():
         table.add_row(say("  field ", "  trường ") + name, f"{count:,}")
     Console().print(table)
-    for said, names in (
-        (say("New columns: ", "Cột mới: "), counted.new_columns), (say("Columns gone: ", "Cột đã bỏ: "), counted.lost_columns),
-    ):  # fmt: skip
-        if names:
-            Console().print(plain(said + ", ".join(names)))
+    if counted.new_columns:
+        Console().print(plain(say("New columns: ", "Cột mới: ") + ", ".join(counted.new_columns)))
+    if counted.lost_columns:
+        Console().print(plain(say("Columns gone: ", "Cột đã bỏ: ") + ", ".join(counted.lost_columns)))
     if counted.wards:
         click.echo(say("\nBy ward:", "\nTheo phường:"))
         for ward, count in list(counted.wards.items())[:20]:
