@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import getpass
 import json
+from collections import Counter
 from collections.abc import Sequence
 from datetime import datetime
 from pathlib import Path
@@ -25,11 +26,9 @@ from twin.db.tables import Audit, LayerVersion, Quarantine
 from twin.differences import changes, summary, version_of
 from twin.errors import BadInput, NotFound
 from twin.facts import print_facts
-from twin.text import Text, read_stored
+from twin.text import Text, printable, read_stored
 from twin.versions import rollback as roll_back
 
-# Columns of an export of quarantine that are not the file's own.
-OWN_COLUMNS = ("feature_id", "reason", "problem", "detail", "geometry", "fid")
 LAYER = click.argument("layer", metavar=say("LAYER", "LỚP"))
 
 
@@ -353,6 +352,17 @@ def quarantine(layer: str, number: int | None, out: Path | None, as_json: bool) 
         click.echo(
             say(f"… and {len(rows) - 200:,} more; --out writes all", f"… và {len(rows) - 200:,} nữa; --out ghi tất cả")
         )
+    click.echo()
+    for reason, count in Counter(row.reason for row in rows).most_common():
+        click.echo(f"{count:>7,}  {printable(_title(reason))}")
+    console().print(
+        say(
+            f"\nTo mend them: twin ingest quarantine {layer} --out to_mend.gpkg, correct that file, and add it with "
+            f"twin ingest publish to_mend.gpkg --layer {layer} --mode upsert",
+            f"\nĐể sửa: twin ingest quarantine {layer} --out can_sua.gpkg, sửa tệp đó rồi bổ sung bằng "
+            f"twin ingest publish can_sua.gpkg --layer {layer} --mode upsert",
+        )
+    )
 
 
 def _title(reason: str) -> Text:
@@ -366,14 +376,17 @@ def _export(rows: Any, path: Path) -> None:
     import geopandas as gpd
     import shapely
 
+    from ingest.checks.problems import QUARANTINE_ID, QUARANTINE_NOTES
+
+    taken = {QUARANTINE_ID, *QUARANTINE_NOTES, "geometry", "fid"}
     frame = gpd.GeoDataFrame(
         [
             {
-                "feature_id": r.feature_id,
-                "reason": r.reason,
-                "problem": str(_title(r.reason)),
-                "detail": str(read_stored(r.detail)),
-                **_plain(r.properties),
+                QUARANTINE_ID: r.feature_id,
+                **dict(
+                    zip(QUARANTINE_NOTES, map(str, (r.reason, _title(r.reason), read_stored(r.detail))), strict=True)
+                ),
+                **{k: v for k, v in r.properties.items() if k not in taken},
             }
             for r in rows
         ],
@@ -381,7 +394,3 @@ def _export(rows: Any, path: Path) -> None:
         crs=4326,
     )
     frame.to_file(path, driver="GPKG", layer="quarantine")
-
-
-def _plain(properties: dict[str, Any]) -> dict[str, Any]:
-    return {k: v for k, v in properties.items() if k not in OWN_COLUMNS}

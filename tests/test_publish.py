@@ -126,6 +126,37 @@ def test_what_cannot_be_published_is_set_aside_mended_and_published_again(city: 
     assert (second.outcome.features, second.outcome.quarantined) == (60, 0)
 
 
+def test_an_export_of_quarantine_comes_back_mended_without_its_notes(city: Database, tmp_path: Path) -> None:
+    bad = houses().assign(GhiChu="khảo sát")
+    bad["SoTang"] = bad["SoTang"].astype(object)
+    bad.loc[[3, 7], "SoTang"] = "ba"
+    bad.loc[4, "ChieuCao"] = 9000
+    bad.astype({"SoTang": str}).to_file(tmp_path / "nha.gpkg")
+    publish(city, tmp_path / "nha.gpkg")
+    with city.session() as session:
+        before = [column.name for column in read_catalogue(session)[LAYER].current.columns]
+
+    listed = twin(city, "ingest", "quarantine", LAYER)
+    assert "      2  A value of the wrong type\n      1  A value out of range\n" in listed.stdout
+    assert f"--layer {LAYER} --mode upsert" in listed.stderr
+
+    out = tmp_path / "to_mend.gpkg"
+    twin(city, "ingest", "quarantine", LAYER, "--out", str(out))
+    mended = gpd.read_file(out)
+    mended.loc[mended["reason"] == "field.type", "levels"] = "3"
+    mended.loc[mended["reason"] == "field.range", "height"] = 12.5
+    mended.to_file(tmp_path / "mended.gpkg")
+    done = twin(city, "ingest", "publish", str(tmp_path / "mended.gpkg"), "--layer", LAYER, "--mode", "upsert")
+    assert done.returncode == 0, done.stdout + done.stderr
+    with city.session() as session:
+        current = read_catalogue(session)[LAYER].current
+    assert [column.name for column in current.columns] == before
+    assert (current.features, current.quarantined) == (60, 0)
+    found = rows(city)
+    assert (found["N0003"][0], found["N0007"][0], found["N0004"][1]) == (3, 3, 12.5)
+    assert found["N0003"][2] == "4 Nguyễn Huệ, phường Bến Nghé"
+
+
 def test_strict_refuses_all_and_a_dry_run_writes_nothing(city: Database, tmp_path: Path) -> None:
     bad = houses()
     bad.loc[3, "ChieuCao"] = 9000

@@ -17,7 +17,7 @@ from ingest.checks.faults import Faults, Mask
 from ingest.checks.names import likely_term
 from ingest.checks.picture import Thinned
 from ingest.checks.plan import PROBLEM, RAW, WKB, Plan, decode
-from ingest.checks.problems import KINDS, Example, Ledger, Value
+from ingest.checks.problems import AS_WRITTEN, KINDS, Example, Ledger, Value
 from ingest.checks.report import Report
 from ingest.checks.shapes import Examined, area_of, examine
 from ingest.identity import ids_from_geometry
@@ -27,8 +27,6 @@ from twin.catalogue import Bounds
 from twin.text import Text
 
 Objects = npt.NDArray[np.object_]
-# The property under which quarantine keeps a geometry that could not be read.
-AS_WRITTEN = "geometry_as_written"
 
 
 @dataclass

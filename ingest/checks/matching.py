@@ -15,6 +15,7 @@ import pandas as pd
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from ingest.checks.names import likely_term, likeness, words_of, year_of
+from ingest.checks.problems import AS_WRITTEN, KINDS, QUARANTINE_ID, QUARANTINE_NOTES
 from ingest.checks.values import as_type
 from ingest.spec import FieldSource, Source
 from layers.theme import Field, FieldType, Theme, fold
@@ -39,6 +40,7 @@ UNKNOWN_NAMED = 20
 NEARLY_ALL = 0.8
 
 GIVEN = Text(en="as the mapping says", vi="theo tệp ánh xạ")
+MENDED = Text(en="an export of quarantine that comes back mended", vi="tệp xuất từ khu cách ly, đã sửa")
 
 
 @dataclass(frozen=True, slots=True)
@@ -148,6 +150,8 @@ def _unusable(path: Path, reason: str) -> BadInput:
 def propose(sample: pd.DataFrame, theme: Theme, titles: Mapping[str, str] | None = None) -> Matches:
     """Propose a mapping from some rows of the file. `titles` gives columns a readable name, where theirs is not."""
     titles = titles or {}
+    notes = _notes_of_quarantine(sample)
+    sample = sample.drop(columns=[*notes])
     candidates = [
         match
         for column in sample.columns
@@ -173,7 +177,7 @@ def propose(sample: pd.DataFrame, theme: Theme, titles: Mapping[str, str] | None
     _add_label(taken, theme)
     _add_house_number(taken, {column: words_of(titles.get(column, column)) for column in sample.columns})
     _add_year(taken, theme)
-    key, reason = _id_column(sample, titles)
+    key, reason = (QUARANTINE_ID, MENDED) if notes else _id_column(sample, titles)
     fields = {f.name: place for place, f in enumerate(theme.fields)}
     return Matches(
         theme,
@@ -181,7 +185,16 @@ def propose(sample: pd.DataFrame, theme: Theme, titles: Mapping[str, str] | None
         tuple(h for name, h in hints.items() if name not in taken and str(h.source.column) not in columns),
         key,
         reason,
+        drop=notes,
     )
+
+
+def _notes_of_quarantine(sample: pd.DataFrame) -> tuple[str, ...]:
+    """The columns of notes, if the file is an export of quarantine that comes back mended."""
+    added = (QUARANTINE_ID, *QUARANTINE_NOTES)
+    if not set(added) <= set(sample.columns) or not sample["reason"].dropna().isin(KINDS).all():
+        return ()
+    return tuple(column for column in (*QUARANTINE_NOTES, AS_WRITTEN) if column in sample.columns)
 
 
 def _rank(match: Match, sample: pd.DataFrame) -> tuple[float, int, float]:
@@ -230,6 +243,9 @@ def _fitting(present: pd.Series, field: Field) -> float:
 
 def _match_terms(present: pd.Series, column: str, field: Field, named: float, why: Text) -> Match | None:
     """Match a field with a vocabulary: by how many values are terms, with or without tones, or begin with one."""
+    if present.empty and words_of(column) == words_of(field.name):
+        # Nothing speaks against it, as long as no other column has the values.
+        return Match(field.name, FieldSource.model_validate({"from": column}), TAKEN, why)
     if present.empty or pd.api.types.is_numeric_dtype(present.dtype):
         return None
     texts = present.astype(str)

@@ -17,6 +17,12 @@ from twin.text import Text
 Severity = Literal["refused", "warning", "info"]
 SEVERITIES: tuple[Severity, ...] = ("refused", "warning", "info")
 
+# The columns that an export of quarantine adds to a file's own: the feature's id, then notes. When the file comes back
+# mended, the notes are left out. The last holds a geometry that could not be read, as the file had it.
+QUARANTINE_ID = "feature_id"
+QUARANTINE_NOTES = ("reason", "problem", "detail")
+AS_WRITTEN = "geometry_as_written"
+
 EXAMPLES = 5
 # Of the values that are a problem so many are counted, and so many are told.
 VALUES_COUNTED, VALUES_TOLD = 1000, 10

@@ -211,6 +211,27 @@ def test_an_address_in_two_columns_is_joined(columns: dict[str, list[str]], expe
         assert "address" not in found or found["address"].column in columns
 
 
+def test_an_export_of_quarantine_is_known_by_its_notes_and_not_by_their_names_alone() -> None:
+    sample = pd.DataFrame(
+        {
+            "feature_id": ["a", "b"], "reason": ["field.type", "geometry.missing"], "problem": ["x", "y"], "detail": ["", ""],
+            "ma": ["1", "2"], "levels": ["3", "4"], "geometry_as_written": [None, "POLYGON (("],
+        }
+    )  # fmt: skip
+    matches = propose(sample, BUILDINGS)
+    assert (matches.id, matches.drop) == ("feature_id", ("reason", "problem", "detail", "geometry_as_written"))
+    assert taken(matches) == {"levels": "levels"}
+    other = propose(sample.assign(reason=["vỡ", "cũ"]), BUILDINGS)
+    assert (other.id, other.drop) == ("ma", ())
+
+
+def test_a_column_with_a_field_s_own_name_is_taken_though_it_is_empty_unless_another_has_the_values() -> None:
+    nothing = pd.Series([None] * 4, dtype=object)
+    assert taken(propose(pd.DataFrame({"use": nothing}), BUILDINGS)) == {"use": "use"}
+    both = pd.DataFrame({"use": nothing, "CongNang": ["Chung cư", "Y tế", "Khác", "house"]})
+    assert taken(propose(both, BUILDINGS)) == {"use": "CongNang"}
+
+
 @settings(max_examples=80, deadline=None)
 @given(
     names=st.lists(st.text(max_size=15), min_size=1, max_size=6, unique=True),
