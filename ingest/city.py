@@ -112,6 +112,7 @@ def load_city(database: Database, city: CityLoad, settings: Settings, watcher: W
             done = publish(
                 database, layer.entry.id, layer.theme, layer.columns, layer.batches, provenance,
                 settings.profile.outline, keep=settings.keep_versions, progress=progress,
+                zone=settings.profile.time_zone,
             )  # fmt: skip
         watcher.done(layer.entry.id, done)
         published += 1

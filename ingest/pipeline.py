@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from datetime import UTC, tzinfo
 from typing import Any
 
 import geopandas as gpd
@@ -43,13 +44,14 @@ class Published:
 def publish(
     database: Database, layer_id: str, theme: Theme, columns: Sequence[Column], batches: Iterable[Batch],
     provenance: Provenance, outline: BaseGeometry, keep: int = 5, progress: Progress = lambda _: None,
+    zone: tzinfo = UTC,
 ) -> Published:  # fmt: skip
     """Publish batches as the next version of a layer, checked; what fails goes to the version's quarantine."""
     shape = shape_of(theme, columns)
     findings, numbering = Findings(), Numbering()
     with Staging(database, layer_id, shape, provenance, keep) as staging:
         for batch in batches:
-            checked = check(batch.features, theme, columns, batch.crs, outline, findings)
+            checked = check(batch.features, theme, columns, batch.crs, outline, findings, zone)
             good, doubles = _number(checked.good, numbering, findings)
             good["importance"] = np.nan_to_num(theme.importance(good)) if len(good) else []
             staging.append(good)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ import pandas as pd
 import shapely
 
 from ingest.checks.plan import Limits, decode, encodings_of, sample_of
+from ingest.checks.values import as_type
 from ingest.mapping import column_name
 from ingest.readers.opening import open_file
 from ingest.readers.source import Reader, ReadOptions
@@ -25,6 +27,12 @@ KINDS: tuple[GeometryKind, ...] = ("point", "line", "polygon")
 # A text column with at most this many different values, each met often, is a vocabulary.
 TERMS = 20
 OFTEN = 3
+# A type is proposed if this share of the values fits; the others are named.
+NEARLY_ALL = 0.99
+ODD = "odd"
+# Before exactly three digits a comma may part thousands.
+DECIMAL_COMMA = r"^([+-]?\d+),(?!\d{3}$)(\d+)$"
+_CONTROL = re.compile(r"[\x00-\x1f\x7f]+")
 # Endings of column names that tell a unit.
 UNITS = {
     "m2": "m2", "km2": "km2", "km": "km", "ha": "har", "m": "m", "kmh": "km/h", "km_h": "km/h", "mm": "mm",
@@ -104,6 +112,8 @@ def _toml(layer: str, kind: GeometryKind, reader: Reader, frame: pd.DataFrame) -
         lines.append(f'label = "{label}"')
     for field in fields:
         lines += ["", "[[field]]"]
+        if odd := field.pop(ODD, None):
+            lines.append(say("# would be set aside: ", "# sẽ bị cách ly: ") + _CONTROL.sub(" ", odd))
         lines += [f"{key} = {value if key in _RAW else _said(value)}" for key, value in field.items()]
     return "\n".join(lines) + "\n"
 
@@ -112,13 +122,15 @@ _RAW = frozenset({"title", "vocabulary", "aliases", "minimum", "maximum"})
 
 
 def _field(name: str, column: str, kind: FieldType, values: pd.Series) -> dict[str, Any]:
-    kind, numbers = _type(kind, values)
+    kind, numbers, odd = _type(kind, values)
     title = column.replace("_", " ").strip() or name
     field: dict[str, Any] = {
         "name": name,
         "type": kind,
         "title": f"{{ vi = {_said(title)}, en = {_said(title)} }}",
     }
+    if odd:
+        field[ODD] = ", ".join(odd)
     if column != name:
         field["aliases"] = f"[{_said(column)}]"
     if kind in ("integer", "number"):
@@ -133,20 +145,29 @@ def _field(name: str, column: str, kind: FieldType, values: pd.Series) -> dict[s
     return field
 
 
-def _type(kind: FieldType, values: pd.Series) -> tuple[FieldType, pd.Series]:
-    """The type that all values have, where a file (a table, OpenStreetMap) says no more than text."""
+def _type(kind: FieldType, values: pd.Series) -> tuple[FieldType, pd.Series, list[str]]:
+    """The type that nearly all values have, where a file (a table, OpenStreetMap, a dBase column) says no more than
+    text; the numbers, if that is what they are; and what does not fit.
+    """
     if kind != "text":
-        return kind, pd.to_numeric(values, errors="coerce") if kind in ("integer", "number") else values
+        return kind, pd.to_numeric(values, errors="coerce") if kind in ("integer", "number") else values, []
     text = values.astype(str).str.strip()
     # A leading zero is part of a code.
     if not len(text) or text.str.fullmatch(r"0\d+").any():
-        return "text", values
-    numbers = pd.to_numeric(text, errors="coerce")
-    if numbers.notna().all() and np.isfinite(numbers).all():
-        return ("integer" if (numbers % 1 == 0).all() else "number"), numbers
-    if text.str.fullmatch(r"\d{4}-\d{2}-\d{2}").all():
-        return "date", values
-    return "text", values
+        return "text", values, []
+    numbers = pd.to_numeric(text.str.replace(DECIMAL_COMMA, r"\1.\2", regex=True), errors="coerce")
+    fits = np.isfinite(numbers)
+    if fits.mean() >= NEARLY_ALL:
+        found: FieldType = "integer" if (numbers[fits] % 1 == 0).all() else "number"
+        return found, numbers[fits], _different(text[~fits])
+    _, wrong = as_type(text, "date")
+    if wrong.mean() <= 1 - NEARLY_ALL:
+        return "time" if text.str.contains(":").any() else "date", values, _different(text[wrong])
+    return "text", values, []
+
+
+def _different(values: pd.Series) -> list[str]:
+    return [str(value)[:60] for value in values.unique()[:5]]
 
 
 def _terms(values: pd.Series) -> list[str]:

@@ -9,6 +9,7 @@ import signal
 import subprocess
 import sys
 import time
+import tomllib
 from pathlib import Path
 
 import geopandas as gpd
@@ -247,8 +248,11 @@ def test_a_layer_of_the_agency_s_own_is_proposed_made_published_and_served(city:
     table = tmp_path / "gieng.csv"
     kinds = ["khoan", "đào"] * 6
     table.write_text(
-        "Mã,Loại,Sâu_m,lon,lat\n"
-        + "".join(f"G{i},{k},{i + 5.5},{106.7 + i / 1000},10.77\n" for i, k in enumerate(kinds))
+        "Mã,Loại,Sâu_m,lon,lat,Ngày khoan,Lưu lượng,Đo lúc\n"
+        + "".join(
+            f'G{i},{k},{i + 5.5},{106.7 + i / 1000},10.77,{i % 12 + 1:02}/03/2024,"{i},5",05/03/2024 {i:02}:30\n'
+            for i, k in enumerate(kinds)
+        )
     )
     contract = tmp_path / "gieng.toml"
     assert (
@@ -257,11 +261,30 @@ def test_a_layer_of_the_agency_s_own_is_proposed_made_published_and_served(city:
     )
     text = contract.read_text()
     assert 'unit = "m"' in text and "khoan" in text
+    types = {field["name"]: field["type"] for field in tomllib.loads(text)["field"]}
+    assert types == {
+        "ma": "text",
+        "loai": "text",
+        "sau_m": "number",
+        "ngay_khoan": "date",
+        "luu_luong": "number",
+        "do_luc": "time",
+    }
     contract.write_text(text.replace('sharing = "restricted"', 'sharing = "open"'))
     made = twin(city, "layer", "new", "--contract", str(contract))
     assert made.returncode == 0, made.stderr
     done = twin(city, "ingest", "publish", str(table), "--layer", "construction.wells")
     assert done.returncode in (0, 1), done.stderr + done.stdout
+
+    with city.session() as session:
+        table_name = read_catalogue(session)["construction.wells"].current.table
+        measured = session.execute(
+            sa.text(
+                f"SELECT ngay_khoan::text, luu_luong, (do_luc AT TIME ZONE 'UTC')::text FROM layer_data.{table_name} WHERE ma = 'G4'"
+            )
+        ).one()
+    # The fifth of March, and half past four on the city's clock.
+    assert tuple(measured) == ("2024-03-05", 4.5, "2024-03-04 21:30:00")
 
     settings = Settings(home=HOME, database=city.url.database)
     with TestClient(create_app(settings, city)) as client:

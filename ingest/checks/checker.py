@@ -74,7 +74,9 @@ class Checker:
         faults = Faults(len(features))
         _add_notes(problems, faults)
         examined = examine(straight, plan.theme.geometry, plan.reference.reading.crs, self._near, faults, plan.home)
-        values = contract(features, plan.theme, plan.columns, faults, plan.limits.text, plan.solid_columns)
+        values = contract(
+            features, plan.theme, plan.columns, faults, plan.limits.text, plan.solid_columns, plan.city.time_zone
+        )
         self._identify(features, examined, values, faults)
         self._note(features, examined, faults)
         bad_rows = np.flatnonzero(~faults.none)

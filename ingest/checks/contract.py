@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from datetime import UTC, tzinfo
 from typing import Any
 
 import geopandas as gpd
@@ -44,7 +45,7 @@ class Checked:
 
 def check(
     features: gpd.GeoDataFrame, theme: Theme, columns: Sequence[Column], crs: Any, outline: BaseGeometry,
-    findings: Findings,
+    findings: Findings, zone: tzinfo = UTC,
 ) -> Checked:  # fmt: skip
     """Bring features to the layer's types, to EPSG:4326 and to the theme's kind of geometry; set aside what cannot.
 
@@ -54,22 +55,26 @@ def check(
     original = np.asarray(features.geometry.values, dtype=object)
     examined = examine(original, theme.geometry, crs, area_of(outline), faults)
     findings.mended += examined.mended
-    checked = divide(features, examined, contract(features, theme, columns, faults), faults)
+    checked = divide(features, examined, contract(features, theme, columns, faults, zone=zone), faults)
     findings.set_aside.update(entry["reason"] for entry in checked.bad)
     return checked
 
 
 def contract(
     features: pd.DataFrame, theme: Theme, columns: Sequence[Column], faults: Faults, longest: int = LONGEST_TEXT,
-    as_they_are: frozenset[str] = frozenset(),
+    as_they_are: frozenset[str] = frozenset(), zone: tzinfo = UTC,
 ) -> dict[str, Any]:  # fmt: skip
-    """Bring every column of a batch to its type; columns that hold shapes as text stay as they are."""
+    """Bring every column of a batch to its type; columns that hold shapes as text stay as they are. Times that name no
+    zone are of the clock in `zone`.
+    """
     values: dict[str, Any] = {"id": features["id"].to_numpy(dtype=object)}
     for column in columns:
         if column.name in as_they_are:
             values[column.name] = features[column.name].to_numpy(dtype=object)
             continue
-        values[column.name] = typed(features[column.name], column, theme.by_name.get(column.name), faults, longest)
+        values[column.name] = typed(
+            features[column.name], column, theme.by_name.get(column.name), faults, longest, zone
+        )
     return values
 
 

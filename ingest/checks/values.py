@@ -6,6 +6,7 @@ import re
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
+from datetime import UTC, tzinfo
 from typing import Any
 
 import numpy as np
@@ -14,6 +15,7 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from ingest.checks.dates import dates, moments
 from ingest.checks.faults import Detail, Faults, Mask
 from ingest.frames import of_codes
 from layers.theme import Field, fold
@@ -36,7 +38,10 @@ MARKUP = r"(?i)<[a-z!/][^>]*>|^\s*(?:javascript|data|vbscript):|^\s*@@|^\s*=\s*[
 SHOWN = 100
 
 
-def typed(values: pd.Series, column: Column, field: Field | None, faults: Faults, longest: int = LONGEST_TEXT) -> Any:
+def typed(
+    values: pd.Series, column: Column, field: Field | None, faults: Faults, longest: int = LONGEST_TEXT,
+    zone: tzinfo = UTC,
+) -> Any:  # fmt: skip
     """Bring a column to its type; what a theme's field forbids becomes a fault of the row."""
     if field is not None and field.vocabulary is not None:
         result, absent, unknown = _terms(values, field)
@@ -53,7 +58,7 @@ def typed(values: pd.Series, column: Column, field: Field | None, faults: Faults
             faults.add(text.markup, "text.markup", _said(column.name, values), column.name)
         else:
             absent = values.isna().to_numpy()
-            result, wrong = as_type(values, column.type)
+            result, wrong = as_type(values, column.type, zone)
         wrong = wrong & ~absent
         if field is not None:
             faults.add(wrong, "field.type", _said(column.name, values), field.name, lambda: _counted(values, wrong))
@@ -68,10 +73,12 @@ def typed(values: pd.Series, column: Column, field: Field | None, faults: Faults
     return result
 
 
-def as_type(values: pd.Series, kind: str) -> tuple[Any, Mask]:
-    """Bring values to a type, and tell which do not fit."""
+def as_type(values: pd.Series, kind: str, zone: tzinfo = UTC) -> tuple[Any, Mask]:
+    """Bring values to a type, and tell which do not fit. Times that name no zone are of the clock in `zone`."""
     if kind == "text":
         return clean(values).values, np.zeros(len(values), dtype=bool)
+    if kind in _CONVERT_TIME:
+        return _distinct(values, lambda each: _CONVERT_TIME[kind](each, zone))
     return _distinct(values, _CONVERT[kind])
 
 
@@ -224,16 +231,7 @@ def _boolean(values: pd.Series) -> Converted:
     return known, ~(yes | no)
 
 
-def _moment(values: pd.Series) -> Converted:
-    times = pd.to_datetime(values, errors="coerce", utc=True)
-    return times.array, times.isna().to_numpy()
-
-
-def _date(values: pd.Series) -> Converted:
-    times = pd.to_datetime(values, errors="coerce", utc=True)
-    return times.dt.date.where(times.notna(), None).to_numpy(dtype=object), times.isna().to_numpy()
-
-
 _CONVERT: dict[str, Callable[[pd.Series], Converted]] = {
-    "number": _number, "integer": _integer, "boolean": _boolean, "time": _moment, "date": _date,
+    "number": _number, "integer": _integer, "boolean": _boolean,
 }  # fmt: skip
+_CONVERT_TIME: dict[str, Callable[[pd.Series, tzinfo], Converted]] = {"time": moments, "date": dates}
