@@ -20,7 +20,7 @@ from twin.db.database import Database
 from twin.staging import Outcome, Provenance, Shape, Staging
 
 # Part of every fingerprint: raise it when the same file would now give other rows.
-PIPELINE = 1
+PIPELINE = 2
 
 Progress = Callable[[int], None]
 
