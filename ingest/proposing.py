@@ -13,7 +13,7 @@ import pandas as pd
 import shapely
 
 from ingest.checks.plan import Limits, decode, encodings_of, sample_of
-from ingest.checks.values import as_type
+from ingest.checks.values import DIGITS, as_type
 from ingest.mapping import column_name
 from ingest.readers.opening import open_file
 from ingest.readers.source import Reader, ReadOptions
@@ -28,10 +28,8 @@ KINDS: tuple[GeometryKind, ...] = ("point", "line", "polygon")
 TERMS = 20
 OFTEN = 3
 # A type is proposed if this share of the values fits; the others are named.
-NEARLY_ALL = 0.99
+FITTING = 0.99
 ODD = "odd"
-# Before exactly three digits a comma may part thousands.
-DECIMAL_COMMA = r"^([+-]?\d+),(?!\d{3}$)(\d+)$"
 _CONTROL = re.compile(r"[\x00-\x1f\x7f]+")
 # Endings of column names that tell a unit.
 UNITS = {
@@ -155,13 +153,14 @@ def _type(kind: FieldType, values: pd.Series) -> tuple[FieldType, pd.Series, lis
     # A leading zero is part of a code.
     if not len(text) or text.str.fullmatch(r"0\d+").any():
         return "text", values, []
-    numbers = pd.to_numeric(text.str.replace(DECIMAL_COMMA, r"\1.\2", regex=True), errors="coerce")
-    fits = np.isfinite(numbers)
-    if fits.mean() >= NEARLY_ALL:
+    # What the checks would read as a number, but without a unit: "12 A" is rather a house's number.
+    numbers, wrong = as_type(text.where(text.str.match(rf"{DIGITS}$")), "number")
+    fits = ~wrong
+    if fits.mean() >= FITTING:
         found: FieldType = "integer" if (numbers[fits] % 1 == 0).all() else "number"
-        return found, numbers[fits], _different(text[~fits])
+        return found, pd.Series(numbers[fits]), _different(text[wrong])
     _, wrong = as_type(text, "date")
-    if wrong.mean() <= 1 - NEARLY_ALL:
+    if (~wrong).mean() >= FITTING:
         return "time" if text.str.contains(":").any() else "date", values, _different(text[wrong])
     return "text", values, []
 

@@ -11,6 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ingest.checks import Findings, check
+from ingest.checks.values import as_type
 from ingest.identity import HASHED_FROM, Numbering, ids_from_geometry
 from ingest.mapping import column_name, columns_of_layer
 from layers.registry import theme
@@ -166,3 +167,15 @@ def test_ids_made_from_geometry_depend_on_the_geometry_alone() -> None:
     shapes = np.array([HERE, shapely.box(1, 1, 2, 2), shapely.box(106.7, 10.77, 106.701, 10.771)], dtype=object)
     ids = ids_from_geometry(shapes)
     assert ids[0] == ids[2] != ids[1]
+
+
+@pytest.mark.parametrize(
+    ("written", "number"),
+    [
+        ("12,5", 12.5), ("1.5", 1.5), (".5", 0.5), ("5.", 5.0), ("-,5", None), ("50 km/h", 50.0), ("1,234", None), ("1,2345", 1.2345),
+        ("1e-3", 0.001), (" 7 m² ", 7.0), ("x", None), (".", None), ("", None),
+    ],
+)  # fmt: skip
+def test_a_number_is_read_as_people_write_it_and_never_guessed(written: str, number: float | None) -> None:
+    (found,), (wrong,) = as_type(pd.Series([written], dtype=object), "number")
+    assert wrong == (number is None) and (wrong or found == number)

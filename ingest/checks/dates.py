@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
+from contextlib import suppress
 from datetime import UTC, date, datetime, time, tzinfo
 from typing import Any
 
@@ -30,7 +31,7 @@ def moments(values: pd.Series, zone: tzinfo = UTC) -> tuple[Any, Mask]:
     if pd.api.types.is_datetime64_any_dtype(values.dtype):
         local = values if values.dt.tz is not None else values.dt.tz_localize(zone, ambiguous="NaT", nonexistent="NaT")
         return local.dt.tz_convert(UTC).array, local.isna().to_numpy()
-    found = _each(values, lambda text: _moment(text, zone))
+    found = _each(values, lambda text: _local(text, zone).astimezone(UTC))
     return pd.to_datetime(pd.Series(found, dtype=object), utc=True).array, pd.isna(found)
 
 
@@ -39,59 +40,38 @@ def dates(values: pd.Series, zone: tzinfo = UTC) -> tuple[npt.NDArray[np.object_
     if pd.api.types.is_datetime64_any_dtype(values.dtype):
         local = values if values.dt.tz is None else values.dt.tz_convert(zone)
         return local.dt.date.where(local.notna(), None).to_numpy(dtype=object), local.isna().to_numpy()
-    found = _each(values, lambda text: _day(text, zone))
+    found = _each(values, lambda text: _local(text, zone).date())
     return found, pd.isna(found)
 
 
 def _each(values: pd.Series, read: Callable[[str], object]) -> npt.NDArray[np.object_]:
+    """Read each value; None where it is missing or `read` finds nothing in it."""
     found = np.full(len(values), None, dtype=object)
     for row, value in enumerate(values.to_numpy(dtype=object)):
         if value is None or value is pd.NaT or value is pd.NA or value != value:
             continue
         # A spreadsheet's number 20240305 comes as 20240305.0.
         text = str(int(value)) if isinstance(value, float) and value.is_integer() else str(value)
-        found[row] = read(text.strip())
+        with suppress(ValueError, OverflowError):
+            found[row] = read(text.strip())
     return found
 
 
-def _parts(text: str) -> tuple[date, time | None] | None:
-    """The date that a text begins with, and the time of day behind it; None where it is not all of that kind."""
+def _local(text: str, zone: tzinfo) -> datetime:
+    """The moment that a text names, on the clock in `zone`; a day is its midnight. A ValueError where it names none,
+    an OverflowError where that clock has no such year.
+    """
     found = next((match for form in _FORMS if (match := form.fullmatch(text))), None)
     if found is None:
-        return None
-    try:
-        day = date(int(found["year"]), int(found["month"]), int(found["day"]))
-        if not found["time"]:
-            return day, None
-        clock = _CLOCK.fullmatch(found["time"].strip())
-        if clock is None:
-            return None
-        hour, rest = clock[1], clock[2].replace("h", ":").replace("H", ":").replace(" ", "")
-        return day, time.fromisoformat(f"{int(hour):02}{rest}")
-    except ValueError:
-        return None
+        raise ValueError(text)
+    day = date(int(found["year"]), int(found["month"]), int(found["day"]))
+    moment = datetime.combine(day, _clock(found["time"]) if found["time"] else time())
+    return moment.astimezone(zone) if moment.tzinfo else moment.replace(tzinfo=zone)
 
 
-def _moment(text: str, zone: tzinfo) -> datetime | None:
-    parts = _parts(text)
-    if parts is None:
-        return None
-    day, clock = parts
-    moment = datetime.combine(day, clock or time())
-    try:
-        return (moment if moment.tzinfo else moment.replace(tzinfo=zone)).astimezone(UTC)
-    except OverflowError:
-        return None
-
-
-def _day(text: str, zone: tzinfo) -> date | None:
-    parts = _parts(text)
-    if parts is None:
-        return None
-    day, clock = parts
-    if clock is None or clock.tzinfo is None:
-        return day
-    try:
-        return datetime.combine(day, clock).astimezone(zone).date()
-    except OverflowError:
-        return None
+def _clock(text: str) -> time:
+    found = _CLOCK.fullmatch(text.strip())
+    if found is None:
+        raise ValueError(text)
+    rest = found[2].replace("h", ":").replace("H", ":").replace(" ", "")
+    return time.fromisoformat(f"{int(found[1]):02}{rest}")

@@ -24,9 +24,10 @@ from twin.text import Text
 
 TRUE = frozenset({"yes", "true", "1", "t", "y", "có", "-1", "1.0"})
 FALSE = frozenset({"no", "false", "0", "f", "n", "không", "0.0"})
-# A number with a decimal point or comma, perhaps followed by a unit. A comma before exactly three digits may part
-# thousands as well as decimals: better set aside than guessed.
-NUMBER = re.compile(r"^\s*([+-]?\d+(?:\.\d+|,(?!\d{3}(?!\d))\d+)?(?:[eE][+-]?\d+)?)\s*(?:[^\W\d]|[%°/²³])*\s*$")
+# A number with a decimal point or comma; and the same, perhaps followed by a unit. A comma before exactly three digits
+# may part thousands as well as decimals: better set aside than guessed.
+DIGITS = r"[+-]?(?:\d+(?:\.\d*|,(?!\d{3}(?!\d))\d+)?|\.\d+)(?:[eE][+-]?\d+)?"
+NUMBER = re.compile(rf"^\s*({DIGITS})\s*(?:[^\W\d]|[%°/²³])*\s*$")
 
 # The longest text that a feature may carry, in characters.
 LONGEST_TEXT = 20_000
