@@ -155,8 +155,8 @@ def convex(types: npt.NDArray[np.integer], measured: Measured) -> Mask:
     """Tell which polygons surely are one convex ring, and therefore valid: most buildings, at a third of the cost.
 
     The ring turns the same way at each corner, and once around. Where rounding could hide what it does, nothing is
-    said. A ring with a hole and several parts are no such ring either: on the way from one to the next it would turn
-    back, stand still, or not end where it began.
+    said. With a hole or several parts the way turns back somewhere, or goes around more than once: each ring alone
+    turns by more than half.
     """
     owner = measured.owner
     found: Mask = np.zeros(len(types), dtype=bool)
@@ -165,7 +165,6 @@ def convex(types: npt.NDArray[np.integer], measured: Measured) -> Mask:
     ends = np.flatnonzero(np.append(owner[1:] != owner[:-1], True))
     starts = np.append(0, ends[:-1] + 1)
     x, y = (np.ascontiguousarray(column) for column in measured.coordinates.T)
-    closed = (x[starts] == x[ends]) & (y[starts] == y[ends]) & (ends > starts)
     # Edges begin at each corner but the last, and the edge after the last of a ring is its first.
     edges = x.copy(), y.copy()
     after = []
@@ -186,7 +185,7 @@ def convex(types: npt.NDArray[np.integer], measured: Measured) -> Mask:
     flips[ends] = False
     turns = np.logical_and.reduceat(left, starts) | np.logical_and.reduceat(right, starts)
     around = np.add.reduceat(flips, starts, dtype=np.int64) == 2
-    found[owner[starts]] = closed & turns & around
+    found[owner[starts]] = turns & around
     return found & _POLYGONAL[types]
 
 

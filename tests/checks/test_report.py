@@ -255,6 +255,8 @@ def test_no_matter_how_many_values_are_wrong_only_some_are_remembered() -> None:
     ledger.rows("field.vocabulary", np.ones(1, dtype=bool), lambda row: Example("a"), "use")
     for start in range(0, 50_000, 1000):
         ledger.count_values("field.vocabulary", "use", {f"v{i}": 1 for i in range(start, start + 1000)} | {"v7": 3})
+    # Of so many different ones the first are kept: what comes later is not told, however often it stands there.
+    ledger.count_values("field.vocabulary", "use", {"late": 10**6})
     told: list[tuple[str, int]] = []
     ledger.tell_values(lambda _, value, count: told.append((value, count)) or Value(value, count))  # type: ignore[func-returns-value]
     assert told[0] == ("v7", 1 + 3 * 50 - 1) and len(told) == VALUES_TOLD

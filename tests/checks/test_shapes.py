@@ -72,15 +72,36 @@ def test_holes_parts_and_other_kinds_are_never_called_convex() -> None:
     hole = [(106.70005, 10.70002), (106.70015, 10.70002), (106.70015, 10.70008), (106.70005, 10.70002)]
     touching = [HOUSE[0], (106.7001, 10.70001), (106.7001, 10.70005), HOUSE[0]]
     beside = shapely.affinity.translate(house, 0.001)
+    # Turning left all the way, hole and jump included.
+    inwards = shapely.Polygon(
+        HOUSE, [[(106.70015, 10.70008), (106.70005, 10.70008), (106.7001, 10.70002), (106.70015, 10.70008)]]
+    )
     assert said_convex(house, shapely.MultiPolygon([house])) == [True, True]
     assert not any(
         said_convex(
             shapely.Polygon(HOUSE, [hole]), shapely.Polygon(HOUSE, [touching]), shapely.Polygon(HOUSE, [HOUSE]),
-            shapely.MultiPolygon([house, beside]), shapely.MultiPolygon([house, house]),
+            inwards, shapely.MultiPolygon([house, beside]), shapely.MultiPolygon([house, house]),
             shapely.LineString(HOUSE), shapely.LinearRing(HOUSE), shapely.Point(HOUSE[0]), shapely.MultiPoint(HOUSE),
             shapely.GeometryCollection([house]), shapely.Polygon(), None,
         )
     )  # fmt: skip
+
+
+@settings(max_examples=500, deadline=None)
+@given(
+    shells=st.lists(st.tuples(st.integers(3, 6), st.floats(0, 7), st.floats(-0.01, 0.01), st.floats(-0.01, 0.01)), min_size=2, max_size=3),
+    holes=st.booleans(),
+)  # fmt: skip
+def test_several_rings_that_are_convex_each_are_not_called_one(
+    shells: list[tuple[int, float, float, float]], holes: bool
+) -> None:
+    rings = [shapely.affinity.translate(turned(n, 1, turn, 0.003, 0.8), x, y) for n, turn, x, y in shells]
+    shape = (
+        shapely.Polygon(rings[0].exterior, [ring.exterior for ring in rings[1:]])
+        if holes
+        else shapely.MultiPolygon(rings)
+    )
+    assert said_convex(shape) == [False]
 
 
 def test_neighbours_in_a_batch_do_not_spoil_each_other() -> None:
