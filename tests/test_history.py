@@ -7,12 +7,15 @@ from pathlib import Path
 
 import geopandas as gpd
 import pytest
+import shapely
 import sqlalchemy as sa
 
+from ingest.mapping import columns_of_layer
+from layers.registry import theme
 from tests.conftest import HOME
 from tests.test_database import run
 from tests.test_versions import LAYER, WHO, catalogue, columns, lamps, layer, publish, shape
-from twin.catalogue import Column
+from twin.catalogue import Column, LayerEntry, ensure_agency, ensure_layer
 from twin.db.database import Database
 from twin.differences import changes, summary
 from twin.staging import Provenance, Shape, Staging
@@ -48,6 +51,33 @@ def test_a_difference_counts_added_removed_moved_and_renamed(changed: Database) 
     assert {i: c.kind for i, c in each.items()} == {"1": "removed", "2": "changed", "3": "changed", "6": "added"}
     assert each["2"].geometry_changed and each["2"].fields == {}
     assert each["3"].fields == {"name": ("lamp", "đèn mới")} and not each["3"].geometry_changed
+
+
+def wards_of(database: Database) -> None:
+    """Two wards that overlap, as real ones do; the last of the lamps lies in neither."""
+    columns = columns_of_layer(theme("boundaries"), {})
+    with database.session() as session:
+        ensure_agency(session, "planning", Text(en="Planning", vi="Quy hoạch"))
+        ensure_layer(session, LayerEntry("planning.wards", "boundaries", Text(en="Wards", vi="Phường")))
+    frame = gpd.GeoDataFrame(
+        {"fid": [1, 2], "id": ["a", "b"], "name": ["An Khánh", "Bến Thành"], "importance": 1.0},
+        geometry=shapely.box([106.7, 106.70025], 10.7, [106.70035, 106.70055], 10.8),
+        crs=4326,
+    )
+    frame = frame.reindex(columns=[*frame.columns, *(c.name for c in columns if c.name not in frame)])
+    with Staging(database, "planning.wards", Shape(columns, 9, "name"), WHO) as staging:
+        staging.append(frame.astype({c.name: object for c in columns}))
+        staging.publish()
+
+
+def test_a_difference_is_counted_by_ward_and_each_feature_once(changed: Database) -> None:
+    assert json.loads(twin(changed, "ingest", "diff", LAYER, "1", "2", "--json"))["wards"] == {}
+    wards_of(changed)
+    told = json.loads(twin(changed, "ingest", "diff", LAYER, "1", "2", "--json"))
+    # Lamp 1 went and lamp 3, in both wards, was renamed; lamp 2 moved; lamp 6 came.
+    assert told["wards"] == {"An Khánh": 2, "Bến Thành": 1, "—": 1}
+    said = twin(changed, "--lang", "vi", "ingest", "diff", LAYER, "1", "2")
+    assert "Theo phường:" in said and "      2  An Khánh\n" in said
 
 
 def test_a_difference_across_schemas_names_the_columns(layer: Database) -> None:

@@ -121,10 +121,12 @@ def summary(session: Session, before: Version, after: Version, wards: Version | 
 
 
 def _by_ward(session: Session, wards: Version) -> dict[str, int]:
+    # Wards overlap, as real ones do: each feature counts in one.
     return _pairs(
         session,
-        f"SELECT coalesce(w.name, '—'), count(*) FROM difference d LEFT JOIN {DATA_SCHEMA}.{wards.table} AS w "
-        "ON ST_Intersects(w.geom, ST_PointOnSurface(d.geom)) GROUP BY 1 ORDER BY 2 DESC, 1",
+        "SELECT coalesce(w.name, '—'), count(*) FROM difference d LEFT JOIN LATERAL (SELECT name "
+        f"FROM {DATA_SCHEMA}.{wards.table} WHERE ST_Intersects(geom, ST_PointOnSurface(d.geom)) "
+        "ORDER BY name LIMIT 1) AS w ON true GROUP BY 1 ORDER BY 2 DESC, 1",
     )
 
 
