@@ -60,11 +60,19 @@ def is_syllable(word: str) -> bool:
 
 
 def _stands_right(decomposed: str, tone: str) -> bool:
-    """Whether the tone stands on a vowel, and on one with a mark of its own if there is any: "phồi", never "phôì"."""
+    """Whether the tone stands on a vowel, and on one with a mark of its own if there is any: "phồi", never "phôì".
+
+    Nor does it stand on the i, o, u or y that ends a glide: "xại", never "xaị"; but "gió", "quí" and "thuỷ".
+    """
     letters = _LETTERS.findall(decomposed)
     toned = next((letter for letter in letters if tone in letter), "")
     marked = [letter for letter in letters if not MARKS.isdisjoint(letter)]
-    return toned in marked if marked else toned[:1] in VOWELS
+    if marked:
+        return toned in marked
+    bare = "".join(letter[0] for letter in letters)
+    if toned is letters[-1] and bare[-1] in "iouy" and bare[-2:-1] in tuple(VOWELS):
+        return bare.endswith(("uy", "qui", "quy", "gio", "giu"))
+    return toned[:1] in VOWELS
 
 
 def _is_toneless_syllable(letters: str, tone: str) -> bool:

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import unicodedata
+from itertools import combinations
 from pathlib import Path
 
 import pytest
-from hypothesis import assume, example, given, settings
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from ingest.checks.encodings import TCVN3, decide, decode_tcvn3
@@ -122,18 +123,51 @@ def special(words: str) -> bool:
     return not words.isascii()
 
 
+def changed(column: list[str], written: list[str]) -> int:
+    """How many different words an encoding writes otherwise."""
+    pairs = zip(" ".join(written).split(" "), " ".join(column).split(" "), strict=True)
+    return len({word for word, plain in pairs if word != plain})
+
+
 @settings(max_examples=120, deadline=None)
 @given(column=COLUMNS, encoding=st.sampled_from(sorted(WRITERS)))
-@example(column=["phường phường phường", "phố kênh Môn"], encoding="cp1258")
 def test_whatever_was_written_in_a_legacy_encoding_comes_back_letter_by_letter(
     column: list[str], encoding: str
 ) -> None:
     column = [unicodedata.normalize("NFC", value) for value in column]
     written = [WRITERS[encoding](value) for value in column]
-    assume(sum(w != v for w, v in zip(written, column, strict=True)) >= 2)
+    # Few words may be Vietnamese in two ways: "hồ" written in VNI is "hoà" in Unicode, and nothing can tell.
+    assume(changed(column, written) >= 8)
     decision = decide(written)
     assert [decision.decode(value) for value in written] == column
     assert decision.evidence.en and decision.evidence.vi
+
+
+@pytest.mark.parametrize(
+    "column",
+    [["phường phường phường", "phố kênh Môn"], ["xã xã xã"] * 2, ["Vũ Vũ", "Võ Võ"], ["nhà nhà nhà"] * 2],
+)  # fmt: skip
+def test_columns_of_few_words_come_back_where_only_one_reading_is_vietnamese(column: list[str]) -> None:
+    column = [unicodedata.normalize("NFC", value) for value in column]
+    written = [WRITERS["cp1258"](value) for value in column]
+    decision = decide(written)
+    assert [decision.decode(value) for value in written] == column
+
+
+def test_of_columns_of_one_or_two_words_hardly_any_is_misread() -> None:
+    words = sorted({unicodedata.normalize("NFC", word) for word in WORDS})
+    columns = [[word, f"{word} {word}"] for word in words]
+    columns += [[f"{one} {other}", f"{other} {one}"] for one, other in combinations(words[::3], 2)]
+    misread = tried = 0
+    for write in WRITERS.values():
+        for column in columns:
+            written = [write(value) for value in column]
+            if written != column:
+                tried += 1
+                decision = decide(written)
+                misread += [decision.decode(value) for value in written] != column
+    assert tried > 1500
+    assert misread < 0.035 * tried
 
 
 @settings(max_examples=120, deadline=None)
