@@ -68,12 +68,12 @@ def _about_the_file(command: Callable[..., Any]) -> Callable[..., Any]:
     help=say(
         "Check a file against a theme and write nothing: what it is, how its columns fit, "
         "every problem and what to do.\n\n"
-        "Exit code: 0 clean, 1 with warnings, 2 refused.\n\n"
+        "Exit code: 0 clean, 1 with warnings or with features that would be set aside, 2 refused.\n\n"
         "Examples:\n\n  twin ingest check nha.shp --theme buildings\n\n"
         "  twin ingest check nha.shp --layer construction.buildings --html report.html",
         "Kiểm tra một tệp theo chuyên đề, không ghi gì: tệp là gì, cột ứng với trường nào, "
         "mọi vấn đề và cách xử lý.\n\n"
-        "Mã thoát: 0 sạch, 1 có cảnh báo, 2 bị từ chối.\n\n"
+        "Mã thoát: 0 sạch, 1 có cảnh báo hoặc có đối tượng sẽ bị cách ly, 2 bị từ chối.\n\n"
         "Ví dụ:\n\n  twin ingest check nha.shp --theme buildings\n\n"
         "  twin ingest check nha.shp --layer construction.buildings --html baocao.html",
     ),
@@ -101,7 +101,8 @@ def check(
     settings = load_settings()
     request = PublishRequest(layer=layer or "", **about)
     with _progress() as stage:
-        report = check_file(file, _theme_of(theme, layer, settings), request, settings, stage)
+        of = _theme_of(theme, layer, settings)
+        report = check_file(file, of, request, settings, stage, lambda: open_database(settings))
     if write_mapping:
         write_mapping.write_text(report.plan.to_toml(), "utf-8")
     _show(report, html, as_json)
@@ -113,11 +114,13 @@ def check(
     help=say(
         "Publish a file into a layer, checked, as one new version. What fails the checks is set aside with its reason "
         "(see: twin ingest quarantine). An unchanged file makes no version.\n\n"
+        "Exit code: 0 clean, 1 with warnings or with features set aside, 2 refused: the layer is as it was.\n\n"
         "Examples:\n\n  twin ingest publish tram.csv --layer transport.bus_stops --theme transit_stops\n\n"
         '  twin ingest publish nha.gpkg --layer construction.buildings --mode upsert --reason "survey of May"\n\n'
         "  TWIN_KEY=… twin ingest publish nha.gpkg --layer construction.buildings --server https://city.example",
         "Công bố một tệp vào một lớp, có kiểm tra, thành một phiên bản mới. Đối tượng không đạt được cách ly kèm lý do "
         "(xem: twin ingest quarantine). Tệp không đổi thì không tạo phiên bản.\n\n"
+        "Mã thoát: 0 sạch, 1 có cảnh báo hoặc có đối tượng bị cách ly, 2 bị từ chối: lớp vẫn như cũ.\n\n"
         "Ví dụ:\n\n  twin ingest publish tram.csv --layer transport.bus_stops --theme transit_stops\n\n"
         '  twin ingest publish nha.gpkg --layer construction.buildings --mode upsert --reason "khảo sát tháng 5"\n\n'
         "  TWIN_KEY=… twin ingest publish nha.gpkg --layer construction.buildings --server https://city.example",
@@ -318,13 +321,13 @@ def _conclude(result: Mapping[str, Any], layer: str, dry_run: bool) -> None:
         aside = ""
         if result["quarantined"]:
             aside = say(
-                f" {result['quarantined']:,} set aside: twin ingest quarantine {layer}",
-                f" Cách ly {result['quarantined']:,}: twin ingest quarantine {layer}",
+                f" {number(result['quarantined'])} set aside: twin ingest quarantine {layer}",
+                f" Cách ly {number(result['quarantined'])}: twin ingest quarantine {layer}",
             )
         out.print(
             say(
-                f"Published version {number} of {layer}: {result['features']:,} features.{aside}",
-                f"Đã công bố phiên bản {number} của {layer}: {result['features']:,} đối tượng.{aside}",
+                f"Published version {number} of {layer}: {number(result['features'])} features.{aside}",
+                f"Đã công bố phiên bản {number} của {layer}: {number(result['features'])} đối tượng.{aside}",
             ),
             style="green",
         )

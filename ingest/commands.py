@@ -6,17 +6,19 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
-from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+from rich.console import Console
+from rich.progress import Progress, SpinnerColumn, TaskID, TextColumn, TimeElapsedColumn
+from rich.text import Text as Styled
 
 from ingest import agency, history, worker
 from twin.cli import console, say
-from twin.config import load_settings
-from twin.db.database import open_database
-from twin.text import Text
+from twin.config import Settings, load_settings
+from twin.db.database import Database, open_database
+from twin.text import Text, number, printable
 
 if TYPE_CHECKING:
-    from ingest.pipeline import Progress as Count
-    from ingest.pipeline import Published
+    from ingest.city import CityLoad
+    from ingest.publishing import PublishResult, Stage
 
 
 @click.group(
@@ -59,10 +61,10 @@ class _Terminal:
     def __init__(self) -> None:
         self.console = console()
         self._bar = Progress(
-            SpinnerColumn(), TextColumn("{task.description}"), TextColumn("{task.completed:,}"), TimeElapsedColumn(),
+            SpinnerColumn(), TextColumn("{task.description}"), TextColumn("{task.fields[shown]}"), TimeElapsedColumn(),
             console=self.console, transient=True,
         )  # fmt: skip
-        self.kept_count = 0
+        self._task: TaskID | None = None
 
     def __enter__(self) -> _Terminal:
         self._bar.start()
@@ -71,34 +73,56 @@ class _Terminal:
     def __exit__(self, *_: object) -> None:
         self._bar.stop()
 
-    def begin(self, layer: str, title: Text) -> Count:
-        task = self._bar.add_task(f"{layer}  {title}", total=None)
-        self._task = task
-        return lambda rows: self._bar.advance(task, rows)
+    def begin(self, layer: str, title: Text) -> Stage:
+        task = self._task = self._bar.add_task(f"{layer}  {title}", total=None, shown="")
 
-    def kept(self, _layer: str) -> None:
-        self.kept_count += 1
+        def stage(_name: str, done: int, _total: int | None) -> None:
+            self._bar.update(task, shown=number(done))
 
-    def done(self, layer: str, published: Published) -> None:
-        self._bar.remove_task(self._task)
-        outcome, findings = published.outcome, published.findings
+        return stage
+
+    def unchanged(self, _layer: str) -> None:
+        self._end()
+
+    def published(self, layer: str, result: PublishResult) -> None:
+        self._end()
+        outcome = result.outcome
+        if outcome is None:
+            return
         notes = []
-        if findings.mended:
-            notes.append(say(f"{findings.mended:,} mended", f"sửa {findings.mended:,}"))
+        if mended := sum(getattr(report, "mended", 0) for report in result.reports):
+            notes.append(say(f"{number(mended)} mended", f"sửa {number(mended)}"))
         if outcome.quarantined:
-            notes.append(say(f"{outcome.quarantined:,} set aside", f"cách ly {outcome.quarantined:,}"))
+            notes.append(say(f"{number(outcome.quarantined)} set aside", f"cách ly {number(outcome.quarantined)}"))
         count = say("features", "đối tượng")
         extra = f"  [dim]({', '.join(notes)})[/dim]" if notes else ""
-        self.console.print(f"  {layer:32} {outcome.features:>9,} {count}, v{outcome.number}{extra}")
+        self.console.print(f"  {layer:32} {number(outcome.features):>9} {count}, v{outcome.number}{extra}")
+
+    def refused(self, layer: str, reason: Text) -> None:
+        self._end()
+        self.console.print(Styled(f"✗ {layer:32} {printable(reason)}", "red"))
+
+    def _end(self) -> None:
+        if self._task is not None:
+            self._bar.remove_task(self._task)
+            self._task = None
 
 
 @ingest.command(
     short_help=say("Load a whole city from a folder.", "Nạp cả một thành phố từ một thư mục."),
     help=say(
-        "Load a whole city: the data folder's, as its city.toml describes it, or the sample city. "
-        "What is already there as it should be is left alone.\n\nExample: twin ingest city --data ../data/hcmc",
-        "Nạp cả một thành phố: từ thư mục dữ liệu theo mô tả trong city.toml, hoặc thành phố mẫu. "
-        "Phần đã có và không đổi thì giữ nguyên.\n\nVí dụ: twin ingest city --data ../data/hcmc",
+        "Load a whole city: the data folder's, as its city.toml describes it, or the sample city. What is already "
+        "there as it should be is left alone. A layer whose files cannot be published keeps its last good version; the "
+        "others are loaded.\n\n"
+        "Exit code: 0 all layers are as their files say, 2 some stayed as they were.\n\n"
+        "Examples:\n\n  twin ingest city --data ../data/hcmc\n\n"
+        "  twin ingest city --data ../data/hcmc --check --layer transport.bus_stops",
+        "Nạp cả một thành phố: từ thư mục dữ liệu theo mô tả trong city.toml, hoặc thành phố mẫu. Phần đã có và không "
+        "đổi thì giữ nguyên. Lớp có tệp không công bố được thì giữ phiên bản tốt gần nhất; các lớp khác vẫn được "
+        "nạp.\n\n"
+        "Mã thoát: 0 mọi lớp đúng như tệp, 2 có lớp giữ nguyên như cũ.\n\n"
+        "Ví dụ:\n\n  twin ingest city --data ../data/hcmc\n\n"
+        "  twin ingest city --data ../data/hcmc --check --layer transport.bus_stops",
     ),
 )
 @click.option(
@@ -113,18 +137,64 @@ class _Terminal:
     "--seed", type=int, default=2025, show_default=True, help=say("Of the sample city.", "Của thành phố mẫu.")
 )
 @click.option("--database", help=say("Database of the private cluster.", "Cơ sở dữ liệu trong cụm riêng."))
-def city(data: Path | None, buildings: int, seed: int, database: str | None) -> None:
+@click.option(
+    "--check", "check_only", is_flag=True,
+    help=say("Check the files and write nothing.", "Chỉ kiểm tra các tệp, không ghi gì."),
+)  # fmt: skip
+@click.option(
+    "--layer", "layers", multiple=True,
+    help=say("With --check: only this layer (may be repeated).", "Cùng --check: chỉ lớp này (có thể lặp lại)."),
+)  # fmt: skip
+def city(
+    data: Path | None, buildings: int, seed: int, database: str | None, check_only: bool, layers: tuple[str, ...]
+) -> int:
     """Load a city."""
     from ingest.city import described_city, load_city, sample_city
 
     settings = load_settings()
     load = described_city(data) if data else sample_city(buildings, seed)
+    if check_only:
+        return _check_city(load, settings, open_database(settings, database), layers)
     with _Terminal() as terminal:
-        published = load_city(open_database(settings, database), load, settings, terminal)
-    kept = terminal.kept_count
+        loaded = load_city(open_database(settings, database), load, settings, terminal)
+    published, unchanged = len(loaded.published), len(loaded.unchanged)
     console().print(
         say(
-            f"{load.title}: {published} layers published, {kept} unchanged.",
-            f"{load.title}: công bố {published} lớp, {kept} lớp không đổi.",
+            f"{load.title}: {published} layers published, {unchanged} unchanged.",
+            f"{load.title}: công bố {published} lớp, {unchanged} lớp không đổi.",
         )
     )
+    if loaded.refused:
+        names = " ".join(f"--layer {name}" for name in loaded.refused)
+        source = f" --data {data}" if data else ""
+        console().print(
+            say(
+                f"{len(loaded.refused)} stayed as they were: {', '.join(loaded.refused)}. "
+                f"See why: twin ingest city{source} --check {names}",
+                f"{len(loaded.refused)} lớp giữ nguyên như cũ: {', '.join(loaded.refused)}. "
+                f"Xem lý do: twin ingest city{source} --check {names}",
+            ),
+            style="red", soft_wrap=True,
+        )  # fmt: skip
+        return STAYED
+    return 0
+
+
+# The exit code of a load after which some layers are not as their files say.
+STAYED = 2
+
+
+def _check_city(load: CityLoad, settings: Settings, database: Database, only: tuple[str, ...]) -> int:
+    from ingest.checks.terminal import print_report
+    from ingest.city import check_city
+
+    with _Terminal() as terminal:
+        reports, refused = check_city(load, settings, terminal, database, only)
+    out = Console()
+    worst = STAYED if refused else 0
+    for layer, found in reports.items():
+        for report in found:
+            out.rule(f"[bold]{layer}")
+            print_report(report, out)
+            worst = max(worst, report.exit_code)
+    return worst

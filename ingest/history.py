@@ -26,7 +26,7 @@ from twin.db.tables import Audit, LayerVersion, Quarantine
 from twin.differences import changes, summary, version_of
 from twin.errors import BadInput, NotFound
 from twin.facts import print_facts
-from twin.text import Text, printable, read_stored
+from twin.text import Text, number, printable, read_stored
 from twin.versions import rollback as roll_back
 
 LAYER = click.argument("layer", metavar=say("LAYER", "LỚP"))
@@ -103,8 +103,8 @@ def _print_versions(facts: Sequence[dict[str, Any]], moments: Sequence[str]) -> 
         table.add_column(heading, justify="right", no_wrap=True)
     for fact, moment in zip(facts, moments, strict=True):
         table.add_row(
-            "→" if fact["current"] else "", str(fact["version"]), moment, plain(fact["by"]), f"{fact['features']:,}",
-            f"{fact['quarantined']:,}" if fact["quarantined"] else "",
+            "→" if fact["current"] else "", str(fact["version"]), moment, plain(fact["by"]), number(fact['features']),
+            number(fact['quarantined']) if fact["quarantined"] else "",
         )  # fmt: skip
     terminal = Console()
     with terminal.capture() as printed:
@@ -220,12 +220,12 @@ def diff(layer: str, a: int, b: int | None, geojson: Path | None, as_json: bool)
     table = Table(box=None, pad_edge=False, show_header=False)
     table.add_column()
     table.add_column(justify="right")
-    table.add_row(say("added", "thêm mới"), f"{counted.added:,}")
-    table.add_row(say("removed", "bỏ đi"), f"{counted.removed:,}")
-    table.add_row(say("changed", "thay đổi"), f"{counted.changed:,}")
-    table.add_row(say("  of these, geometry", "  trong đó hình học"), f"{counted.geometry:,}")
+    table.add_row(say("added", "thêm mới"), number(counted.added))
+    table.add_row(say("removed", "bỏ đi"), number(counted.removed))
+    table.add_row(say("changed", "thay đổi"), number(counted.changed))
+    table.add_row(say("  of these, geometry", "  trong đó hình học"), number(counted.geometry))
     for name, count in counted.fields.items():
-        table.add_row(say("  field ", "  trường ") + name, f"{count:,}")
+        table.add_row(say("  field ", "  trường ") + name, number(count))
     Console().print(table)
     if counted.new_columns:
         Console().print(plain(say("New columns: ", "Cột mới: ") + ", ".join(counted.new_columns)))
@@ -325,7 +325,9 @@ def quarantine(layer: str, number: int | None, out: Path | None, as_json: bool) 
         ).all()
     if out:
         _export(rows, out)
-        console().print(say(f"{len(rows):,} features written to {out}", f"Đã ghi {len(rows):,} đối tượng vào {out}"))
+        console().print(
+            say(f"{number(len(rows))} features written to {out}", f"Đã ghi {number(len(rows))} đối tượng vào {out}")
+        )
         return
     if as_json:
         print_json(
@@ -350,7 +352,10 @@ def quarantine(layer: str, number: int | None, out: Path | None, as_json: bool) 
     Console().print(table)
     if len(rows) > 200:
         click.echo(
-            say(f"… and {len(rows) - 200:,} more; --out writes all", f"… và {len(rows) - 200:,} nữa; --out ghi tất cả")
+            say(
+                f"… and {number(len(rows) - 200)} more; --out writes all",
+                f"… và {number(len(rows) - 200)} nữa; --out ghi tất cả",
+            )
         )
     click.echo()
     for reason, count in Counter(row.reason for row in rows).most_common():

@@ -25,6 +25,7 @@ from twin.uploads import folder_of
 
 if TYPE_CHECKING:
     from ingest.publishing import PublishRequest, PublishResult
+    from twin.access import Principal
 
 log = logging.getLogger("twin.worker")
 
@@ -123,7 +124,7 @@ def _for_strangers(error: TwinError) -> Text:
 
 
 def _publish(database: Database, settings: Settings, task: Task, stage: _Teller) -> Ended:
-    _require_right(database, task)
+    principal = _require_right(database, task)
     folder = folder_of(settings)
     try:
         path = folder.lay_out(task.upload_id, task.number, task.name)
@@ -146,7 +147,7 @@ def _publish(database: Database, settings: Settings, task: Task, stage: _Teller)
     from twin.cli import all_loaded
 
     all_loaded()
-    request = _request(task, folder.workshop(task.number))
+    request = _request(task, folder.workshop(task.number), principal)
     before = None if request.dry_run else _published_before(database, task, sha256)
     if before is not None:
         from dataclasses import replace
@@ -154,18 +155,20 @@ def _publish(database: Database, settings: Settings, task: Task, stage: _Teller)
         report = publish_file(
             database, settings, path, replace(request, dry_run=True), task.actor, task.name, sha256, stage
         ).report
-        return _ended(PublishResult(report, before), request)
+        return _ended(PublishResult((report,), before), request)
     return _ended(publish_file(database, settings, path, request, task.actor, task.name, sha256, stage), request)
 
 
-def _require_right(database: Database, task: Task) -> None:
-    """Ask once more whether the key may publish: it may have been revoked since the job was queued."""
+def _require_right(database: Database, task: Task) -> Principal:
+    """Return whose key it is, if it may still publish: it may have been revoked since the job was queued."""
     from twin.access import note_denied, principal_of_key, require_publisher
     from twin.catalogue import read_catalogue
 
     try:
         with database.session() as session:
-            require_publisher(principal_of_key(session, task.key_id), read_catalogue(session), task.layer)
+            principal = principal_of_key(session, task.key_id)
+            require_publisher(principal, read_catalogue(session), task.layer)
+            return principal
     except (Forbidden, Unauthenticated) as error:
         with database.session() as session:
             note_denied(session, task.actor, task.key_id, task.layer, error)
@@ -184,14 +187,14 @@ def _digest(path: Path, stage: _Teller) -> str:
     return digest.hexdigest()
 
 
-def _request(task: Task, workshop: Path) -> PublishRequest:
+def _request(task: Task, workshop: Path, principal: Principal) -> PublishRequest:
     from ingest.publishing import PublishRequest
 
     said = PublishOrder(**task.order).model_dump()
     if (text := said.pop("mapping")) is not None:
         said["mapping"] = workshop / "mapping.toml"
         said["mapping"].write_text(text, "utf-8")
-    return PublishRequest(layer=task.layer, **said)
+    return PublishRequest(layer=task.layer, uploaded=True, principal=principal, **said)
 
 
 def _published_before(database: Database, task: Task, sha256: str) -> Any:

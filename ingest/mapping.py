@@ -10,14 +10,22 @@ from pathlib import Path
 
 import geopandas as gpd
 import numpy as np
+import numpy.typing as npt
 import pandas as pd
 
 from ingest.frames import objects, with_geometry
-from ingest.readers.source import inside, missing_columns
-from ingest.spec import FieldSource, Join, Source
+from ingest.joins import Matched, Partner, as_text, joined
+from ingest.readers.source import missing_columns
+from ingest.seen import Seen, hash_values
+from ingest.spec import FieldSource, MappingFile, RowMapping
 from layers.theme import RESERVED, Field, FieldType, Theme, fold
 from twin.catalogue import Column
+from twin.errors import BadInput
+from twin.staging import Shape
 from twin.text import Text
+
+# Part of every fingerprint: raise it when the same file would now give other rows.
+ROWS_REVISION = 3
 
 MAX_COLUMN_NAME = 40
 # A place in a template. Not str.format: that reads attributes, and OpenStreetMap's keys have colons.
@@ -34,12 +42,26 @@ def column_name(name: str) -> str:
 
 @dataclass(frozen=True, slots=True)
 class FieldMapping:
-    """How one source's columns become a layer's: the theme's fields, then the agency's own."""
+    """How one file's columns become a layer's: the theme's fields, then the agency's own."""
 
-    source: Source
+    rows: RowMapping
     fields: Mapping[str, FieldSource]
     own: Mapping[str, str]
-    join: pd.DataFrame | None
+    partner: Partner | None
+
+
+@dataclass(frozen=True, slots=True)
+class Selected:
+    """The rows of a batch that become features, joined with their partners.
+
+    `kept` tells which rows of the batch these are. `left_out` counts the others by the part of the mapping that leaves
+    them out. `matched` is what the join found for the kept rows.
+    """
+
+    features: gpd.GeoDataFrame
+    kept: npt.NDArray[np.bool_]
+    left_out: Mapping[str, int]
+    matched: Matched | None
 
 
 def columns_of_layer(theme: Theme, own: Mapping[str, FieldType]) -> tuple[Column, ...]:
@@ -51,30 +73,38 @@ def columns_of_layer(theme: Theme, own: Mapping[str, FieldType]) -> tuple[Column
     return (*fields, *extra)
 
 
+def shape_of(theme: Theme, columns: Sequence[Column]) -> Shape:
+    """Return the tables of a version that follows a theme."""
+    label = theme.label if theme.geometry == "polygon" else None
+    return Shape(tuple(columns), theme.resolution, label, theme.rollup(column.name for column in columns))
+
+
 def prepare(
-    source: Source, columns: Mapping[str, FieldType], theme: Theme, folder: Path, path: Path
+    rows: RowMapping, columns: Mapping[str, FieldType], theme: Theme, file: Path, partner: Partner | None = None
 ) -> tuple[FieldMapping, dict[str, FieldType]]:
-    """Fit a source's mapping to its file; give it with the agency's own columns and their types.
+    """Fit a mapping to its file; return it with the agency's own columns and their types.
 
     A column that a field takes over as it is does not stand twice; one that was translated stays beside the field,
     so that nothing of the agency's wording is lost.
     """
     columns = dict(columns)
-    join = None
-    if source.join:
-        join = read_join(source.join, folder)
-        columns |= dict.fromkeys(source.join.mean, "number")
-        if source.join.count:
-            columns[source.join.count] = "integer"
-    fields = source.field_sources() or {
+    if partner is not None:
+        if both := sorted(set(partner.columns) & set(columns)):
+            raise BadInput(
+                Text(
+                    en="{file} and what it is joined with both have the column {names}: leave it out of the join.",
+                    vi="{file} và bảng được nối đều có cột {names}: hãy bỏ cột đó khỏi phần nối.",
+                ).format(file=file.name, names=", ".join(both))
+            )
+        columns |= partner.columns
+    fields = rows.field_sources() or {
         name: FieldSource.model_validate({"from": name}) for name in theme.by_name if name in columns
     }
-    wanted = {c for f in fields.values() for c in _columns_used(f)} | set(source.where)
-    wanted |= {c for c in (source.unique, source.join.on if source.join else None) if c} | _id_columns(source)
-    missing_columns(path, wanted, columns)
+    missing_columns(file, columns_used(rows, fields), columns)
 
     taken = {f.column for f in fields.values() if f.column and not (f.values or f.bins or f.per or f.extract)}
-    left_out = {*taken, *source.drop, source.longitude, source.latitude, source.id}
+    place = (rows.longitude, rows.latitude) if isinstance(rows, MappingFile) else ()
+    left_out = {*taken, *rows.drop, *place, rows.id}
     own: dict[str, str] = {}
     for name in columns:
         if name not in left_out:
@@ -82,7 +112,14 @@ def prepare(
             while new in theme.by_name or new in RESERVED or new in own.values():
                 new = f"{new}_source"
             own[name] = new
-    return FieldMapping(source, fields, own, join), {new: columns[old] for old, new in own.items()}
+    return FieldMapping(rows, fields, own, partner), {new: columns[old] for old, new in own.items()}
+
+
+def columns_used(rows: RowMapping, fields: Mapping[str, FieldSource]) -> set[str]:
+    """Return the columns that a mapping names."""
+    used = {c for f in fields.values() for c in _columns_used(f)} | set(rows.where)
+    used |= {c for c in (rows.unique, rows.join.on if rows.join else None) if c}
+    return used | _id_columns(rows)
 
 
 def _columns_used(field: FieldSource) -> set[str]:
@@ -90,7 +127,7 @@ def _columns_used(field: FieldSource) -> set[str]:
     return used | _places_of(field.template or "")
 
 
-def _id_columns(source: Source) -> set[str]:
+def _id_columns(source: RowMapping) -> set[str]:
     if source.id is None:
         return set()
     return _places_of(source.id) if "{" in source.id else {source.id}
@@ -100,34 +137,42 @@ def _places_of(template: str) -> set[str]:
     return set(PLACE.findall(template))
 
 
-def read_join(join: Join, folder: Path) -> pd.DataFrame:
-    """Read the table to join, one row a key: its numbers averaged, its rows counted."""
-    path = inside(folder, join.file)
-    table = pd.read_csv(path, dtype={join.key: str})
-    missing_columns(path, {join.key, *join.mean}, dict.fromkeys(table.columns, "text"))
-    groups = table.groupby(join.key)
-    joined = groups[list(join.mean)].mean()
-    if join.count:
-        joined[join.count] = groups.size()
-    return joined
+def select(mapping: FieldMapping, raw: gpd.GeoDataFrame, earlier: Seen) -> Selected:
+    """Choose the rows of a batch that become features, and join them. `earlier` holds the values of `unique` so far."""
+    rows = mapping.rows
+    keep = np.ones(len(raw), dtype=bool)
+    left_out: dict[str, int] = {}
+
+    def leave_out(where: npt.NDArray[np.bool_], part: str) -> None:
+        if count := int((keep & where).sum()):
+            left_out[part] = count
+            keep[where] = False
+
+    for column, wanted in rows.where.items():
+        leave_out(~as_text(raw[column]).isin(wanted).to_numpy(dtype=bool), "where")
+    if rows.unique:
+        there = np.flatnonzero(keep)
+        values = as_text(raw[rows.unique]).fillna("").to_numpy(dtype=object)[there]
+        again = np.zeros(len(raw), dtype=bool)
+        again[there] = earlier.again(hash_values(values))
+        leave_out(again, "unique")
+    if mapping.partner is None or rows.join is None:
+        return Selected(raw if keep.all() else raw[keep].reset_index(drop=True), keep, left_out, None)
+
+    keys = as_text(raw[rows.join.on]).str.strip().to_numpy(dtype=object, na_value=None)
+    matched = mapping.partner.match(keys)
+    if not mapping.partner.has_shapes:
+        leave_out(~matched.found, "join")
+    if not keep.all():
+        raw = raw[keep].reset_index(drop=True)
+        matched = matched.take(keep)
+    return Selected(joined(raw, matched.values, matched.shapes), keep, left_out, matched)
 
 
 def apply(
     mapping: FieldMapping, raw: gpd.GeoDataFrame, theme: Theme, layer_columns: Sequence[Column]
 ) -> gpd.GeoDataFrame:
-    """Turn a batch of raw features into the layer's columns, with `id` as far as the source gives one."""
-    source = mapping.source
-    keep = np.ones(len(raw), dtype=bool)
-    for column, wanted in source.where.items():
-        keep &= raw[column].isin(wanted).to_numpy()
-    if mapping.join is not None and source.join is not None:
-        keep &= raw[source.join.on].isin(mapping.join.index).to_numpy()
-    if not keep.all():
-        raw = raw[keep].reset_index(drop=True)
-    if mapping.join is not None and source.join is not None:
-        partner = mapping.join.loc[raw[source.join.on]].reset_index(drop=True)
-        raw = gpd.GeoDataFrame(pd.concat([raw, partner], axis=1), geometry=raw.geometry.name)
-
+    """Turn selected rows into the layer's columns, with `id` as far as the file gives one."""
     values: dict[str, pd.Series] = {}
     for name, field in mapping.fields.items():
         values[name] = _value(field, raw, theme.by_name[name])
@@ -135,30 +180,21 @@ def apply(
         values[new] = raw[old]
     nothing = objects(None, len(raw))
     named = {c.name: values.get(c.name, nothing) for c in layer_columns}
-    return with_geometry({**named, "id": _ids(source, raw)}, np.asarray(raw.geometry.values, dtype=object))
+    return with_geometry({**named, "id": _ids(mapping.rows, raw)}, np.asarray(raw.geometry.values, dtype=object))
 
 
-def _ids(source: Source, raw: gpd.GeoDataFrame) -> pd.Series:
+def _ids(source: RowMapping, raw: gpd.GeoDataFrame) -> pd.Series:
     if source.id is None:
         return objects(None, len(raw))
     if "{" in source.id:
         return _filled(source.prefix + source.id, raw)
-    text = _as_text(raw[source.id]).str.strip()
+    text = as_text(raw[source.id]).str.strip()
     return objects((source.prefix + text if source.prefix else text).to_numpy(dtype=object, na_value=None), len(raw))
-
-
-def _as_text(values: pd.Series) -> pd.Series:
-    """Numbers that are whole are written without a decimal point, as people write an id or a code."""
-    if pd.api.types.is_float_dtype(values.dtype):
-        present = values.dropna()
-        if ((present % 1 == 0) & (present.abs() < 2**53)).all():
-            values = values.astype("Int64")
-    return values.astype("string")
 
 
 def _filled(template: str, raw: gpd.GeoDataFrame) -> pd.Series:
     names = sorted(_places_of(template))
-    columns = [_as_text(raw[name]).fillna("").str.strip() for name in names]
+    columns = [as_text(raw[name]).fillna("").str.strip() for name in names]
 
     def fill(values: Mapping[str, str]) -> str | None:
         return PLACE.sub(lambda place: values[place[1]], template).strip() or None
@@ -196,10 +232,10 @@ def _binned(values: pd.Series, bins: tuple[tuple[float, str], ...]) -> pd.Series
 def _translated(values: pd.Series, field: FieldSource, of: Field) -> pd.Series:
     known = of.lookup
     translated: dict[str, str] = {}
-    as_text = _as_text(values)
-    for value in as_text.dropna().unique():
+    texts = as_text(values)
+    for value in texts.dropna().unique():
         term = (field.values or {}).get(value)
         if term is None and field.other is not None and fold(value) not in known:
             term = field.other
         translated[value] = value if term is None else term
-    return as_text.astype(object).map(translated, na_action="ignore")
+    return texts.astype(object).map(translated, na_action="ignore")

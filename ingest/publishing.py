@@ -1,34 +1,38 @@
-"""One file into one layer: looked at, checked, published as one atomic version; or only checked."""
+"""The one way into a layer: files are read, checked and published as one atomic version; or only checked."""
 
 from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future
 from contextlib import closing, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from threading import Thread
 from typing import Any
 
+import geopandas as gpd
 import numpy as np
+import shapely
 
-from ingest.checks.checker import Checker
+from ingest.checks.checker import Checker, Identities
 from ingest.checks.plan import Plan, inspect
 from ingest.checks.raster_report import RasterReport
 from ingest.checks.report import REFUSED, Report
-from ingest.frames import objects, with_columns
+from ingest.frames import with_columns
 from ingest.identity import Numbering
+from ingest.joins import Partners
 from ingest.limits import load_limits
-from ingest.mapping import columns_of_layer
-from ingest.pipeline import PIPELINE, set_apart, shape_of
+from ingest.mapping import ROWS_REVISION, columns_of_layer, shape_of
 from ingest.rasters import RasterRequest, fingerprint, opened, stage_raster, survey, takes_raster
 from ingest.readers.opening import open_file
 from ingest.readers.solids import solids_to_wgs84
 from ingest.readers.source import Reader, ReadOptions
+from ingest.spec import MappingFile, RowMapping, read_mapping_file
 from layers.contracts import theme_of
 from layers.theme import FieldType, Theme
+from twin.access import Principal
 from twin.catalogue import Column, Layer, read_catalogue
 from twin.cells import measure
 from twin.config import Settings
@@ -44,7 +48,11 @@ Stage = Callable[[str, int, int | None], None]
 
 @dataclass(frozen=True, slots=True)
 class PublishRequest:
-    """What is asked of a publish. `mapping` is the path of a mapping file; `crs` and `encoding` overrule the file."""
+    """What is asked of a publish. `mapping` is the path of a mapping file; `crs` and `encoding` overrule the file.
+
+    `principal` is who publishes (None: whoever runs the program); joins see what the principal may read. The mapping of
+    an upload (`uploaded`) comes alone: nothing beside it is read.
+    """
 
     layer: str
     mode: Mode = "replace"
@@ -58,24 +66,32 @@ class PublishRequest:
     longitude: str | None = None
     latitude: str | None = None
     wkt: str | None = None
+    uploaded: bool = False
+    principal: Principal | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class PublishResult:
-    """What came of it: the report, and the version if one was made or found to be there already."""
+    """The outcome of a publish: a report for each file, and the version if one was made or is there already."""
 
-    report: Report | RasterReport
+    reports: tuple[Report | RasterReport, ...]
     outcome: Outcome | None
+    dry_run: bool = False
+
+    @property
+    def report(self) -> Report | RasterReport:
+        """The report of the first file, which is the only one unless a city's description names more."""
+        return self.reports[0]
 
     @property
     def exit_code(self) -> int:
-        """0 clean, 1 with warnings, 2 refused. What went to quarantine of a published version is a warning."""
-        if self.outcome is None:
-            return self.report.exit_code
-        return min(self.report.exit_code, 1)
+        """0 clean, 1 with warnings or with features in quarantine, 2 refused: nothing is, or would be, published."""
+        if self.outcome is None and not self.dry_run:
+            return REFUSED
+        return max(report.exit_code for report in self.reports)
 
     def to_dict(self) -> dict[str, Any]:
-        """Give the result for machines: the report's document, and `version`, `unchanged`, `published`."""
+        """Return the result for machines: the report's document, and `version`, `unchanged`, `published`."""
         outcome = self.outcome
         return {
             "published": outcome is not None,
@@ -86,6 +102,14 @@ class PublishResult:
             "exitCode": self.exit_code,
             "report": self.report.to_dict(),
         }
+
+
+@dataclass(frozen=True, slots=True)
+class Opened:
+    """An opened file, and the plan of how it is published."""
+
+    reader: Reader
+    plan: Plan
 
 
 def layer_of(database: Database, layer_id: str) -> Layer:
@@ -102,12 +126,13 @@ def layer_of(database: Database, layer_id: str) -> Layer:
     return layer
 
 
-def options_of(request: PublishRequest, settings: Settings) -> ReadOptions:
-    """What a request says of its file, as readers take it."""
+def options_of(request: PublishRequest, settings: Settings, mapping: MappingFile | None = None) -> ReadOptions:
+    """Return what a request, else its mapping, says of a file, as readers take it."""
+    of = mapping or MappingFile()
     return ReadOptions(
-        layer=request.source_layer, crs=request.crs, encoding=request.encoding,
-        longitude=request.longitude, latitude=request.latitude, wkt=request.wkt, limits=load_limits(),
-        workspace=settings.workspace,
+        layer=request.source_layer or of.layer, crs=request.crs or of.crs, encoding=request.encoding or of.encoding,
+        longitude=request.longitude or of.longitude, latitude=request.latitude or of.latitude,
+        wkt=request.wkt or of.wkt, osm=of.osm, limits=load_limits(), workspace=settings.workspace,
     )  # fmt: skip
 
 
@@ -116,36 +141,50 @@ def _raster_request(request: PublishRequest) -> RasterRequest:
 
 
 @contextmanager
-def planned(path: Path, theme: Theme, request: PublishRequest, settings: Settings) -> Iterator[tuple[Reader, Plan]]:
+def planned(
+    path: Path, theme: Theme, request: PublishRequest, settings: Settings, partners: Partners
+) -> Iterator[Opened]:
     """Open a file and decide how it is read."""
-    with closing(open_file(path, options_of(request, settings))) as reader:
-        yield reader, _plan(reader, path, theme, request, settings)
+    mapping = read_mapping_file(request.mapping) if request.mapping else None
+    with closing(open_file(path, options_of(request, settings, mapping))) as reader:
+        yield Opened(reader, _plan(reader, path, theme, request, settings, mapping, partners))
 
 
-def _plan(reader: Reader, path: Path, theme: Theme, request: PublishRequest, settings: Settings) -> Plan:
-    return inspect(reader, theme, settings.profile, request.mapping, request.crs, file=path.name)
+def _plan(
+    reader: Reader, path: Path, theme: Theme, request: PublishRequest, settings: Settings,
+    mapping: MappingFile | None, partners: Partners,
+) -> Plan:  # fmt: skip
+    return inspect(reader, theme, settings.profile, mapping, request.crs, file=path.name, partners=partners)
+
+
+def partners_of(path: Path, request: PublishRequest, database: Callable[[], Database] | None) -> Partners:
+    """Return where a request's joins find their partners: with its mapping file, in its archive, in the database."""
+    folder = request.mapping.resolve().parent if request.mapping and not request.uploaded else None
+    return Partners(folder, path if path.suffix.lower() == ".zip" else None, database, request.principal)
 
 
 def check_file(
-    path: Path, theme: Theme, request: PublishRequest, settings: Settings, stage: Stage
-) -> Report | RasterReport:
-    """Check a whole file and write nothing."""
+    path: Path, theme: Theme, request: PublishRequest, settings: Settings, stage: Stage,
+    database: Callable[[], Database] | None = None,
+) -> Report | RasterReport:  # fmt: skip
+    """Check a whole file and write nothing. `database` opens the layers that a mapping joins."""
     options = options_of(request, settings)
     if takes_raster(path, theme, options):
         with opened(path, theme, _raster_request(request), options, settings) as (raster, raster_plan):
             return survey(raster, raster_plan, stage)[0]
-    with planned(path, theme, request, settings) as (reader, plan):
-        return _checked(reader, plan, settings, stage)
+    with planned(path, theme, request, settings, partners_of(path, request, database)) as source:
+        return check(source, settings, stage)
 
 
-def _checked(reader: Reader, plan: Plan, settings: Settings, stage: Stage) -> Report:
-    checker = Checker(plan)
+def check(source: Opened, settings: Settings, stage: Stage, identities: Identities | None = None) -> Report:
+    """Check a whole file that is open, and write nothing."""
+    checker = Checker(source.plan, identities)
     done = 0
-    if not plan.blockers:
-        for batch in reader.batches(settings.batch_rows):
+    if "file.empty" not in source.plan.blockers:
+        for batch in source.reader.batches(settings.batch_rows):
             checker.feed(batch)
             done += len(batch)
-            stage("check", done, reader.count)
+            stage("check", done, source.reader.count)
     return checker.finish()
 
 
@@ -165,17 +204,53 @@ def publish_file(
     options = options_of(request, settings)
     if takes_raster(path, theme, options):
         return _publish_raster(database, settings, path, theme, request, actor, source_name, digest.result(), stage)
-    with closing(open_file(path, options)) as reader, closing(_loading(reader, request)) as loading:
-        plan = _plan(reader, path, theme, request, settings)
-        if plan.blockers or request.dry_run or request.strict:
-            report = _checked(reader, plan, settings, stage)
-            if not report.publishable or request.dry_run or report.bad:
-                return PublishResult(report, None)
-        columns = _columns(theme, plan, layer, request.mode)
-        provenance = Provenance(
-            actor, source_name, digest.result(), _fingerprint(digest.result(), plan, columns, request), request.reason
-        )
-        return _publish(database, settings, reader, plan, columns, request, provenance, loading, stage)
+    mapping = read_mapping_file(request.mapping) if request.mapping else None
+    partners = partners_of(path, request, lambda: database)
+    with (
+        closing(open_file(path, options_of(request, settings, mapping))) as reader,
+        closing(_loading(reader, request)) as loading,
+    ):
+        source = Opened(reader, _plan(reader, path, theme, request, settings, mapping, partners))
+
+        def provenance(columns: tuple[Column, ...]) -> Provenance:
+            fingerprint = _fingerprint(digest.result(), source.plan, columns, request)
+            return Provenance(actor, source_name, digest.result(), fingerprint, request.reason)
+
+        return publish_sources(database, settings, layer, theme, [source], request, provenance, loading, stage)
+
+
+def publish_sources(
+    database: Database, settings: Settings, layer: Layer, theme: Theme, sources: Sequence[Opened],
+    request: PublishRequest, provenance: Callable[[tuple[Column, ...]], Provenance], loading: Loading, stage: Stage,
+) -> PublishResult:  # fmt: skip
+    """Publish open files together as the next version of a layer.
+
+    All of them must be publishable: if one is not, the layer keeps the version that it has. `provenance` is called
+    with the columns of the new version.
+    """
+    if request.dry_run or request.strict or any(source.plan.blockers for source in sources):
+        identities = Identities()
+        reports = tuple(check(source, settings, stage, identities) for source in sources)
+        refused = any(not report.publishable or (request.strict and report.bad) for report in reports)
+        if request.dry_run or refused:
+            return PublishResult(reports, None, dry_run=not refused)
+    columns = _columns(theme, sources, layer, request.mode)
+    identities, numbering = Identities(), Numbering()
+    with Staging(
+        database, layer.id, shape_of(theme, columns), provenance(columns), settings.keep_versions, request.mode, loading
+    ) as staging:
+        if request.mode == "append":
+            for ids in staging.existing_ids():
+                numbering.number(ids)
+        reports = tuple(
+            _copy(Opened(source.reader, replace(source.plan, columns=columns)), identities, numbering, staging,
+                  settings, stage)
+            for source in sources
+        )  # fmt: skip
+        if not all(report.publishable for report in reports):
+            return PublishResult(reports, None)
+        stage("index", 0, None)
+        return PublishResult(reports, staging.publish())
 
 
 def _in_background(work: Callable[[], str]) -> Future[str]:
@@ -210,57 +285,68 @@ def _publish_raster(
         )
     with opened(path, theme, _raster_request(request), options_of(request, settings), settings) as (reader, plan):
         report, cells = survey(reader, plan, stage)
-        if cells is None or request.dry_run or (request.strict and report.bad):
-            return PublishResult(report, None)
+        refused = cells is None or (request.strict and report.bad > 0)
+        if cells is None or refused or request.dry_run:
+            return PublishResult((report,), None, dry_run=not refused)
         provenance = Provenance(actor, source_name, sha256, fingerprint(sha256, plan), request.reason)
         outcome = stage_raster(database, settings, request.layer, reader, report, cells, provenance, stage)
-        return PublishResult(report, outcome)
+        return PublishResult((report,), outcome)
 
 
-def _publish(
-    database: Database, settings: Settings, reader: Reader, plan: Plan, columns: tuple[Column, ...],
-    request: PublishRequest, provenance: Provenance, loading: Loading, stage: Stage,
-) -> PublishResult:  # fmt: skip
-    theme = plan.theme
-    shape = shape_of(theme, columns)
-    checker, numbering = Checker(plan), Numbering()
-    names = [column.name for column in columns]
+def _copy(
+    source: Opened, identities: Identities, numbering: Numbering, staging: Staging, settings: Settings, stage: Stage
+) -> Report:
+    """Check a file and copy its features into a version that is being made."""
+    reader, plan = source.reader, source.plan
+    checker = Checker(plan, identities)
+    append = staging.mode == "append"
     done = 0
-    with Staging(database, request.layer, shape, provenance, settings.keep_versions, request.mode, loading) as staging:
-        if request.mode == "append":
-            for ids in staging.existing_ids():
-                numbering.number(ids)
-        for batch in reader.batches(settings.batch_rows):
-            checked = checker.feed(batch)
-            good, measured = checked.good, checked.measured
-            for name in plan.solid_columns:
-                good[name] = solids_to_wgs84(good[name].tolist(), plan.reference.reading.crs)
-            # The checks set aside what comes twice in the file; only an addition may repeat what was there before.
-            fids, repeated = numbering.number(good["id"].to_numpy(dtype=object), distinct=request.mode != "append")
-            more = {name: objects(None, len(good)) for name in names if name not in good.columns}
-            importance = np.nan_to_num(theme.importance(good)) if len(good) else np.empty(0)
-            good = with_columns(good, {**more, "fid": fids, "importance": importance})
-            staging.quarantine(checked.bad)
-            if repeated.any():
-                staging.quarantine(set_apart(good[repeated], "id.exists"))
-                good = good[~repeated].reset_index(drop=True)
-                measured = measure(np.asarray(good.geometry.values, dtype=object))
-            staging.append(good, measured=measured)
-            done += len(batch)
-            stage("copy", done, reader.count)
-        report = checker.finish()
-        if not report.publishable:
-            return PublishResult(report, None)
-        stage("index", 0, None)
-        return PublishResult(report, staging.publish())
+    for batch in reader.batches(settings.batch_rows):
+        checked = checker.feed(batch)
+        good, measured = checked.good, checked.measured
+        for name in plan.solid_columns:
+            good[name] = solids_to_wgs84(good[name].tolist(), plan.reference.reading.crs)
+        # The checks set aside what comes twice in the file; only an addition may repeat what was there before.
+        fids, repeated = numbering.number(good["id"].to_numpy(dtype=object), distinct=not append)
+        importance = np.nan_to_num(plan.theme.importance(good)) if len(good) else np.empty(0)
+        good = with_columns(good, {"fid": fids, "importance": importance})
+        staging.quarantine(checked.bad)
+        if repeated.any():
+            staging.quarantine(set_apart(good[repeated], "id.exists"))
+            good = good[~repeated].reset_index(drop=True)
+            measured = measure(np.asarray(good.geometry.values, dtype=object))
+        staging.append(good, measured=measured)
+        done += len(batch)
+        stage("copy", done, reader.count)
+    return checker.finish()
 
 
-def _columns(theme: Theme, plan: Plan, layer: Layer, mode: Mode) -> tuple[Column, ...]:
-    """The columns of the new version: those of the file, and where features come along also those of before."""
-    if mode == "replace" or layer.current is None:
-        return plan.columns
+def set_apart(features: gpd.GeoDataFrame, reason: str) -> list[dict[str, Any]]:
+    """Return entries for quarantine of checked features that cannot be published after all."""
+    attributes = features.drop(columns=["geometry", "fid"])
+    rows = attributes.astype(object).where(attributes.notna(), None).to_dict("records")
+    entries = []
+    for row, geometry in zip(rows, features.geometry, strict=True):
+        properties = {k: v if isinstance(v, str | int | float | bool | None) else str(v) for k, v in row.items()}
+        entries.append(
+            {
+                "feature_id": properties.pop("id"),
+                "reason": reason,
+                "detail": "",
+                "properties": properties,
+                "geometry": shapely.to_wkb(geometry),
+            }
+        )
+    return entries
+
+
+def _columns(theme: Theme, sources: Sequence[Opened], layer: Layer, mode: Mode) -> tuple[Column, ...]:
+    """Return the columns of the new version: those of the files, and where features come along also those of before."""
+    before = layer.current.columns if layer.current is not None and mode != "replace" else ()
+    if not before and len(sources) == 1:
+        return sources[0].plan.columns
     own: dict[str, FieldType] = {}
-    for column in (*layer.current.columns, *plan.columns):
+    for column in (*before, *(column for source in sources for column in source.plan.columns)):
         if column.name not in theme.by_name:
             kind: FieldType = column.type  # type: ignore[assignment]
             # Two types under one name: text holds both.
@@ -269,11 +355,15 @@ def _columns(theme: Theme, plan: Plan, layer: Layer, mode: Mode) -> tuple[Column
 
 
 def _fingerprint(sha256: str, plan: Plan, columns: tuple[Column, ...], request: PublishRequest) -> str:
-    said: Mapping[str, Any] = {
-        "pipeline": PIPELINE, "file": sha256, "mode": request.mode, "mapping": plan.to_toml(),
+    mapping = plan.matches.mapping()
+    partner = plan.mapping.partner
+    rows: Mapping[str, Any] = {
+        "rows": ROWS_REVISION, "file": sha256, "mode": request.mode,
+        "mapping": mapping.model_dump(mode="json", include=set(RowMapping.model_fields)),
+        "crs": str(plan.reference.reading.name), "encodings": plan.legacy, "partner": partner and partner.fingerprint,
         "columns": [c.as_dict() for c in columns], "layer": request.source_layer,
     }  # fmt: skip
-    return hashlib.sha256(json.dumps(said, sort_keys=True).encode()).hexdigest()
+    return hashlib.sha256(json.dumps(rows, sort_keys=True).encode()).hexdigest()
 
 
 def sha256_of(path: Path) -> str:
@@ -285,6 +375,3 @@ def sha256_of(path: Path) -> str:
     for part in sorted(p for p in path.rglob("*") if p.is_file()):
         digest.update(str(part.relative_to(path)).encode() + b"\0" + bytes.fromhex(sha256_of(part)))
     return digest.hexdigest()
-
-
-__all__ = ["REFUSED", "PublishRequest", "PublishResult", "check_file", "publish_file"]

@@ -16,8 +16,7 @@ import numpy as np
 from ingest.checks.raster import RasterSurvey, inspect_raster, wrong_theme
 from ingest.checks.raster_report import RasterPlan, RasterReport
 from ingest.identity import Numbering
-from ingest.mapping import columns_of_layer
-from ingest.pipeline import PIPELINE, shape_of
+from ingest.mapping import ROWS_REVISION, columns_of_layer, shape_of
 from ingest.readers.cell_tally import CellValues
 from ingest.readers.opening import is_raster, open_raster
 from ingest.readers.source import ReadOptions
@@ -100,7 +99,7 @@ def stage_raster(
 def fingerprint(sha256: str, plan: RasterPlan) -> str:
     """A digest of all that decides a raster's cells."""
     said: dict[str, Any] = {
-        "pipeline": PIPELINE, "file": sha256, "crs": plan.reference.reading.code, "band": plan.band,
+        "rows": ROWS_REVISION, "file": sha256, "crs": plan.reference.reading.code, "band": plan.band,
         "codes": {str(k): v for k, v in plan.codes.items()} if plan.codes else None,
         "columns": [c.as_dict() for c in columns_of_layer(plan.theme, {})], "resolution": plan.theme.resolution,
     }  # fmt: skip

@@ -8,7 +8,7 @@ from __future__ import annotations
 import tomllib
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError, model_validator
 
@@ -17,6 +17,7 @@ from twin.db.tables import Sharing
 from twin.errors import BadInput
 from twin.text import Text
 
+ColumnEncoding = Literal["unicode", "tcvn3", "vni", "cp1258", "utf-8"]
 Line = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=300)]
 
 
@@ -75,47 +76,80 @@ class OsmFilter(_Part):
 
 
 class Join(_Part):
-    """Columns of a CSV joined by key, and only features that have a partner; several rows of a key are averaged."""
+    """More about each row, found by key: in another table, or in a published layer.
 
-    file: Path
+    `file` is a table beside this one; `layer` a published layer (`agency.name`), whose shapes are taken too. `on` is
+    this file's column, `key` the other's (of a layer: its feature ids, unless a column is named). `columns` are carried
+    along as they are, `mean` are averaged over the partners of a row, `count` names a column for their number.
+    Rows without a partner are left out when a file is joined, and set aside when a layer is.
+    """
+
+    file: Path | None = None
+    layer: str | None = None
     on: str
-    key: str
+    key: str | None = None
+    columns: tuple[str, ...] = ()
     mean: tuple[str, ...] = ()
     count: str | None = None
 
+    @model_validator(mode="after")
+    def _one_partner(self) -> Join:
+        if (self.file is None) == (self.layer is None):
+            raise ValueError("give either file or layer")
+        if self.file is not None and self.key is None:
+            raise ValueError("give the key: the column of the joined file")
+        if self.layer is not None and (self.mean or self.count):
+            raise ValueError("mean and count are for joined files; name a layer's columns with columns")
+        return self
 
-class Source(_Part):
-    """One file, and how to read it.
+
+class RowMapping(_Part):
+    """How the rows of a file become features of a theme.
 
     `id` is a column, or a template of columns ("{route}-{variant}"); without it a feature's id is made from its
-    geometry. `layer` names one of the file's layers; `longitude` and `latitude`, or `wkt`, are columns of a table.
-    `where` keeps rows with certain values, `unique` the first row of each value. `codes` says what the codes of a
-    raster's classes mean, where it is not what its theme says; `layer` is then the band.
+    geometry. `where` keeps rows with certain values, `unique` the first row of each value, `drop` leaves columns out.
     """
 
-    file: Path
     id: str | None = None
+    prefix: str = ""
+    where: Mapping[str, tuple[str, ...]] = {}
+    unique: str | None = None
+    join: Join | None = None
+    drop: tuple[str, ...] = ()
+    fields: Mapping[str, str | FieldSource] = {}
+
+    def field_sources(self) -> dict[str, FieldSource]:
+        """Return the mapping of fields with plain column names written out."""
+        return {
+            name: FieldSource.model_validate({"from": value}) if isinstance(value, str) else value
+            for name, value in self.fields.items()
+        }
+
+
+class MappingFile(RowMapping):
+    """How one file is read, and how its rows become features; `ingest publish --mapping` reads it.
+
+    `crs` and `encoding` overrule what the file says of itself, `encodings` names the encoding of single columns.
+    `layer` names one of the file's layers; `longitude` and `latitude`, or `wkt`, are columns of a table; `osm` chooses
+    objects of an OpenStreetMap extract. `codes` says what the codes of a raster's classes mean, where it is not what
+    its theme says; `layer` is then the band.
+    """
+
     crs: str | None = None
     encoding: str | None = None
+    encodings: Mapping[str, ColumnEncoding] = {}
     longitude: str | None = None
     latitude: str | None = None
     wkt: str | None = None
     layer: str | None = None
     osm: OsmFilter | None = None
-    join: Join | None = None
-    where: Mapping[str, tuple[str, ...]] = {}
-    unique: str | None = None
-    drop: tuple[str, ...] = ()
-    prefix: str = ""
-    fields: Mapping[str, str | FieldSource] = {}
     codes: Mapping[str, str] | None = None
 
-    def field_sources(self) -> dict[str, FieldSource]:
-        """The mapping with plain column names written out."""
-        return {
-            name: FieldSource.model_validate({"from": value}) if isinstance(value, str) else value
-            for name, value in self.fields.items()
-        }
+
+class Source(MappingFile):
+    """One file of a city's description, and how to read it."""
+
+    file: Path
 
 
 class LayerSpec(_Part):
@@ -174,10 +208,22 @@ class CitySpec(_Part):
 
 
 def read_spec(path: Path) -> CitySpec:
-    """Read a description; what is wrong in it is named with its place."""
+    """Read the description of a city; an error names the place of what is wrong."""
+    return _read(path, CitySpec)
+
+
+def read_mapping_file(path: Path) -> MappingFile:
+    """Read a mapping file; an error names the place of what is wrong."""
+    return _read(path, MappingFile)
+
+
+Model = TypeVar("Model", bound=_Part)
+
+
+def _read(path: Path, model: type[Model]) -> Model:
     try:
         data: dict[str, Any] = tomllib.loads(path.read_text("utf-8"))
-        return CitySpec.model_validate(data)
+        return model.model_validate(data)
     except FileNotFoundError:
         reason = Text(en="there is no such file", vi="không có tệp này")
     except (tomllib.TOMLDecodeError, UnicodeDecodeError, OSError) as error:
@@ -188,6 +234,6 @@ def read_spec(path: Path) -> CitySpec:
         reason = Text(en=f"at {place}: {first['msg']}", vi=f"tại {place}: {first['msg']}")
     raise BadInput(
         Text(en="{path} cannot be used: {reason}.", vi="Không dùng được {path}: {reason}.").format(
-            path=path, reason=reason
+            path=path.name, reason=reason
         )
     )

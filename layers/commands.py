@@ -17,12 +17,17 @@ from twin.config import load_settings
 from twin.db.database import open_database
 from twin.db.tables import Sharing
 from twin.errors import BadInput, NotFound
-from twin.facts import print_facts
-from twin.text import Text
+from twin.facts import SHARING, print_facts
+from twin.text import Text, number
 
 KINDS = {
     "point": Text(en="points", vi="điểm"), "line": Text(en="lines", vi="đường"),
     "polygon": Text(en="polygons", vi="vùng"),
+}  # fmt: skip
+TYPES = {
+    "text": Text(en="text", vi="chữ"), "integer": Text(en="integer", vi="số nguyên"),
+    "number": Text(en="number", vi="số"), "boolean": Text(en="boolean", vi="có/không"),
+    "date": Text(en="date", vi="ngày"), "time": Text(en="time", vi="giờ"),
 }  # fmt: skip
 RASTER = Text(en="raster", vi="ảnh raster")
 
@@ -88,8 +93,8 @@ def list_layers(as_json: bool) -> None:
         now = item.current
         mark = say(" (sample)", " (mẫu)") if item.sample else ""
         table.add_row(
-            item.id, plain(f"{item.title}{mark}"), item.sharing.value, str(now.number) if now else "—",
-            f"{now.features:,}" if now else "—", f"{now.quarantined:,}" if now and now.quarantined else "",
+            item.id, plain(f"{item.title}{mark}"), str(SHARING[item.sharing.value]), str(now.number) if now else "—",
+            number(now.features) if now else "—", number(now.quarantined) if now and now.quarantined else "",
         )  # fmt: skip
     Console().print(table)
 
@@ -219,7 +224,7 @@ def list_themes(name: str | None, as_json: bool) -> None:
         for field in item.fields:
             need = say(" (required)", " (bắt buộc)") if field.required else ""
             unit = f" [{field.unit}]" if field.unit else ""
-            click.echo(f"  {field.name:16} {field.type:8} {field.title}{unit}{need}")
+            click.echo(f"  {field.name:16} {TYPES[field.type]!s:8} {field.title}{unit}{need}")
             if name and field.vocabulary:
                 for key, entry in field.vocabulary.items():
                     click.echo(f"  {'':16}   {key:18} {entry.title}")

@@ -143,7 +143,8 @@ def _loaded_once(cluster: PrivateCluster, what: str, city: Callable[[], CityLoad
         if not _exists(cluster, name):
             making = Database(cluster.url(f"{name}_making"), private=True)
             migrate(making)
-            load_city(making, city(), Settings(home=HOME, database=making.url.database), Quiet())
+            loaded = load_city(making, city(), Settings(home=HOME, database=making.url.database), Quiet())
+            assert not loaded.refused, {name: reason.en for name, reason in loaded.refused.items()}
             making.writer.dispose()
             with _maintenance(cluster) as connection:
                 connection.execute(
@@ -199,20 +200,16 @@ def small_disk(folder: Path, megabytes: float) -> Iterator[Path]:
 
 
 class Quiet:
-    """A watcher that only remembers."""
+    """A watcher that shows nothing."""
 
-    def __init__(self) -> None:
-        self.published: dict[str, object] = {}
-        self.unchanged: list[str] = []
+    def begin(self, _layer: str, _title: object) -> Callable[[str, int, int | None], None]:
+        return lambda _stage, _done, _total: None
 
-    def begin(self, _layer: str, _title: object) -> Callable[[int], None]:
-        return lambda _rows: None
+    def unchanged(self, _layer: str) -> None: ...
 
-    def kept(self, layer: str) -> None:
-        self.unchanged.append(layer)
+    def published(self, _layer: str, _result: object) -> None: ...
 
-    def done(self, layer: str, published: object) -> None:
-        self.published[layer] = published
+    def refused(self, _layer: str, _reason: object) -> None: ...
 
 
 @dataclass(frozen=True)

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -77,9 +79,8 @@ def test_a_described_file_becomes_a_layer_and_what_cannot_be_used_is_set_aside(
 
 def test_a_second_load_publishes_nothing(database: Database, settings: Settings, folder: Path) -> None:
     load_city(database, described_city(folder), settings, Quiet())
-    again = Quiet()
-    assert load_city(database, described_city(folder), settings, again) == 0
-    assert again.unchanged == ["transport.lamps"]
+    again = load_city(database, described_city(folder), settings, Quiet())
+    assert (again.published, again.unchanged) == ([], ["transport.lamps"])
 
 
 def test_a_changed_file_and_a_changed_mapping_are_published_anew(
@@ -87,9 +88,9 @@ def test_a_changed_file_and_a_changed_mapping_are_published_anew(
 ) -> None:
     load_city(database, described_city(folder), settings, Quiet())
     (folder / "lamps.csv").write_text(LAMPS + "5,106.73,10.78,Pasteur,big,\n")
-    assert load_city(database, described_city(folder), settings, Quiet()) == 1
+    assert load_city(database, described_city(folder), settings, Quiet()).published
     (folder / "city.toml").write_text(MINIMAL.replace('"{street} {no}"', '"{no} {street}"'))
-    assert load_city(database, described_city(folder), settings, Quiet()) == 1
+    assert load_city(database, described_city(folder), settings, Quiet()).published
     with database.session() as session:
         assert read_catalogue(session)["transport.lamps"].current.number == 3
 
@@ -97,7 +98,7 @@ def test_a_changed_file_and_a_changed_mapping_are_published_anew(
 def test_a_title_can_change_without_a_new_version(database: Database, settings: Settings, folder: Path) -> None:
     load_city(database, described_city(folder), settings, Quiet())
     (folder / "city.toml").write_text(MINIMAL.replace("Lamps", "Street lamps"))
-    assert load_city(database, described_city(folder), settings, Quiet()) == 0
+    assert not load_city(database, described_city(folder), settings, Quiet()).published
     with database.session() as session:
         assert read_catalogue(session)["transport.lamps"].title.en == "Street lamps"
 
@@ -110,25 +111,88 @@ def test_another_city_does_not_mix_into_a_database(database: Database, settings:
 
 
 @pytest.mark.parametrize(
-    ("change", "said"),
+    ("change", "named"),
     [
         (('theme = "places"', 'theme = "lamps"'), "lamps"),
         (("name = {", "nmae = {"), "nmae"),
-        (('"lamps.csv"', '"../lamps.csv"'), "outside"),
-        (('"lamps.csv"', '"gone.csv"'), "gone.csv"),
-        (('longitude = "x"', 'longitude = "lon"'), "lon"),
-        (('from = "sort"', 'from = "sorte"'), "sorte"),
         (("licence", "license"), "licen"),
         (("[[agency]]", "[[agency"), "city.toml"),
         (("other = \"park\"", "otter = \"park\""), "kind"),
     ],
 )  # fmt: skip
 def test_what_is_wrong_in_a_description_is_named(
-    database: Database, settings: Settings, folder: Path, change: tuple[str, str], said: str
+    database: Database, settings: Settings, folder: Path, change: tuple[str, str], named: str
 ) -> None:
     (folder / "city.toml").write_text(MINIMAL.replace(*change))
-    with pytest.raises(BadInput, match=said):
+    with pytest.raises(BadInput, match=named):
         load_city(database, described_city(folder), settings, Quiet())
+
+
+@pytest.mark.parametrize(
+    ("change", "named"),
+    [
+        (('"lamps.csv"', '"../lamps.csv"'), "outside"),
+        (('"lamps.csv"', '"gone.csv"'), "gone.csv"),
+        (('longitude = "x"', 'longitude = "lon"'), "lon"),
+        (('from = "sort"', 'from = "sorte"'), "sorte"),
+        (('kind = {', '# kind = {'), "required"),
+        (('id = "no"', 'id = "no"\ncrs = "EPSG:32633"'), "Far outside|outside"),
+    ],
+)  # fmt: skip
+def test_a_layer_whose_files_cannot_be_published_keeps_its_version_and_says_why(
+    database: Database, settings: Settings, folder: Path, change: tuple[str, str], named: str
+) -> None:
+    load_city(database, described_city(folder), settings, Quiet())
+    before = rows(database, "transport_lamps_v1")
+    (folder / "city.toml").write_text(MINIMAL.replace(*change))
+    loaded = load_city(database, described_city(folder), settings, Quiet())
+    assert list(loaded.refused) == ["transport.lamps"] and re.search(named, loaded.refused["transport.lamps"].en)
+    with database.session() as session:
+        current = read_catalogue(session)["transport.lamps"].current
+    assert (current.number, current.features, rows(database, "transport_lamps_v1")) == (1, 3, before)
+
+
+def test_a_layer_of_two_files_keeps_its_version_when_one_of_them_lost_its_values(
+    database: Database, settings: Settings, folder: Path
+) -> None:
+    second = (
+        MINIMAL[MINIMAL.index("[[layer.source]]") :]
+        .replace("lamps.csv", "more.csv")
+        .replace('id = "no"', 'id = "m{no}"')
+    )
+    (folder / "city.toml").write_text(MINIMAL + second)
+    (folder / "more.csv").write_text(LAMPS)
+    assert load_city(database, described_city(folder), settings, Quiet()).published
+    assert len(rows(database, "transport_lamps_v1")) == 6
+    (folder / "more.csv").write_text(LAMPS.replace("big", "").replace("bus_station", "").replace("odd", ""))
+    loaded = load_city(database, described_city(folder), settings, Quiet())
+    assert "more.csv" in loaded.refused["transport.lamps"].en
+    assert len(rows(database, "transport_lamps_v1")) == 6
+
+
+def test_the_other_layers_of_a_city_are_loaded_when_one_cannot_be(
+    database: Database, settings: Settings, folder: Path
+) -> None:
+    layer = MINIMAL[MINIMAL.index("[[layer]]") :].replace("transport.lamps", "transport.bulbs")
+    (folder / "city.toml").write_text(MINIMAL.replace('"lamps.csv"', '"gone.csv"') + layer)
+    loaded = load_city(database, described_city(folder), settings, Quiet())
+    assert (list(loaded.refused), loaded.published) == (["transport.lamps"], ["transport.bulbs"])
+
+
+def test_text_of_a_described_file_in_a_legacy_encoding_is_decoded_and_its_digest_is_kept(
+    database: Database, settings: Settings, folder: Path
+) -> None:
+    from tests.checks.legacy_text import as_tcvn3
+
+    names = ["Bệnh viện Chợ Rẫy", "Trường tiểu học Đuốc Sống", "Chợ Bến Thành", "Công viên Lê Văn Tám"] * 5
+    lines = [f"{i},{106.70 + i / 1000},10.77,{name},big," for i, name in enumerate(names)]
+    (folder / "lamps.csv").write_text(as_tcvn3("\n".join(["no,x,y,street,sort,note", *lines])), "latin-1")
+    load_city(database, described_city(folder), settings, Quiet())
+    with database.session() as session:
+        published = set(session.scalars(sa.text("SELECT name FROM layer_data.transport_lamps_v1")))
+        digest = session.scalar(sa.text("SELECT source_sha256 FROM twin.layer_version"))
+    assert "Bệnh viện Chợ Rẫy 0" in published
+    assert digest == hashlib.sha256((folder / "lamps.csv").read_bytes()).hexdigest()
 
 
 def test_a_file_that_is_something_else_is_refused(database: Database, settings: Settings, folder: Path) -> None:
@@ -137,8 +201,8 @@ def test_a_file_that_is_something_else_is_refused(database: Database, settings: 
     vrt = f'<OGRVRTDataSource><OGRVRTLayer name="x"><SrcDataSource>{folder}/secret.csv</SrcDataSource></OGRVRTLayer></OGRVRTDataSource>'
     for content in (vrt, "", "not json", "\x00\xff" * 50, '{"type": "FeatureCollection"'):
         (folder / "lamps.geojson").write_text(content)
-        with pytest.raises(BadInput, match="lamps.geojson"):
-            load_city(database, described_city(folder), settings, Quiet())
+        loaded = load_city(database, described_city(folder), settings, Quiet())
+        assert "lamps.geojson" in loaded.refused["transport.lamps"].en
 
 
 def contents(database: Database) -> dict[str, str]:
@@ -280,12 +344,11 @@ def test_a_described_raster_becomes_a_layer_of_cells(database: Database, setting
     (tmp_path / "city.toml").write_text(RASTER)
     write(tmp_path / "cover.tif", np.full((60, 60), 10, np.uint8))
     load_city(database, described_city(tmp_path), settings, Quiet())
-    again = Quiet()
-    assert load_city(database, described_city(tmp_path), settings, again) == 0
-    assert again.unchanged == ["environment.cover"]
+    again = load_city(database, described_city(tmp_path), settings, Quiet())
+    assert (again.published, again.unchanged) == ([], ["environment.cover"])
     with database.session() as session:
         current = read_catalogue(session)["environment.cover"].current
         assert session.scalar(sa.text(f"SELECT count(*) FROM layer_data.{current.table} WHERE cover = 'trees'")) > 200
     write(tmp_path / "cover.tif", np.full((60, 60), 99, np.uint8))
-    with pytest.raises(BadInput, match="raster.empty"):
-        load_city(database, described_city(tmp_path), settings, Quiet())
+    loaded = load_city(database, described_city(tmp_path), settings, Quiet())
+    assert "cover.tif" in loaded.refused["environment.cover"].en

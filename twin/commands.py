@@ -13,6 +13,7 @@ from twin.db.cluster import server_binaries
 from twin.db.database import cluster_of, last_opened, open_database
 from twin.db.tables import PrincipalRole
 from twin.errors import SetupProblem
+from twin.facts import print_facts
 from twin.text import Text
 
 as_json = click.option("--json", "as_json", is_flag=True, help=say("Answer for machines.", "Kết quả cho máy đọc."))
@@ -89,8 +90,7 @@ def status(as_json: bool) -> None:
     if as_json:
         print_json(facts)
     else:
-        for name, value in facts.items():
-            click.echo(f"{name:9} {value if value is not None else '—'}")
+        print_facts(facts, settings.profile.time_zone)
 
 
 @db.command(

@@ -10,7 +10,7 @@ from zoneinfo import ZoneInfo
 import click
 from rich.cells import cell_len
 
-from twin.text import Text, printable
+from twin.text import Text, number, printable
 
 NAMES = {
     "layer": Text(en="Layer", vi="Lớp"),
@@ -54,12 +54,29 @@ NAMES = {
     "good": Text(en="used", vi="dùng được"),
     "left_out": Text(en="left out", vi="bỏ ra"),
     "no_data": Text(en="without data", vi="không có dữ liệu"),
+    "private": Text(en="Private cluster", vi="Cụm riêng"),
+    "url": Text(en="Address", vi="Địa chỉ"),
+    "data": Text(en="Data", vi="Thư mục dữ liệu"),
+    "database": Text(en="Database", vi="Cơ sở dữ liệu"),
+    "programs": Text(en="Programs", vi="Chương trình PostgreSQL"),
+    "description": Text(en="Description", vi="Mô tả"),
+    "agency": Text(en="Agency", vi="Đơn vị"),
+    "visible": Text(en="Shown at first", vi="Hiện sẵn"),
+    "update_frequency": Text(en="Updated", vi="Cập nhật"),
 }
 YES, NO = Text(en="yes", vi="có"), Text(en="no", vi="không")
 STATES = {
     "published": Text(en="published", vi="đã công bố"), "retired": Text(en="retired", vi="đã gỡ"),
     "staging": Text(en="being made", vi="đang tạo"), "failed": Text(en="given up", vi="đã bỏ"),
+    "running": Text(en="running", vi="đang chạy"), "stopped": Text(en="stopped", vi="đã dừng"),
+    "absent": Text(en="not made yet", vi="chưa tạo"),
 }  # fmt: skip
+SHARING = {
+    "open": Text(en="open", vi="mở cho mọi người"), "shared": Text(en="shared", vi="chia sẻ giữa các đơn vị"),
+    "restricted": Text(en="restricted", vi="chỉ trong đơn vị"),
+}  # fmt: skip
+# Values of some facts, which are written in the reader's language.
+VALUES: Mapping[str, Mapping[str, Text]] = {"state": STATES, "sharing": SHARING}
 
 
 def print_facts(facts: Mapping[str, Any], zone: ZoneInfo, indent: str = "") -> None:
@@ -77,8 +94,6 @@ def _said(key: str, value: Any, zone: ZoneInfo) -> str:
         return "—"
     if isinstance(value, bool):
         return str(YES if value else NO)
-    if key == "state":
-        return str(STATES.get(value, value))
     if key == "published":
         return datetime.fromisoformat(value).astimezone(zone).strftime("%Y-%m-%d %H:%M")
     if isinstance(value, Mapping):
@@ -86,5 +101,9 @@ def _said(key: str, value: Any, zone: ZoneInfo) -> str:
     if isinstance(value, list | tuple):
         return ", ".join(_said("", v, zone) for v in value)
     if isinstance(value, float):
-        return f"{value:.6g}" if abs(value) < 1e5 else f"{value:.1f}"
-    return f"{value:,}" if isinstance(value, int) and key in ("features", "quarantined", "bytes", "") else str(value)
+        # Numbers of a list keep the point: with commas they would run together.
+        written = f"{value:.6g}" if abs(value) < 1e5 else f"{value:.1f}"
+        return number(value, ".6g" if abs(value) < 1e5 else ",.1f") if key else written
+    if isinstance(value, int):
+        return number(value) if key in ("features", "quarantined", "bytes", "") else str(value)
+    return str(VALUES.get(key, {}).get(str(value), value))

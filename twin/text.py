@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+import numbers
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass
-from typing import Literal, get_args
+from string import Formatter
+from typing import Any, Literal, get_args
 
 Language = Literal["vi", "en"]
 LANGUAGES: tuple[Language, ...] = get_args(Language)
@@ -37,9 +39,8 @@ class Text:
         """Fill `{name}` places; a value that is itself a Text is filled in its own language."""
 
         def fill(template: str, language: Language) -> str:
-            return template.format(
-                **{k: v.in_language(language) if isinstance(v, Text) else v for k, v in values.items()}
-            )
+            of = {k: v.in_language(language) if isinstance(v, Text) else v for k, v in values.items()}
+            return _FORMATTERS[language].vformat(template, (), of)
 
         return Text(en=fill(self.en, "en"), vi=fill(self.vi, "vi"))
 
@@ -50,6 +51,25 @@ class Text:
     def as_dict(self) -> dict[str, str]:
         """Give `{"en": …, "vi": …}`, as JSON answers carry it."""
         return {"en": self.en, "vi": self.vi}
+
+
+class _Vietnamese(Formatter):
+    """Writes numbers as Vietnamese does: 5.895 and 2,5."""
+
+    def format_field(self, value: Any, spec: str) -> str:
+        """Format a value; a number that is asked for with separators or decimals has Vietnamese ones."""
+        written = str(super().format_field(value, spec))
+        is_number = isinstance(value, numbers.Real) and not isinstance(value, bool)
+        return written.translate(_SWAPPED) if is_number and spec else written
+
+
+_SWAPPED = str.maketrans(",.", ".,")
+_FORMATTERS: dict[Language, Formatter] = {"en": Formatter(), "vi": _Vietnamese()}
+
+
+def number(value: float, spec: str = ",") -> str:
+    """Write a number as the current reader's language does: 5,895 in English, 5.895 in Vietnamese."""
+    return str(_FORMATTERS[_language.get()].format_field(value, spec))
 
 
 def read_stored(text: str) -> Text:

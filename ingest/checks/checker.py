@@ -21,7 +21,8 @@ from ingest.checks.problems import AS_WRITTEN, KINDS, Example, Ledger, Value
 from ingest.checks.report import Report
 from ingest.checks.shapes import Examined, area_of, examine
 from ingest.identity import ids_from_geometry
-from ingest.mapping import apply
+from ingest.joins import Matched, as_text
+from ingest.mapping import apply, select
 from ingest.seen import Seen, hash_coordinates, hash_shapes, hash_values
 from twin.catalogue import Bounds
 from twin.text import Text
@@ -36,25 +37,34 @@ class _Counts:
     bad: int = 0
     mended: int = 0
     without_id: int = 0
+    left_out: int = 0
     bounds: list[float] = field(default_factory=lambda: [np.inf, np.inf, -np.inf, -np.inf])
+
+
+class Identities:
+    """The ids and the geometries of a layer so far, in eight bytes each; the files of one layer share them."""
+
+    def __init__(self) -> None:
+        self.ids, self.shapes = Seen(), Seen()
 
 
 class Checker:
     """Checks a file as its plan says, batch by batch. Memory: a batch, sixteen bytes a feature, and for a theme that
-    should tile the plane its polygons up to a limit.
+    should tile the plane its polygons up to a limit. `identities` are shared by the files of one layer.
     """
 
-    def __init__(self, plan: Plan) -> None:
+    def __init__(self, plan: Plan, identities: Identities | None = None) -> None:
         self.plan = plan
         self._near = area_of(plan.city.outline)
         self._ledger = Ledger(plan.limits.examples)
         self._counts = _Counts()
-        self._ids, self._shapes = Seen(), Seen()
+        self._identities = identities or Identities()
+        self._selected = Seen()
+        # What follows from a problem of the whole file is not told again of each feature.
+        self._moot = _moot(plan)
         self._thinned = Thinned()
         covers = plan.theme.coverage and plan.theme.geometry == "polygon"
         self._coverage = Collected(plan.limits.coverage, plan.limits.vertices) if covers else None
-        # A field without a column is one problem of the file, not one of each feature.
-        self._unmapped = {of for code, _, of in plan.problems if code == "field.unmapped"}
         for code, detail, of in plan.problems:
             self._ledger.note(code, [Example("", detail)] if detail else [], of=of)
 
@@ -64,15 +74,27 @@ class Checker:
         `good` has the layer's columns, `id` and the geometry in EPSG:4326. Every row is in `good` or in `bad`.
         """
         plan = self.plan
+        read = len(raw)
         raw, problems, written, wkb = _without_notes(raw.reset_index(drop=True))
-        original = np.asarray(raw.geometry.values, dtype=object)
-        features = apply(plan.mapping, decode(raw, plan.encodings), plan.theme, plan.columns)
+        selected = select(plan.mapping, decode(raw, plan.encodings), self._selected)
+        for part, count in selected.left_out.items():
+            self._counts.left_out += count
+            self._ledger.note("row.left_out", [Example("", part)], count)
+        if not selected.kept.all():
+            problems, written, wkb = (None if c is None else c[selected.kept] for c in (problems, written, wkb))
+        matched = selected.matched
+        if matched is not None and matched.shapes is not None:
+            problems, written, wkb = None, None, None
+        original = np.asarray(selected.features.geometry.values, dtype=object)
+        features = apply(plan.mapping, selected.features, plan.theme, plan.columns)
         straight = plan.reference.reading.straighten(original)
         if straight is not original:
             features = features.set_geometry(gpd.GeoSeries(straight))
 
         faults = Faults(len(features))
         _add_notes(problems, faults)
+        if matched is not None and matched.shapes is not None:
+            self._add_unmatched(selected.features, matched, faults)
         examined = examine(straight, plan.theme.geometry, plan.reference.reading.crs, self._near, faults, plan.home)
         values = contract(
             features, plan.theme, plan.columns, faults, plan.limits.text, plan.solid_columns, plan.city.time_zone
@@ -89,8 +111,21 @@ class Checker:
             for row, entry in zip(bad_rows, checked.bad, strict=True):
                 if isinstance(written[row], str):
                     entry["properties"][AS_WRITTEN] = written[row]
-        self._count(checked, len(raw), examined.mended)
+        self._count(checked, read, examined.mended)
         return checked
+
+    def _add_unmatched(self, features: gpd.GeoDataFrame, matched: Matched, faults: Faults) -> None:
+        """Note the rows that the join finds no shape for, or several."""
+        join = self.plan.mapping.rows.join
+        assert join is not None  # noqa: S101  # it matched
+        keys = as_text(features[join.on]).fillna("")
+
+        def detail(row: int) -> str:
+            return f"{join.on} = {keys.iloc[row]}"
+
+        faults.add(~matched.found & ~matched.ambiguous, "join.unmatched", detail, join.on)
+        faults.add(matched.ambiguous, "join.ambiguous", detail, join.on)
+        faults.add(matched.padded, "join.padded", detail, join.on)
 
     def finish(self) -> Report:
         """End the checks: what needs the whole layer, then the report."""
@@ -106,6 +141,7 @@ class Checker:
         return Report(
             plan=plan, features=counts.features, good=counts.good, bad=counts.bad, mended=counts.mended,
             bounds=bounds, problems=tuple(self._ledger.problems), shapes=self._thinned.shapes(),
+            left_out=counts.left_out,
         )  # fmt: skip
 
     def _told(self, of: str | None, value: str, count: int) -> Value:
@@ -125,12 +161,12 @@ class Checker:
 
         rows = np.flatnonzero(good)
         repeated = np.zeros(len(ids), dtype=bool)
-        repeated[rows] = self._ids.again(hash_values(ids[rows]))
+        repeated[rows] = self._identities.ids.again(hash_values(ids[rows]))
         faults.add(repeated & ~unnamed, "id.duplicate", lambda row: f"id = {ids[row]}")
         faults.add(repeated & unnamed, "geometry.duplicate")
         named = rows[~unnamed[rows] & ~repeated[rows]]
         same = np.zeros(len(ids), dtype=bool)
-        same[named] = self._shapes.again(_hashes(examined, named))
+        same[named] = self._identities.shapes.again(_hashes(examined, named))
         place = self.plan.theme.geometry == "point"
         faults.add(same, "geometry.same_place" if place else "geometry.same")
 
@@ -143,7 +179,7 @@ class Checker:
             return f"#{first + row}" if pd.isna(ids[row]) else str(ids[row])
 
         for finding in faults.found:
-            if finding.code == "field.required" and finding.field in self._unmapped:
+            if (finding.code, finding.field) in self._moot or (finding.code, None) in self._moot:
                 continue
 
             def example(row: int, finding: Any = finding) -> Example:
@@ -182,9 +218,10 @@ class Checker:
 
     def _check_coverage(self, collected: Collected) -> None:
         if collected.is_full:
-            limit = f"{collected.most_features:,}"
-            detail = Text(en="more than {n} features or too many vertices", vi="hơn {n} đối tượng hoặc quá nhiều đỉnh")
-            self._ledger.note("coverage.skipped", [Example("", detail.format(n=limit))])
+            detail = Text(
+                en="more than {n:,} features or too many vertices", vi="hơn {n:,} đối tượng hoặc quá nhiều đỉnh"
+            ).format(n=collected.most_features)
+            self._ledger.note("coverage.skipped", [Example("", detail)])
             return
         shapes, names = collected.all()
         found = overlaps(shapes)
@@ -203,6 +240,24 @@ class Checker:
             )
 
 
+# What the features of a file cannot help while the whole file has one of these problems.
+_FOLLOWS = {
+    "geometry.unmapped": ("geometry.missing",),
+    "crs.unknown": ("geometry.outside_city", "geometry.outside_crs", "geometry.stray"),
+    "crs.wrong": ("geometry.outside_city", "geometry.outside_crs", "geometry.stray"),
+}
+
+
+def _moot(plan: Plan) -> frozenset[tuple[str, str | None]]:
+    """Return the problems of features, as (code, field), that follow from a problem of the whole file."""
+    moot: set[tuple[str, str | None]] = set()
+    for code, _, of in plan.problems:
+        moot |= {(follows, None) for follows in _FOLLOWS.get(code, ())}
+        if code == "field.unmapped":
+            moot.add(("field.required", of))
+    return frozenset(moot)
+
+
 def _hashes(examined: Examined, rows: npt.NDArray[np.intp]) -> npt.NDArray[np.uint64]:
     """A hash of each of some of a batch's geometries."""
     if len(rows) < len(examined.shapes):
@@ -212,8 +267,9 @@ def _hashes(examined: Examined, rows: npt.NDArray[np.intp]) -> npt.NDArray[np.ui
 
 def _area(area: float, width: float | None = None) -> Text:
     if width is None:
-        return Text(en=f"{area:,.2f} m²", vi=f"{area:,.2f} m²")
-    return Text(en=f"{area:,.2f} m², {width:,.2f} m wide", vi=f"{area:,.2f} m², rộng {width:,.2f} m")
+        return Text(en="{area:,.2f} m²", vi="{area:,.2f} m²").format(area=area)
+    wide = Text(en="{area:,.2f} m², {width:,.2f} m wide", vi="{area:,.2f} m², rộng {width:,.2f} m")
+    return wide.format(area=area, width=width)
 
 
 def _between(names: Objects, neighbours: tuple[int, ...]) -> str:

@@ -4,20 +4,18 @@ from __future__ import annotations
 
 import json
 import re
-import tomllib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import pandas as pd
-from pydantic import BaseModel, ConfigDict, ValidationError
 
-from ingest.checks.names import likely_term, likeness, words_of, year_of
+from ingest.checks.names import SAME, likely_term, likeness, words_of, year_of
 from ingest.checks.problems import AS_WRITTEN, KINDS, QUARANTINE_ID, QUARANTINE_NOTES
 from ingest.checks.values import as_type
-from ingest.spec import FieldSource, Source
+from ingest.mapping import columns_used
+from ingest.spec import FieldSource, MappingFile, RowMapping
 from layers.theme import Field, FieldType, Theme, fold
 from twin.errors import BadInput
 from twin.text import Text
@@ -34,10 +32,21 @@ MOST_TERMS = 60
 # Columns that are halves of an address, by the words of their names.
 STREETS = frozenset({("ten", "duong"), ("duong",), ("ten", "pho"), ("street",), ("street", "name"), ("addr", "street")})
 HOUSE_NUMBERS = frozenset({("so", "nha"), ("house", "number"), ("housenumber",), ("addr", "housenumber")})
+# What a wholly empty column loses against its rivals.
+EMPTY_COSTS = 0.5
+WEB = re.compile(
+    r"(?i)^\s*(?:https?://|www\.)|^\s*[\w-]+(?:\.[\w-]+)*\.(?:vn|com|org|net|edu|gov)(?:[/:]|\s*$)|@[\w-]+\.\w"
+)
+WEB_WORDS = frozenset({"url", "website", "web", "link", "email", "mail", "domain"})
+# Endings of column names that are units, by their UCUM codes.
+UNITS = {"km": "km", "ha": "har", "m2": "m2", "km2": "km2", "cm": "cm", "mm": "mm", "kmh": "km/h", "m": "m"}
 # Of the values that are no terms a mapping file names so many.
 UNKNOWN_NAMED = 20
 # An id that comes twice or is missing is a mistake to report; a column where that is common is no id.
 NEARLY_ALL = 0.8
+ALL_ROWS = RowMapping()
+# A column named like an id of which this share is different may be the id of what several rows are about.
+SOME = 0.02
 
 GIVEN = Text(en="as the mapping says", vi="theo tệp ánh xạ")
 MENDED = Text(en="an export of quarantine that comes back mended", vi="tệp xuất từ khu cách ly, đã sửa")
@@ -69,86 +78,102 @@ class Match:
 
 @dataclass(frozen=True, slots=True)
 class Matches:
-    """A whole mapping: the fields that have a source, hints, the id, and columns to leave out."""
+    """A whole mapping: the fields that have a source, hints, and how rows become features.
+
+    `rows` holds everything but the fields: the id, what is left out, the join. `given`: a person wrote the mapping.
+    """
 
     theme: Theme
     taken: tuple[Match, ...]
     hints: tuple[Match, ...] = ()
-    id: str | None = None
+    rows: RowMapping = ALL_ROWS
     id_reason: Text = GIVEN
-    prefix: str = ""
-    drop: tuple[str, ...] = ()
-    encodings: Mapping[str, str] | None = None
-    crs: str | None = None
     given: bool = False
+    repeats: Repeats | None = None
 
-    def source(self, file: str) -> Source:
-        """The mapping in the words of a city's description."""
+    @property
+    def id(self) -> str | None:
+        """The column that names each feature, or a template of columns."""
+        return self.rows.id
+
+    @property
+    def drop(self) -> tuple[str, ...]:
+        """The columns to leave out."""
+        return self.rows.drop
+
+    def mapping(self) -> RowMapping:
+        """Return the mapping in the words of a mapping file."""
         fields = {m.field: m.source.column if _is_plain(m.source) else m.source for m in self.taken}
-        return Source(file=Path(file), id=self.id, prefix=self.prefix, drop=self.drop, fields=fields)
+        return self.rows.model_copy(update={"fields": fields})
 
     def without_source(self) -> tuple[Field, ...]:
-        """The fields that no column gives."""
+        """Return the fields that no column gives."""
         mapped = {m.field for m in self.taken}
         return tuple(f for f in self.theme.fields if f.name not in mapped)
 
 
-class MappingFile(BaseModel):
-    """A mapping that a person wrote or edited: `fields` as in a city's description, and more to know of the file."""
+@dataclass(frozen=True, slots=True)
+class Repeats:
+    """A column whose name says that it is an id, and whose values repeat: this share of the rows that were read."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-    id: str | None = None
-    prefix: str = ""
-    drop: tuple[str, ...] = ()
-    crs: str | None = None
-    encodings: Mapping[str, Literal["unicode", "tcvn3", "vni", "cp1258", "utf-8"]] = {}
-    fields: Mapping[str, str | FieldSource] = {}
+    column: str
+    share: float
 
 
-def read_mapping(path: Path, theme: Theme, columns: Mapping[str, FieldType]) -> Matches:
-    """Read a mapping file; what does not fit the theme or the file is named."""
-    try:
-        spec = MappingFile.model_validate(tomllib.loads(path.read_text("utf-8")))
-    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
-        raise _unusable(path, str(error)) from None
-    except ValidationError as error:
-        first = error.errors()[0]
-        raise _unusable(path, f"{'.'.join(str(step) for step in first['loc'])}: {first['msg']}") from None
-    if unknown := sorted(set(spec.fields) - set(theme.by_name)):
+def given_matches(
+    mapping: MappingFile, theme: Theme, columns: Mapping[str, FieldType], file: str, proposed: Matches | None = None
+) -> Matches:
+    """Fit a mapping that a person wrote to a theme and a file; what does not fit is named.
+
+    Fields that it does not name come from `proposed`, where their columns are still free, and so does the id. A field
+    or an id that is given as "" stays without a column.
+    """
+    if unknown := sorted(set(mapping.fields) - set(theme.by_name)):
         raise BadInput(
             Text(
                 en="{file}: the theme {theme} has no field {unknown}. Its fields are: {known}.",
                 vi="{file}: chuyên đề {theme} không có trường {unknown}. Các trường: {known}.",
-            ).format(file=path.name, theme=theme.name, unknown=", ".join(unknown), known=", ".join(theme.by_name))
+            ).format(file=file, theme=theme.name, unknown=", ".join(unknown), known=", ".join(theme.by_name))
         )
-    sources = Source(file=path, fields=spec.fields).field_sources()
-    used = {c for s in sources.values() for c in (s.column, s.per) if c} | set(spec.encodings)
-    used |= {spec.id} if spec.id and "{" not in spec.id else set()
+    without = {name for name, source in mapping.fields.items() if source == ""}
+    mapping = mapping.model_copy(update={"fields": {n: s for n, s in mapping.fields.items() if n not in without}})
+    sources = mapping.field_sources()
+    named = mapping.model_copy(update={"id": None}) if mapping.id == "" else mapping
+    used = columns_used(named, sources) | set(mapping.encodings)
     if absent := sorted(used - set(columns)):
         raise BadInput(
             Text(
                 en="{file} names the column {absent}, which the data file does not have. Its columns are: {present}.",
                 vi="{file} nêu cột {absent} mà tệp dữ liệu không có. Các cột hiện có: {present}.",
-            ).format(file=path.name, absent=", ".join(absent), present=", ".join(columns))
+            ).format(file=file, absent=", ".join(absent), present=", ".join(columns))
         )
-    taken = tuple(Match(name, source, 1.0, GIVEN) for name, source in sources.items())
-    return Matches(theme, taken, (), spec.id, GIVEN, spec.prefix, spec.drop, spec.encodings, spec.crs, given=True)
-
-
-def _unusable(path: Path, reason: str) -> BadInput:
-    return BadInput(
-        Text(en="{path} cannot be used: {reason}.", vi="Không dùng được {path}: {reason}.").format(
-            path=path.name, reason=reason.strip().rstrip(".")
-        )
-    )
+    taken = {name: Match(name, source, 1.0, GIVEN) for name, source in sources.items()}
+    hints: tuple[Match, ...] = ()
+    identity, reason = named.id, GIVEN
+    if proposed is not None:
+        busy = {m.source.column for m in taken.values()} | {*mapping.drop}
+        for match in proposed.taken:
+            if match.field not in taken and match.field not in without and match.source.column not in busy:
+                taken[match.field] = match
+        hints = tuple(h for h in proposed.hints if h.field not in taken and h.source.column not in busy)
+        if mapping.id is None:
+            identity, reason = proposed.id, proposed.id_reason
+    rows = named.model_copy(update={"id": identity, "fields": {}})
+    order = {f.name: place for place, f in enumerate(theme.fields)}
+    matches = tuple(sorted(taken.values(), key=lambda m: order[m.field]))
+    return Matches(theme, matches, hints, rows, reason, given=True)
 
 
 # Proposing -----------------------------------------------------------------------------------------------------------
 
 
-def propose(sample: pd.DataFrame, theme: Theme, titles: Mapping[str, str] | None = None) -> Matches:
-    """Propose a mapping from some rows of the file. `titles` gives columns a readable name, where theirs is not."""
+def propose(
+    sample: pd.DataFrame, theme: Theme, titles: Mapping[str, str] | None = None, read: int | None = None
+) -> Matches:
+    """Propose a mapping from some rows of the file, which were chosen from `read` rows.
+
+    `titles` gives columns a readable name, where theirs is not.
+    """
     titles = titles or {}
     notes = _notes_of_quarantine(sample)
     sample = sample.drop(columns=[*notes])
@@ -177,15 +202,15 @@ def propose(sample: pd.DataFrame, theme: Theme, titles: Mapping[str, str] | None
     _add_label(taken, theme)
     _add_house_number(taken, {column: words_of(titles.get(column, column)) for column in sample.columns})
     _add_year(taken, theme)
-    key, reason = (QUARANTINE_ID, MENDED) if notes else _id_column(sample, titles)
+    key, reason, repeats = (QUARANTINE_ID, MENDED, None) if notes else _id_column(sample, titles, read)
     fields = {f.name: place for place, f in enumerate(theme.fields)}
     return Matches(
         theme,
         tuple(sorted(taken.values(), key=lambda m: fields[m.field])),
         tuple(h for name, h in hints.items() if name not in taken and str(h.source.column) not in columns),
-        key,
+        RowMapping(id=key, drop=notes),
         reason,
-        drop=notes,
+        repeats=repeats,
     )
 
 
@@ -199,7 +224,16 @@ def _notes_of_quarantine(sample: pd.DataFrame) -> tuple[str, ...]:
 
 def _rank(match: Match, sample: pd.DataFrame) -> tuple[float, int, float]:
     column = str(match.source.column)
-    return (-round(match.confidence, 2), -(year_of(column) or 0), -_distinctness(sample[column]))
+    # A column that is nearly empty gives way to one that is not, though its name fits better.
+    empty = EMPTY_COSTS * float(sample[column].isna().mean()) if len(sample) else 0.0
+    return (-round(match.confidence - empty, 2), -(year_of(column) or 0), -_distinctness(sample[column]))
+
+
+def _other_unit(column: str, field: Field) -> str | None:
+    """Return the unit that a column's name ends with, if it is another than the field's."""
+    words = words_of(column)
+    unit = UNITS.get(words[-1]) if len(words) > 1 else None
+    return None if unit is None or field.unit is None or unit == field.unit else unit
 
 
 def _distinctness(values: pd.Series) -> float:
@@ -215,17 +249,30 @@ def _match(values: pd.Series, name: str, field: Field) -> Match | None:
     if like.score < HINT:
         return None
     confidence, reason = like
+    # A column that is called like the field is the field: its values decide about rows, and only against a rival.
+    named = like.reason is SAME
     if len(present) and field.type != "text":
         fitting = _fitting(present, field)
         if fitting < 0.9:
-            confidence = min(confidence, 0.55) * fitting
+            confidence = TAKEN + (confidence - TAKEN) * fitting if named else min(confidence, 0.55) * fitting
             reason = Text(
                 en="{reason}, but {share:.0%} of the values fit", vi="{reason}, nhưng chỉ {share:.0%} giá trị hợp lệ"
             ).format(reason=reason, share=fitting)
+        if (unit := _other_unit(name, field)) is not None:
+            confidence = min(confidence, 0.5)
+            reason = Text(
+                en="{reason}, but in {unit}, not in {own}", vi="{reason}, nhưng theo {unit}, không phải {own}"
+            ).format(reason=reason, unit=unit, own=field.unit)
     elif field.type == "text" and len(present):
         confidence += 0.05 * (_distinctness(values) - 1)
         if pd.api.types.is_float_dtype(values.dtype) and (present % 1 != 0).any():
             confidence *= 0.5
+        addresses = float(present.astype(str).str.contains(WEB).mean())
+        if addresses > 0.5 and not WEB_WORDS & set(words_of(field.name)):
+            confidence = min(confidence, 0.4)
+            reason = Text(
+                en="{reason}, but its values are web addresses", vi="{reason}, nhưng giá trị là địa chỉ web"
+            ).format(reason=reason)
     source = FieldSource.model_validate({"from": str(values.name)})
     return Match(field.name, source, round(confidence, 3), reason) if confidence >= HINT else None
 
@@ -343,35 +390,64 @@ def _add_year(taken: dict[str, Match], theme: Theme) -> None:
         taken["year"] = Match("year", FieldSource(constant=year), 0.7, reason)
 
 
-def _id_column(sample: pd.DataFrame, titles: Mapping[str, str]) -> tuple[str | None, Text]:
-    best: tuple[float, str] | None = None
+def _id_column(
+    sample: pd.DataFrame, titles: Mapping[str, str], read: int | None = None
+) -> tuple[str | None, Text, Repeats | None]:
+    """Choose the column that names each feature, with the reason; else name one that only looks like it."""
+    best: tuple[float, str, float] | None = None
+    repeats: Repeats | None = None
     for column in sample.columns:
         words = words_of(titles.get(column, column))
         values = sample[column]
         if not ID_WORDS & set(words) and "".join(words) not in FLEETING:
             continue
-        different = _distinctness(values)
-        if len(values) == 0 or values.isna().mean() > 1 - NEARLY_ALL or different < NEARLY_ALL:
+        if len(values) == 0 or values.isna().mean() > 1 - NEARLY_ALL:
+            continue
+        different = _distinct_share(values, read)
+        if different < NEARLY_ALL:
+            if different > SOME and (repeats is None or 1 - different < repeats.share):
+                repeats = Repeats(column, 1 - different)
             continue
         if pd.api.types.is_float_dtype(values.dtype) and (values % 1 != 0).any():
             continue
         score = 0.5 if "".join(words) in FLEETING else 1.0 if len(words) == 1 else 0.9 - 0.05 * len(words)
         score -= 1 - different if score > TAKEN else 0
         if best is None or score > best[0]:
-            best = (score, column)
+            best = (score, column, different)
     if best is None:
-        return None, Text(
+        nothing = Text(
             en="no column names each feature; ids are made from the geometry",
             vi="không cột nào định danh đối tượng; mã được tạo từ hình học",
         )
+        return None, nothing, repeats
     if best[0] < TAKEN:
-        return None, Text(
+        fleeting = Text(
             en="“{column}” changes with each export; ids are made from the geometry",
             vi="“{column}” đổi mỗi lần xuất tệp; mã được tạo từ hình học",
         ).format(column=best[1])
-    if _distinctness(sample[best[1]]) < 1:
-        return best[1], Text(en="different in almost every row", vi="khác nhau ở hầu hết các dòng")
-    return best[1], Text(en="different in every row that was looked at", vi="khác nhau ở mọi dòng đã xem")
+        return None, fleeting, repeats
+    if best[2] < 1:
+        return best[1], Text(en="different in almost every row", vi="khác nhau ở hầu hết các dòng"), None
+    return best[1], Text(en="different in every row that was looked at", vi="khác nhau ở mọi dòng đã xem"), None
+
+
+def _distinct_share(values: pd.Series, read: int | None) -> float:
+    """Estimate which share of a file's rows has a value of its own, from rows chosen evenly from `read` rows.
+
+    Two rows with one value are both in the sample with the square of the sample's share. So pairs are counted, and
+    their number in the file follows: of d different values in n rows, each as often as another, n (n / d - 1) / 2
+    pairs are alike.
+    """
+    present = values.dropna().astype(str)
+    if not len(present):
+        return 0.0
+    counts = present.value_counts().to_numpy(dtype=float)
+    if read is None or read <= len(values):
+        return float(len(counts) / len(present))
+    part = len(values) / read
+    rows = len(present) / part
+    pairs = float((counts * (counts - 1) / 2).sum()) / part**2
+    return min(float(len(counts) / len(present)), 1 / (1 + 2 * pairs / rows))
 
 
 # Writing -------------------------------------------------------------------------------------------------------------
@@ -388,7 +464,8 @@ def to_toml(
         "",
         f"# {_comment(str(matches.id_reason))}",
         f"id = {_quoted(matches.id)}" if matches.id else '# id = "…"',
-        f"# crs = {_quoted(crs)}",
+        f"{'' if isinstance(matches.rows, MappingFile) and matches.rows.crs else '# '}crs = {_quoted(crs)}",
+        *_about_rows(matches),
     ]
     mapped = {str(m.source.column) for m in matches.taken}
     rest = [c for c in columns if c not in mapped and c != matches.id]
@@ -411,6 +488,46 @@ def to_toml(
     if encodings:
         lines += ["", "[encodings]", *(f"{_quoted(c)} = {_quoted(e)}" for c, e in encodings.items())]
     return "\n".join(lines) + "\n"
+
+
+def _about_rows(matches: Matches) -> list[str]:
+    """Lines that say which rows are taken, and what they are joined with."""
+    rows, lines = matches.rows, []
+    if rows.prefix:
+        lines.append(f"prefix = {_quoted(rows.prefix)}")
+    if isinstance(rows, MappingFile):
+        given = rows.model_dump(include={"encoding", "longitude", "latitude", "wkt", "layer"}, exclude_none=True)
+        lines += [f"{name} = {_quoted(value)}" for name, value in given.items()]
+        if rows.osm:
+            lines.append(f"osm = {_table(rows.osm.model_dump(exclude_defaults=True))}")
+    if rows.unique:
+        lines.append(f"unique = {_quoted(rows.unique)}")
+    elif matches.repeats is not None:
+        column = _quoted(matches.repeats.column)
+        lines.append(
+            "# "
+            + _say("Where the rows of one value are one thing:", "Nếu các dòng cùng giá trị là một đối tượng:")
+            + f" id = {column}, unique = {column}"
+        )
+    if rows.where:
+        lines.append(f"where = {_table(dict(rows.where))}")
+    if rows.join:
+        join = rows.join.model_dump(exclude_none=True, exclude_defaults=True, mode="json")
+        lines.append(f"join = {_table(join)}")
+    return lines
+
+
+def _table(values: Mapping[str, Any]) -> str:
+    """Write an inline table of TOML."""
+
+    def written(value: Any) -> str:
+        if isinstance(value, Mapping):
+            return _table(value)
+        if isinstance(value, list | tuple):
+            return "[" + ", ".join(written(v) for v in value) + "]"
+        return _quoted(str(value))
+
+    return "{ " + ", ".join(f"{_quoted(str(k))} = {written(v)}" for k, v in values.items()) + " }"
 
 
 def _translation(match: Match, field: Field) -> list[str]:

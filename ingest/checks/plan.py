@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -15,21 +15,25 @@ import shapely
 
 from ingest.checks.encodings import Decision
 from ingest.checks.encodings import decide as decide_encoding
-from ingest.checks.matching import GIVEN, Matches, propose, read_mapping, to_toml
+from ingest.checks.matching import GIVEN, Matches, given_matches, propose, to_toml
 from ingest.checks.problems import EXAMPLES
-from ingest.checks.reference import Reference
+from ingest.checks.reference import Reading, Reference
 from ingest.checks.reference import decide as decide_reference
 from ingest.checks.shapes import Home
 from ingest.checks.values import LONGEST_TEXT, factorized
+from ingest.joins import Partner, Partners
 from ingest.mapping import FieldMapping, columns_of_layer, prepare
+from ingest.spec import Join, MappingFile, Source, read_mapping_file
 from layers.theme import FieldType, Theme
 from twin.catalogue import Column
 from twin.city import City
+from twin.crs import parse_crs
 from twin.text import Text
 
 # Columns of a batch that a reader adds to the file's own.
 PROBLEM, RAW, WKB = "__problem__", "__raw__", "__wkb__"
 DISTINCT = 2000
+NO_PARTNERS = Partners()
 # A problem of the whole file: its code, what was found, the field that it is about.
 Noted = tuple[str, str | Text, str | None]
 
@@ -48,6 +52,7 @@ class Readable(Protocol):
     encoding_reason: Text
     raw_text: bool
     count: int | None
+    has_geometry: bool
 
     def batches(self, rows: int) -> Iterator[gpd.GeoDataFrame]:
         """Read the features from the beginning, at most `rows` at a time."""
@@ -102,7 +107,7 @@ class Plan:
     @property
     def blockers(self) -> tuple[str, ...]:
         """The codes of what keeps the whole file from being published, whatever its features are like."""
-        stop = ("crs.unknown", "crs.wrong", "field.unmapped", "file.empty")
+        stop = ("crs.unknown", "crs.wrong", "geometry.unmapped", "field.unmapped", "file.empty")
         return tuple(dict.fromkeys(code for code, _, _ in self.problems if code in stop))
 
     @property
@@ -121,45 +126,92 @@ class Plan:
 
 
 def inspect(
-    reader: Readable, theme: Theme, city: City, mapping: Path | None = None, crs: Any = None,
-    limits: Limits | None = None, file: str | None = None,
+    reader: Readable, theme: Theme, city: City, mapping: Path | MappingFile | None = None, crs: Any = None,
+    limits: Limits | None = None, file: str | None = None, partners: Partners = NO_PARTNERS,
 ) -> Plan:  # fmt: skip
     """Look at some of a file and decide how it is to be read.
 
-    `mapping` is a file that a person wrote, else a mapping is proposed. `crs` is what a person says of the coordinate
-    system: it stands, whatever else would fit.
+    `mapping` is what a person wrote, as a file or read from one: what it does not name is proposed, unless it is a
+    source of a city's description, which is taken as it stands. `crs` is what a person says of the coordinate system:
+    it stands, whatever else would fit. `partners` opens what the mapping joins.
     """
     limits = limits or Limits()
     columns = dict(reader.columns)
     name = file or Path(getattr(reader, "path", "")).name or reader.layer or reader.format
-    given = read_mapping(mapping, theme, columns) if mapping else None
+    given = read_mapping_file(mapping) if isinstance(mapping, Path) else mapping
     sample, read = sample_of(reader, limits)
-    places = _places(sample)
-
-    confirmed = crs or (given.crs if given else None)
-    reason = Text(en="as you said", vi="theo chỉ định của bạn") if confirmed else reader.crs_reason
-    stated = confirmed if confirmed is not None else reader.crs
-    reference = decide_reference(places, stated, reason, city, confirmed is not None)
-
     solids = tuple(getattr(reader, "solids", ()))
     encodings = encodings_of(sample, columns, solids, given)
     decoded = decode(sample[list(columns)], encodings)
-    titles = _titles(columns)
-    matches = given or propose(decoded.drop(columns=list(solids)), theme, titles)
-    fields, own = prepare(matches.source(name), columns, theme, Path(), Path(name))
+
+    join = given.join if given else None
+    if join is None and not reader.has_geometry and not isinstance(given, Source):
+        join = partners.propose(decoded)
+    partner = partners.open(join) if join else None
+    reference = _reference(reader, sample, city, crs or (given.crs if given else None), partner)
+    matches = _matches(decoded, theme, columns, solids, given, mapping, partner, read, name)
+    if join is not None:
+        matches = _joined(matches, join, decoded)
+    fields, own = prepare(matches.mapping(), columns, theme, Path(name), partner)
     problems: list[Noted] = [(code, detail, None) for code, detail in reference.problems]
     problems += _about_fields(matches, fields, encodings)
+    if not reader.has_geometry and not (partner and partner.has_shapes):
+        problems.append(("geometry.unmapped", ", ".join(list(columns)[:20]), None))
+    if partner is not None:
+        problems.append(("join.used", partner.title, join.on if join else None))
     if read == 0:
         problems.append(("file.empty", "", None))
+    places = _places(sample)
     return Plan(
         file=name, format=reader.format, driver=reader.driver, layer=reader.layer, layers=tuple(reader.layers),
         count=reader.count, encoding=reader.encoding, encoding_reason=reader.encoding_reason,
         raw_text=reader.raw_text, theme=theme, city=city, reference=reference, encodings=encodings,
         file_columns=columns, matches=matches, mapping=fields, columns=columns_of_layer(theme, own),
         # Where the layer is at home can be told only if all of it was seen.
-        home=_home(reference, places) if read < limits.reach else None,
+        home=_home(reference, places) if read < limits.reach and partner is None else None,
         limits=limits, problems=tuple(problems), solids=solids,
     )  # fmt: skip
+
+
+def _reference(
+    reader: Readable, sample: gpd.GeoDataFrame, city: City, confirmed: Any, partner: Partner | None
+) -> Reference:
+    """Decide the coordinate system, which shapes of a published layer have already."""
+    if partner is not None and partner.has_shapes:
+        reason = Text(en="the shapes of {layer}", vi="hình của {layer}").format(layer=partner.title)
+        return Reference(Reading(parse_crs(4326), Text("WGS 84", "WGS 84")), reason)
+    reason = Text(en="as you said", vi="theo chỉ định của bạn") if confirmed else reader.crs_reason
+    stated = confirmed if confirmed is not None else reader.crs
+    return decide_reference(_places(sample), stated, reason, city, confirmed is not None)
+
+
+def _matches(
+    decoded: pd.DataFrame, theme: Theme, columns: Mapping[str, FieldType], solids: tuple[str, ...],
+    given: MappingFile | None, mapping: Path | MappingFile | None, partner: Partner | None, read: int, file: str,
+) -> Matches:  # fmt: skip
+    """Fit columns to fields: as a person says, else as names and values propose."""
+    titles = _titles(columns)
+    # A city's description is complete; without fields, columns of the same name are taken.
+    exact = isinstance(given, Source)
+    proposed = None if exact else propose(decoded.drop(columns=list(solids)), theme, titles, read)
+    if given is None:
+        assert proposed is not None  # noqa: S101  # nothing is exact that is not given
+        return proposed
+    present = {**columns, **(partner.columns if partner else {})}
+    named = mapping.name if isinstance(mapping, Path) else file
+    if exact and not given.fields:
+        given = given.model_copy(update={"fields": {n: n for n in theme.by_name if n in present}})
+    return given_matches(given, theme, present, named, proposed)
+
+
+def _joined(matches: Matches, join: Join, decoded: pd.DataFrame) -> Matches:
+    """Add a join to a mapping. Where nothing else names a row, the key does if it is different in every row."""
+    update: dict[str, Any] = {"join": join}
+    reason = matches.id_reason
+    if matches.id is None and join.layer and join.on in decoded and decoded[join.on].is_unique:
+        update["id"] = join.on
+        reason = Text(en="the key that it is joined by", vi="khóa dùng để nối")
+    return replace(matches, rows=matches.rows.model_copy(update=update), id_reason=reason)
 
 
 def sample_of(reader: Readable, limits: Limits) -> tuple[gpd.GeoDataFrame, int]:
@@ -210,14 +262,14 @@ def _home(reference: Reference, places: npt.NDArray[np.float64]) -> Home | None:
 
 
 def encodings_of(
-    sample: pd.DataFrame, columns: Mapping[str, FieldType], solids: tuple[str, ...], given: Matches | None
+    sample: pd.DataFrame, columns: Mapping[str, FieldType], solids: tuple[str, ...], given: MappingFile | None
 ) -> dict[str, Decision]:
     """Decide how each text column is encoded, by its values; what a person said stands."""
-    said = dict(given.encodings or {}) if given else {}
+    said = dict(given.encodings) if given else {}
     found = {}
     for column, kind in columns.items():
         if column in said:
-            found[column] = Decision(said[column], GIVEN)  # type: ignore[arg-type]
+            found[column] = Decision(said[column], GIVEN)
         elif kind == "text" and column not in solids:
             values = dict.fromkeys(v for v in sample[column] if isinstance(v, str))
             found[column] = decide_encoding(list(values)[:DISTINCT])
@@ -248,6 +300,11 @@ def _about_fields(matches: Matches, fields: FieldMapping, encodings: Mapping[str
     for field_ in matches.without_source():
         if field_.required:
             problems.append(("field.unmapped", field_.title, field_.name))
+    if matches.repeats is not None and not matches.rows.unique:
+        detail = Text(
+            en="{share:.0%} of the rows repeat a value that came before", vi="{share:.0%} số dòng lặp lại giá trị đã có"
+        ).format(share=matches.repeats.share)  # fmt: skip
+        problems.append(("id.repeats", detail, matches.repeats.column))
     if fields.own:
         names = ", ".join(fields.own)
         problems.append(("field.unknown", names if len(names) < 200 else f"{names[:200]}…", None))

@@ -89,6 +89,47 @@ KINDS: dict[str, Kind] = {
         "Compare a known corner with the base map before publishing; give the right system with --crs.",
         "Đối chiếu một góc đã biết với bản đồ nền trước khi công bố; chỉ rõ hệ đúng bằng --crs.",
     ),
+    "geometry.unmapped": _kind(
+        "refused", "No column says where the rows lie", "Không cột nào cho biết vị trí của các dòng",
+        "Name the columns of the coordinates (--longitude and --latitude, or --wkt). Where a column holds the code of "
+        "a ward, a school or the like, a mapping file takes the shapes of that layer with "
+        'join = { layer = "planning.wards", on = "COLUMN", key = "code" }.',
+        "Chỉ rõ cột tọa độ (--longitude và --latitude, hoặc --wkt). Nếu có cột mã phường, mã trường …, tệp ánh xạ có "
+        'join = { layer = "planning.wards", on = "CỘT", key = "code" } sẽ lấy hình của lớp đó.',
+    ),
+    # Joins
+    "join.used": _kind(
+        "info", "Rows are joined by key", "Các dòng được nối theo khóa",
+        "Nothing to do if this is what the key means.", "Không cần làm gì nếu khóa đúng nghĩa như vậy.",
+    ),
+    "join.unmatched": _kind(
+        "refused", "Keys that the joined layer does not have", "Khóa không có trong lớp được nối",
+        "Correct the key, or publish the missing feature in the joined layer first.",
+        "Sửa khóa, hoặc công bố đối tượng còn thiếu vào lớp được nối trước.",
+    ),
+    "join.ambiguous": _kind(
+        "refused", "Keys that several features of the joined layer have",
+        "Khóa trùng ở nhiều đối tượng của lớp được nối",
+        "Join by a column that is different for each feature, such as the code or the id.",
+        "Nối theo cột khác nhau ở mỗi đối tượng, như mã số hoặc id.",
+    ),
+    "join.padded": _kind(
+        "warning", "Keys that lost their leading zeros", "Khóa bị mất số 0 ở đầu",
+        "They are joined all the same. Format the column as text before saving the table.",
+        "Vẫn nối được. Hãy định dạng cột là văn bản trước khi lưu bảng.",
+    ),
+    "row.left_out": _kind(
+        "info", "Rows that the mapping leaves out", "Dòng mà tệp ánh xạ bỏ ra",
+        "Nothing to do if where, unique or join in the mapping mean this.",
+        "Không cần làm gì nếu where, unique hoặc join trong tệp ánh xạ có ý như vậy.",
+    ),
+    "id.repeats": _kind(
+        "warning", "A column that looks like an id, and repeats", "Cột giống mã nhưng giá trị lặp lại",
+        "If the rows of one value are one thing, take the first of each with a mapping file: unique = \"COLUMN\" and "
+        "id = \"COLUMN\" (--write-mapping proposes one).",
+        "Nếu các dòng cùng giá trị là một đối tượng, hãy chỉ lấy dòng đầu bằng tệp ánh xạ: unique = \"CỘT\" và "
+        "id = \"CỘT\" (--write-mapping đề xuất sẵn).",
+    ),
     # Geometry
     "geometry.missing": _kind(
         "refused", "No geometry", "Không có hình học",
@@ -212,8 +253,10 @@ KINDS: dict[str, Kind] = {
     ),
     "field.unmapped": _kind(
         "refused", "A required field has no column", "Trường bắt buộc không có cột nào",
-        "Name its column in a mapping file, or give it one value for all: { constant = … }.",
-        "Chỉ rõ cột trong tệp ánh xạ, hoặc cho một giá trị chung: { constant = … }.",
+        "Name its column in a mapping file, or give it one value for all: { constant = … }. "
+        "--write-mapping FILE writes one to edit.",
+        "Chỉ rõ cột trong tệp ánh xạ, hoặc cho một giá trị chung: { constant = … }. "
+        "--write-mapping TỆP ghi sẵn một tệp để sửa.",
     ),
     "field.unknown": _kind(
         "info", "Columns that the theme has no field for", "Cột không thuộc trường nào của chuyên đề",

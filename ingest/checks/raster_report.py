@@ -80,9 +80,10 @@ class RasterReport:
 
     @property
     def exit_code(self) -> int:
-        """0 clean, 1 with warnings, 2 if anything is refused, be it some pixels or the whole file."""
-        grave = {problem.severity for problem in self.problems}
-        return REFUSED if "refused" in grave else WITH_WARNINGS if "warning" in grave else CLEAN
+        """0 clean, 1 with warnings or with pixels that are left out, 2 if the raster cannot be published."""
+        if not self.publishable:
+            return REFUSED
+        return WITH_WARNINGS if {"refused", "warning"} & {problem.severity for problem in self.problems} else CLEAN
 
     @property
     def publishable(self) -> bool:

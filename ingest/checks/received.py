@@ -20,7 +20,7 @@ from ingest.readers.cell_tally import CellValues
 from ingest.spec import FieldSource
 from layers.registry import theme, themes
 from twin.crs import parse_crs
-from twin.text import Text, printable
+from twin.text import Text, number, printable
 
 
 @dataclass
@@ -46,7 +46,7 @@ def print_received(document: Mapping[str, Any], console: Console) -> None:
     for said in document["problems"]:
         problem = _problem(said)
         sign, style = STYLES[problem.severity]
-        console.print(Styled(f"{sign} {problem.count:,}  {printable(problem.kind.title)}", style))
+        console.print(Styled(f"{sign} {number(problem.count)}  {printable(problem.kind.title)}", style))
         console.print(Styled(f"  → {printable(problem.kind.advice)}"))
 
 
@@ -75,7 +75,7 @@ def received(document: Mapping[str, Any]) -> Report:
     return Report(
         cast(Plan, plan), counts["read"], counts["good"], counts["bad"], counts["mended"],
         tuple(document["bounds"]) if document["bounds"] else None,
-        tuple(_problem(p) for p in document["problems"]),
+        tuple(_problem(p) for p in document["problems"]), left_out=counts.get("left_out", 0),
     )  # fmt: skip
 
 

@@ -140,10 +140,11 @@ def decide(coordinates: Floats, stated: Any, reason: Text, city: City, confirmed
     better = best.inside - mine.inside >= CLEARLY_BETTER and best.inside >= FITS
     if not better:
         return Reference(own, reason, told)
-    if mine.inside == 0 and best.reading.crs == own.crs:
+    known = any(reading.crs == own.crs for reading in _known(city))
+    if known and mine.inside == 0 and best.reading.crs == own.crs:
         # The system is the one stated: only the order or the size of its numbers is not.
         return Reference(best.reading, _position(best), told, ((_treated(best.reading), detail),))
-    if _impossible(own, coordinates):
+    if known and _impossible(own, coordinates):
         code = _treated(best.reading) if best.reading.crs == own.crs else "crs.impossible"
         return Reference(best.reading, _position(best), told, ((code, detail),))
     if mine.inside < DOUBTED and not confirmed:
@@ -165,7 +166,11 @@ def _missing(fits: list[Fit], city: City) -> Reference:
     if not best.reading.is_plain:
         problems.append((_treated(best.reading), reason))
     if rivals:
-        others = ", ".join(f"{fit.reading.code} ({distance(fit.shift)})" for fit in rivals[:3])
+        named = [(fit.reading.code, distance(fit.shift)) for fit in rivals[:3]]
+        others = Text(
+            en=", ".join(f"{code} ({shift.en})" for code, shift in named),
+            vi=", ".join(f"{code} ({shift.vi})" for code, shift in named),
+        )
         said = Text(
             en="{best} is taken; as many features lie in the city by {others}",
             vi="đã chọn {best}; các hệ sau cũng đưa số đối tượng như vậy vào thành phố: {others}",
@@ -177,9 +182,10 @@ def _missing(fits: list[Fit], city: City) -> Reference:
     return Reference(best.reading, reason, _told(fits), tuple(problems))
 
 
-def distance(metres: float) -> str:
-    """A distance as people say it."""
-    return f"{metres:,.0f} m" if metres < 2000 else f"{metres / 1000:,.0f} km"
+def distance(metres: float) -> Text:
+    """Write a distance as people do."""
+    written = Text("{m:,.0f} m", "{m:,.0f} m") if metres < 2000 else Text("{km:,.0f} km", "{km:,.0f} km")
+    return written.format(m=metres, km=metres / 1000)
 
 
 def _alike(one: Fit, other: Fit) -> bool:

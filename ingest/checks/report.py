@@ -19,8 +19,9 @@ CLEAN, WITH_WARNINGS, REFUSED = 0, 1, 2
 class Report:
     """What a check found.
 
-    `good` features can be published, `bad` ones go to quarantine; `mended` are among the good. `shapes` is a selection
-    of the good features for the map of the report.
+    Of the `features` that were read, `good` ones can be published, `bad` ones go to quarantine, and `left_out` ones are
+    left out by the mapping; `mended` are among the good. `shapes` is a selection of the good features for the map of
+    the report.
     """
 
     plan: Plan
@@ -31,12 +32,14 @@ class Report:
     bounds: Bounds | None
     problems: tuple[Problem, ...]
     shapes: tuple[BaseGeometry, ...] = ()
+    left_out: int = 0
 
     @property
     def exit_code(self) -> int:
-        """0 clean, 1 with warnings, 2 if anything is refused, be it one feature or the whole file."""
-        grave = {problem.severity for problem in self.problems}
-        return REFUSED if "refused" in grave else WITH_WARNINGS if "warning" in grave else CLEAN
+        """0 clean, 1 with warnings or with features that go to quarantine, 2 if nothing can be published."""
+        if not self.publishable:
+            return REFUSED
+        return WITH_WARNINGS if {"refused", "warning"} & {problem.severity for problem in self.problems} else CLEAN
 
     @property
     def publishable(self) -> bool:
@@ -62,7 +65,7 @@ class Report:
         fields        theme, title, contract: [{name, title, required}], id, id_reason, given (by a file),
                       matched: [{field, title, from, confidence, reason}], hints (the same, not taken),
                       without (fields that no column gives), carried: {column: name}
-        features      read, good, bad, mended
+        features      read, good, bad, mended, left_out (by the mapping)
         bounds        [west, south, east, north] of the good features, or null
         problems      [{code, severity, field, count, title, advice, examples: [{feature, detail, place}],
                       values: [{value, count, term, title}]}]; values where they are the problem, the most frequent
@@ -113,7 +116,10 @@ class Report:
                 "without": [f.name for f in matches.without_source()],
                 "carried": dict(plan.mapping.own),
             },
-            "features": {"read": self.features, "good": self.good, "bad": self.bad, "mended": self.mended},
+            "features": {
+                "read": self.features, "good": self.good, "bad": self.bad, "mended": self.mended,
+                "left_out": self.left_out,
+            },
             "bounds": list(self.bounds) if self.bounds else None,
             "problems": [problem.as_dict() for problem in self.problems],
         }  # fmt: skip

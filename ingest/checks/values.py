@@ -37,6 +37,8 @@ CONTROLS = r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f\x{80}-\x{9f}\x{202a}-\x{202e}\x{206
 # of the map library. A sign before a number is no formula.
 MARKUP = r"(?i)<[a-z!/][^>]*>|^\s*(?:javascript|data|vbscript):|^\s*@@|^\s*=\s*[a-z(\"'@+-]|^\s*[+@-]\s*[a-z]+\s*\("
 SHOWN = 100
+# What programs write where a value is missing: ArcGIS, databases, spreadsheets, data frames.
+MISSING = ("<null>", "(null)", "null", "#n/a", "#null!", "nan", "n/a", "<na>")
 
 
 def typed(
@@ -60,6 +62,7 @@ def typed(
         else:
             absent = values.isna().to_numpy()
             result, wrong = as_type(values, column.type, zone)
+            absent |= wrong & stands_for_nothing(values, wrong)
         wrong = wrong & ~absent
         if field is not None:
             faults.add(wrong, "field.type", _said(column.name, values), field.name, lambda: _counted(values, wrong))
@@ -81,6 +84,14 @@ def as_type(values: pd.Series, kind: str, zone: tzinfo = UTC) -> tuple[Any, Mask
     if kind in _CONVERT_TIME:
         return _distinct(values, lambda each: _CONVERT_TIME[kind](each, zone))
     return _distinct(values, _CONVERT[kind])
+
+
+def stands_for_nothing(values: pd.Series, where: Mask) -> Mask:
+    """Tell which values, of those at `where`, are a program's sign for a missing value."""
+    nothing: Mask = np.zeros(len(values), dtype=bool)
+    rows = np.flatnonzero(where)
+    nothing[rows] = [str(value).strip().casefold() in MISSING for value in values.to_numpy(dtype=object)[rows]]
+    return nothing
 
 
 def _already(faults: Faults, field: str) -> Mask:
@@ -139,7 +150,10 @@ def clean(values: pd.Series, longest: int = LONGEST_TEXT) -> CleanText:
     tidy = pc.replace_substring_regex(texts, CONTROLS, "") if pc.any(control).as_py() else texts
     tidy = pc.utf8_trim_whitespace(pc.utf8_normalize(tidy, "NFC"))
     markup = pc.match_substring_regex(tidy, MARKUP)
-    tidy = pc.if_else(pc.equal(tidy, ""), pa.scalar(None, pa.string()), tidy)
+    nothing = pc.or_(pc.equal(tidy, ""), pc.is_in(pc.utf8_lower(tidy), pa.array(MISSING, pa.string())))
+    tidy = pc.if_else(nothing, pa.scalar(None, pa.string()), tidy)
+    # Signs of a missing value are not markup: “<Null>” looks like it.
+    markup = pc.and_(markup, pc.invert(pc.fill_null(nothing, False)))
     return CleanText(
         values=of_codes(tidy.to_numpy(zero_copy_only=False), rows),
         absent=np.asarray(rows.is_null()),
@@ -174,7 +188,8 @@ def _terms(values: pd.Series, field: Field) -> tuple[npt.NDArray[np.object_], Ma
     lookup = field.lookup
     codes, distinct = factorized(values)
     known = np.array([*(lookup.get(fold(str(v))) for v in distinct), None], dtype=object)
-    absent = codes < 0
+    nothing = np.array([*(fold(str(v)) in MISSING and fold(str(v)) not in lookup for v in distinct), True], dtype=bool)
+    absent = nothing[codes]
     return known[codes], absent, ~absent & np.array([term is None for term in known])[codes]
 
 

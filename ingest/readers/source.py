@@ -76,6 +76,7 @@ class Reader(Protocol):
       the encoding is not known for sure: every character of a text column stands for one byte of the file
       (`value.encode("latin-1")` gives the bytes), to be decoded column by column.
     * `count` is the number of features, or None where it is not known before reading.
+    * `has_geometry` is False for a table in which no column says where a row lies; its rows have no geometry.
     * `solids` names the columns that hold a 3D shape as hexadecimal WKB (MultiPolygon Z) in `crs`, heights in metres;
       `ingest.readers.solids.solids_to_wgs84` brings them to EPSG:4326.
 
@@ -98,6 +99,7 @@ class Reader(Protocol):
     encoding_reason: Text
     raw_text: bool
     count: int | None
+    has_geometry: bool
     solids: tuple[str, ...]
 
     def batches(self, rows: int) -> Iterator[gpd.GeoDataFrame]:
@@ -133,6 +135,7 @@ class FileReader:
     encoding_reason: Text = UNICODE
     raw_text: bool = False
     count: int | None = None
+    has_geometry: bool = True
     solids: tuple[str, ...] = ()
     crs: Any = None
     crs_reason: Text = CRS_SILENT

@@ -33,7 +33,6 @@ from ingest.readers.source import (
 from ingest.readers.text import known_encoding
 from ingest.readers.wkb import from_wkt
 from layers.theme import FieldType
-from twin.errors import BadInput
 from twin.text import Text
 
 Rows = list[list[str | None]]
@@ -59,8 +58,11 @@ class Place:
     degrees: bool = False
 
 
+NOWHERE = Place()
+
+
 def find_place(path: Path, columns: Sequence[str], options: ReadOptions, sample: Mapping[str, str | None]) -> Place:
-    """Choose the columns of the coordinates: as a person says, else by their names; none at all is refused."""
+    """Choose the columns of the coordinates: as a person says, else by their names; a table may have none."""
     present: dict[str, FieldType] = dict.fromkeys(columns, "text")
     if options.wkt is not None:
         missing_columns(path, {options.wkt}, present)
@@ -79,14 +81,7 @@ def find_place(path: Path, columns: Sequence[str], options: ReadOptions, sample:
     named = next((plain[n] for n in WKTS if n in plain), None)
     if named is not None:
         return Place(wkt=named)
-    raise BadInput(
-        Text(
-            en="{file} is a table: say which columns hold the coordinates (--longitude and --latitude, or --wkt). Its "
-            "columns are: {columns}.",
-            vi="{file} là bảng: hãy cho biết cột tọa độ (--longitude và --latitude, hoặc --wkt). "
-            "Các cột hiện có: {columns}.",
-        ).format(file=path.name, columns=", ".join(columns[:60]))
-    )
+    return NOWHERE
 
 
 class TableReader(FeatureReader):
@@ -108,6 +103,7 @@ class TableReader(FeatureReader):
             ),
             by_place,
         )  # fmt: skip
+        self.has_geometry = self._place != NOWHERE
         self.columns = {n: "text" for n in self._header if n != self._place.wkt}
         srid = re.match(r"\s*SRID=(\d+);", by_place.get(self._place.wkt or "") or "", re.IGNORECASE)
         if srid:
@@ -149,6 +145,8 @@ class TableReader(FeatureReader):
             shapes, said, written = from_wkt(values[self._place.wkt].to_numpy(), self.limits)
             new = np.array([p is None for p in problems], dtype=bool)
             problems[new], raw[new] = said[new], written[new]
+        elif not self.has_geometry:
+            shapes = np.full(len(rows), None, dtype=object)
         else:
             shapes = points(values[str(self._place.x)], values[str(self._place.y)])
         return make_batch({name: values[name] for name in self.columns}, shapes, problems, raw)

@@ -35,6 +35,7 @@ class Memory:
     encoding_reason: Text = SAYS
     path: Path = Path("layer.gpkg")
     solids: tuple[str, ...] = ()
+    has_geometry: bool = True
     columns: Mapping[str, FieldType] = field(init=False)
 
     def __post_init__(self) -> None:

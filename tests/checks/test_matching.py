@@ -11,13 +11,18 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ingest.checks.matching import Matches, propose, read_mapping, to_toml
+from ingest.checks.matching import Matches, given_matches, propose, to_toml
 from ingest.checks.names import abbreviates, likely_term, likeness, words_of
+from ingest.spec import read_mapping_file
 from layers.registry import theme
 from twin.errors import BadInput
 from twin.text import speaking
 
 BUILDINGS = theme("buildings")
+
+
+def read_mapping(file: Path, columns: dict[str, str]) -> Matches:
+    return given_matches(read_mapping_file(file), BUILDINGS, columns, file.name)
 
 
 def taken(matches: Matches) -> dict[str, str | None]:
@@ -138,9 +143,9 @@ def test_a_proposal_written_as_a_file_reads_back_as_the_same_mapping(tmp_path: P
         file = tmp_path / f"{language}.toml"
         with speaking(language):
             file.write_text(to_toml(matches, "tệp\n.shp", columns, "EPSG:9210", {"thừa": "vni"}), "utf-8")
-        read = read_mapping(file, BUILDINGS, columns)
+        read = read_mapping(file, columns)
         assert [(m.field, m.source) for m in read.taken] == [(m.field, m.source) for m in matches.taken]
-        assert (read.id, read.encodings) == (matches.id, {"thừa": "vni"})
+        assert (read.id, read.rows.encodings) == (matches.id, {"thừa": "vni"})
         assert read.given and not matches.given
 
 
@@ -155,7 +160,7 @@ def test_a_mapping_file_that_does_not_fit_is_refused_with_the_place(tmp_path: Pa
     file = tmp_path / "mapping.toml"
     file.write_text(text)
     with pytest.raises(BadInput, match=said):
-        read_mapping(file, BUILDINGS, {"a": "text"})
+        read_mapping(file, {"a": "text"})
 
 
 @pytest.mark.parametrize(
@@ -178,7 +183,7 @@ def test_values_that_are_no_terms_stand_in_the_file_ready_to_be_translated(tmp_p
     file = tmp_path / "mapping.toml"
     kept = "\n".join(line for line in written.splitlines() if not line.startswith("use = "))
     file.write_text(kept.replace(offered, offered.removeprefix("# ").replace("…", "public")), "utf-8")
-    (use,) = read_mapping(file, BUILDINGS, {"CongNang": "text", "id": "text"}).taken
+    (use,) = read_mapping(file, {"CongNang": "text", "id": "text"}).taken
     assert use.source.values == {
         "CHUNG CU": "apartments", "Chung cư cao tầng": "apartments", 'lâu "đài"\n': "public",
     }  # fmt: skip

@@ -217,7 +217,7 @@ def test_the_json_has_what_the_page_has_in_both_languages(report: Report) -> Non
         "problems",
     }
     assert (said["exit_code"], said["publishable"]) == (2, True)
-    assert said["features"] == {"read": 60, "good": 53, "bad": 7, "mended": 1}
+    assert said["features"] == {"read": 60, "good": 53, "bad": 7, "mended": 1, "left_out": 0}
     assert said["crs"]["code"] == "EPSG:9210" and said["crs"]["fits"][0]["inside"] > 0.9
     assert said["encoding"]["columns"]["TenCT"]["encoding"] == "tcvn3"
     assert {m["field"]: m["from"]["from"] for m in said["fields"]["matched"]} == {
