@@ -22,7 +22,7 @@ from twin.config import Settings, load_settings
 from twin.db.database import Database, open_database
 from twin.db.tables import Agency, Sharing
 from twin.errors import BadInput, NotFound
-from twin.text import Text
+from twin.text import Text, format_number
 
 if TYPE_CHECKING:
     from ingest.checks.raster_report import RasterReport
@@ -321,13 +321,13 @@ def _conclude(result: Mapping[str, Any], layer: str, dry_run: bool) -> None:
         aside = ""
         if result["quarantined"]:
             aside = say(
-                f" {number(result['quarantined'])} set aside: twin ingest quarantine {layer}",
-                f" Cách ly {number(result['quarantined'])}: twin ingest quarantine {layer}",
+                f" {format_number(result['quarantined'])} set aside: twin ingest quarantine {layer}",
+                f" Cách ly {format_number(result['quarantined'])}: twin ingest quarantine {layer}",
             )
         out.print(
             say(
-                f"Published version {number} of {layer}: {number(result['features'])} features.{aside}",
-                f"Đã công bố phiên bản {number} của {layer}: {number(result['features'])} đối tượng.{aside}",
+                f"Published version {number} of {layer}: {format_number(result['features'])} features.{aside}",
+                f"Đã công bố phiên bản {number} của {layer}: {format_number(result['features'])} đối tượng.{aside}",
             ),
             style="green",
         )

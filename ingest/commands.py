@@ -14,7 +14,7 @@ from ingest import agency, history, worker
 from twin.cli import console, say
 from twin.config import Settings, load_settings
 from twin.db.database import Database, open_database
-from twin.text import Text, number, printable
+from twin.text import Text, format_number, printable
 
 if TYPE_CHECKING:
     from ingest.city import CityLoad
@@ -77,7 +77,7 @@ class _Terminal:
         task = self._task = self._bar.add_task(f"{layer}  {title}", total=None, shown="")
 
         def stage(_name: str, done: int, _total: int | None) -> None:
-            self._bar.update(task, shown=number(done))
+            self._bar.update(task, shown=format_number(done))
 
         return stage
 
@@ -91,12 +91,14 @@ class _Terminal:
             return
         notes = []
         if mended := sum(getattr(report, "mended", 0) for report in result.reports):
-            notes.append(say(f"{number(mended)} mended", f"sửa {number(mended)}"))
+            notes.append(say(f"{format_number(mended)} mended", f"sửa {format_number(mended)}"))
         if outcome.quarantined:
-            notes.append(say(f"{number(outcome.quarantined)} set aside", f"cách ly {number(outcome.quarantined)}"))
+            notes.append(
+                say(f"{format_number(outcome.quarantined)} set aside", f"cách ly {format_number(outcome.quarantined)}")
+            )
         count = say("features", "đối tượng")
         extra = f"  [dim]({', '.join(notes)})[/dim]" if notes else ""
-        self.console.print(f"  {layer:32} {number(outcome.features):>9} {count}, v{outcome.number}{extra}")
+        self.console.print(f"  {layer:32} {format_number(outcome.features):>9} {count}, v{outcome.number}{extra}")
 
     def refused(self, layer: str, reason: Text) -> None:
         self._end()

@@ -26,7 +26,7 @@ from twin.db.tables import Audit, LayerVersion, Quarantine
 from twin.differences import changes, summary, version_of
 from twin.errors import BadInput, NotFound
 from twin.facts import print_facts
-from twin.text import Text, number, printable, read_stored
+from twin.text import Text, format_number, printable, read_stored
 from twin.versions import rollback as roll_back
 
 LAYER = click.argument("layer", metavar=say("LAYER", "LỚP"))
@@ -103,8 +103,9 @@ def _print_versions(facts: Sequence[dict[str, Any]], moments: Sequence[str]) -> 
         table.add_column(heading, justify="right", no_wrap=True)
     for fact, moment in zip(facts, moments, strict=True):
         table.add_row(
-            "→" if fact["current"] else "", str(fact["version"]), moment, plain(fact["by"]), number(fact['features']),
-            number(fact['quarantined']) if fact["quarantined"] else "",
+            "→" if fact["current"] else "", str(fact["version"]), moment, plain(fact["by"]),
+            format_number(fact["features"]),
+            format_number(fact["quarantined"]) if fact["quarantined"] else "",
         )  # fmt: skip
     terminal = Console()
     with terminal.capture() as printed:
@@ -220,12 +221,12 @@ def diff(layer: str, a: int, b: int | None, geojson: Path | None, as_json: bool)
     table = Table(box=None, pad_edge=False, show_header=False)
     table.add_column()
     table.add_column(justify="right")
-    table.add_row(say("added", "thêm mới"), number(counted.added))
-    table.add_row(say("removed", "bỏ đi"), number(counted.removed))
-    table.add_row(say("changed", "thay đổi"), number(counted.changed))
-    table.add_row(say("  of these, geometry", "  trong đó hình học"), number(counted.geometry))
+    table.add_row(say("added", "thêm mới"), format_number(counted.added))
+    table.add_row(say("removed", "bỏ đi"), format_number(counted.removed))
+    table.add_row(say("changed", "thay đổi"), format_number(counted.changed))
+    table.add_row(say("  of these, geometry", "  trong đó hình học"), format_number(counted.geometry))
     for name, count in counted.fields.items():
-        table.add_row(say("  field ", "  trường ") + name, number(count))
+        table.add_row(say("  field ", "  trường ") + name, format_number(count))
     Console().print(table)
     if counted.new_columns:
         Console().print(plain(say("New columns: ", "Cột mới: ") + ", ".join(counted.new_columns)))
@@ -326,7 +327,10 @@ def quarantine(layer: str, number: int | None, out: Path | None, as_json: bool) 
     if out:
         _export(rows, out)
         console().print(
-            say(f"{number(len(rows))} features written to {out}", f"Đã ghi {number(len(rows))} đối tượng vào {out}")
+            say(
+                f"{format_number(len(rows))} features written to {out}",
+                f"Đã ghi {format_number(len(rows))} đối tượng vào {out}",
+            )
         )
         return
     if as_json:
@@ -353,8 +357,8 @@ def quarantine(layer: str, number: int | None, out: Path | None, as_json: bool) 
     if len(rows) > 200:
         click.echo(
             say(
-                f"… and {number(len(rows) - 200)} more; --out writes all",
-                f"… và {number(len(rows) - 200)} nữa; --out ghi tất cả",
+                f"… and {format_number(len(rows) - 200)} more; --out writes all",
+                f"… và {format_number(len(rows) - 200)} nữa; --out ghi tất cả",
             )
         )
     click.echo()

@@ -28,7 +28,7 @@ from layers.theme import FieldType
 from twin.access import Principal, find_readable
 from twin.catalogue import Layer, read_catalogue, split_layer_id
 from twin.db.database import Database
-from twin.db.tables import DATA_SCHEMA
+from twin.db.tables import DATA_SCHEMA, Sharing
 from twin.errors import BadInput, NotFound, TwinError
 from twin.text import Text
 
@@ -279,7 +279,10 @@ class Partners:
         best: tuple[tuple[float, int, int], Join] | None = None
         for layer in layers.values():
             version = layer.current
-            if version is None or version.raster or not 0 < version.features <= COMPARED_FEATURES:
+            # Shapes of a layer that is not open are taken only by who names it.
+            if version is None or version.raster or layer.sharing is not Sharing.OPEN:
+                continue
+            if not 0 < version.features <= COMPARED_FEATURES:
                 continue
             for rank, key in enumerate(_keys(layer)):
                 known = _known(database, version.table, key, every)

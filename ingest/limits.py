@@ -64,9 +64,9 @@ def exceeded(file: str, limits: Limits, name: str) -> LimitExceeded:
     """The error for a file that passes a limit: which, how much is allowed, and the setting that says so."""
     return LimitExceeded(
         Text(
-            en="{file} is refused: {what} than the {allowed:,} that are allowed. Divide the file, or ask the operator to "
-            "raise {setting}.",
-            vi="{file} bị từ chối: {what} mức cho phép là {allowed:,}. Hãy chia nhỏ tệp, hoặc đề nghị người vận hành "
-            "tăng {setting}.",
+            en="{file} is refused: {what} than the {allowed:,} that are allowed. Divide the file, or ask the operator "
+            "to raise {setting}.",
+            vi="{file} bị từ chối: {what} mức cho phép là {allowed:,}. Hãy chia nhỏ tệp, hoặc đề nghị người vận "
+            "hành tăng {setting}.",
         ).format(file=file, what=_WHAT[name], allowed=getattr(limits, name), setting=f"{PREFIX}{name.upper()}")
     )

@@ -18,7 +18,7 @@ from twin.db.database import open_database
 from twin.db.tables import Sharing
 from twin.errors import BadInput, NotFound
 from twin.facts import SHARING, print_facts
-from twin.text import Text, number
+from twin.text import Text, format_number
 
 KINDS = {
     "point": Text(en="points", vi="điểm"), "line": Text(en="lines", vi="đường"),
@@ -94,7 +94,8 @@ def list_layers(as_json: bool) -> None:
         mark = say(" (sample)", " (mẫu)") if item.sample else ""
         table.add_row(
             item.id, plain(f"{item.title}{mark}"), str(SHARING[item.sharing.value]), str(now.number) if now else "—",
-            number(now.features) if now else "—", number(now.quarantined) if now and now.quarantined else "",
+            format_number(now.features) if now else "—",
+            format_number(now.quarantined) if now and now.quarantined else "",
         )  # fmt: skip
     Console().print(table)
 

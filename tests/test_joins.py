@@ -263,6 +263,8 @@ def test_a_joined_table_gives_each_key_the_mean_and_the_number_of_its_rows(
 
 
 def test_where_no_database_runs_a_file_is_checked_all_the_same() -> None:
-    nowhere = Partners(database=lambda: Database(sa.engine.make_url("postgresql+psycopg://x@127.0.0.1:1/none")))
+    nowhere = Partners(
+        database=lambda: Database(sa.engine.make_url("postgresql+psycopg://x@127.0.0.1:1/none"), private=False)
+    )
     assert nowhere.propose(pd.DataFrame({"ma": ["1", "2"]})) is None
     assert replace(nowhere, database=None).propose(pd.DataFrame({"ma": ["1", "2"]})) is None

@@ -10,7 +10,7 @@ from zoneinfo import ZoneInfo
 import click
 from rich.cells import cell_len
 
-from twin.text import Text, number, printable
+from twin.text import Text, format_number, printable
 
 NAMES = {
     "layer": Text(en="Layer", vi="Lớp"),
@@ -103,7 +103,7 @@ def _said(key: str, value: Any, zone: ZoneInfo) -> str:
     if isinstance(value, float):
         # Numbers of a list keep the point: with commas they would run together.
         written = f"{value:.6g}" if abs(value) < 1e5 else f"{value:.1f}"
-        return number(value, ".6g" if abs(value) < 1e5 else ",.1f") if key else written
+        return format_number(value, ".6g" if abs(value) < 1e5 else ",.1f") if key else written
     if isinstance(value, int):
-        return number(value) if key in ("features", "quarantined", "bytes", "") else str(value)
+        return format_number(value) if key in ("features", "quarantined", "bytes", "") else str(value)
     return str(VALUES.get(key, {}).get(str(value), value))

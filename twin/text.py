@@ -67,7 +67,7 @@ _SWAPPED = str.maketrans(",.", ".,")
 _FORMATTERS: dict[Language, Formatter] = {"en": Formatter(), "vi": _Vietnamese()}
 
 
-def number(value: float, spec: str = ",") -> str:
+def format_number(value: float, spec: str = ",") -> str:
     """Write a number as the current reader's language does: 5,895 in English, 5.895 in Vietnamese."""
     return str(_FORMATTERS[_language.get()].format_field(value, spec))
 

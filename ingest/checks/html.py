@@ -28,7 +28,7 @@ from ingest.checks.wording import (
 )
 from layers.theme import METRES_PER_DEGREE
 from twin.cells import cell_polygons
-from twin.text import current_language, number, printable
+from twin.text import current_language, format_number, printable
 
 POLICY = "default-src 'none'; style-src 'unsafe-inline'; img-src data:"
 MARK_RADIUS = 9
@@ -200,7 +200,7 @@ def _classes(report: RasterReport) -> Iterable[str]:
     rows = "".join(
         f'<tr><td class="number">{code}</td><td><span class="swatch" style="background:'
         f'{color.get((report.plan.codes or {})[code], "#b8b8b8")}"></span>{_text(title)}</td>'
-        f'<td class="number">{number(share, ".1%")}</td></tr>'
+        f'<td class="number">{format_number(share, ".1%")}</td></tr>'
         for code, title, share in raster_classes(report)
     )
     yield f"<h2>{say('Classes', 'Các lớp')}</h2>"
@@ -219,10 +219,18 @@ def _fields(report: Report) -> str:
         need = f' <span class="refused-text">{say("required", "bắt buộc")}</span>' if field.required else ""
         cells = [f"{_text(field.title)} <code>{field.name}</code>{need}"]
         if match:
-            cells += [f"<code>{_text(source_of(match))}</code>", number(match.confidence, ".0%"), _text(match.reason)]
+            cells += [
+                f"<code>{_text(source_of(match))}</code>",
+                format_number(match.confidence, ".0%"),
+                _text(match.reason),
+            ]
         elif hint:
             said = say("perhaps {}?", "có phải {}?").format(source_of(hint))
-            cells += [f'<span class="soft">{_text(said)}</span>', number(hint.confidence, ".0%"), _text(hint.reason)]
+            cells += [
+                f'<span class="soft">{_text(said)}</span>',
+                format_number(hint.confidence, ".0%"),
+                _text(hint.reason),
+            ]
         else:
             missing = say("no column", "không có cột")
             cells += [f'<span class="{"refused-text" if field.required else "soft"}">{missing}</span>', "", ""]
@@ -259,7 +267,7 @@ def _problem(number: int, problem: Problem) -> str:
         if example.feature or str(example.detail)
     )
     values = "".join(
-        f"<li><strong>{_text(value.value)}</strong> × {number(value.count)}"
+        f"<li><strong>{_text(value.value)}</strong> × {format_number(value.count)}"
         + (f' <span class="soft">{_text(meant(value))}</span></li>' if value.term else "</li>")
         for value in problem.values
     )
@@ -267,7 +275,7 @@ def _problem(number: int, problem: Problem) -> str:
     shown += f'<ul class="examples">{examples}</ul>' if examples else ""
     return (
         f'<section class="problem" id="p{number}"><span class="badge {problem.severity}">{number}</span>'
-        f'<h3>{_text(problem.kind.title)}{of}</h3><span class="count">{number(problem.count)}</span>'
+        f'<h3>{_text(problem.kind.title)}{of}</h3><span class="count">{format_number(problem.count)}</span>'
         f'<p class="advice soft">{_text(problem.kind.advice)}</p>{shown}</section>'
     )
 

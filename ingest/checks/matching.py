@@ -293,7 +293,8 @@ def _match_terms(present: pd.Series, column: str, field: Field, named: float, wh
     if present.empty and words_of(column) == words_of(field.name):
         # Nothing speaks against it, as long as no other column has the values.
         return Match(field.name, FieldSource.model_validate({"from": column}), TAKEN, why)
-    if present.empty or pd.api.types.is_numeric_dtype(present.dtype):
+    same = why is SAME
+    if present.empty or (pd.api.types.is_numeric_dtype(present.dtype) and not same):
         return None
     texts = present.astype(str)
     counts = texts.value_counts()
@@ -322,6 +323,8 @@ def _match_terms(present: pd.Series, column: str, field: Field, named: float, wh
     confidence = min(1.0, 0.35 * named + 0.65 * share) if share >= 0.5 else 0.5 * named
     if named < HINT and (share < 0.9 or len(counts) < 2):
         confidence = min(confidence, 0.5)
+    if same:
+        confidence = max(confidence, TAKEN)
     known = source.get("values", {})
     unknown = tuple(str(v) for v in counts.index[: 10 * MOST_TERMS] if fold(v) not in lookup and v not in known)
     hits = Text(en="{share:.0%} of the values are terms", vi="{share:.0%} giá trị thuộc danh mục").format(share=share)

@@ -20,7 +20,7 @@ from ingest.readers.cell_tally import CellValues
 from ingest.spec import FieldSource
 from layers.registry import theme, themes
 from twin.crs import parse_crs
-from twin.text import Text, number, printable
+from twin.text import Text, format_number, printable
 
 
 @dataclass
@@ -46,7 +46,7 @@ def print_received(document: Mapping[str, Any], console: Console) -> None:
     for said in document["problems"]:
         problem = _problem(said)
         sign, style = STYLES[problem.severity]
-        console.print(Styled(f"{sign} {number(problem.count)}  {printable(problem.kind.title)}", style))
+        console.print(Styled(f"{sign} {format_number(problem.count)}  {printable(problem.kind.title)}", style))
         console.print(Styled(f"  → {printable(problem.kind.advice)}"))
 
 

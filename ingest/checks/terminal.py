@@ -26,7 +26,7 @@ from ingest.checks.wording import (
     source_of,
     summary,
 )
-from twin.text import number, printable
+from twin.text import format_number, printable
 
 STYLES: dict[Severity, tuple[str, str]] = {
     "refused": ("✗", "bold red"), "warning": ("!", "bold yellow"), "info": ("·", "cyan"),
@@ -56,7 +56,7 @@ def _raster_parts(report: RasterReport) -> Iterator[RenderableType]:
         yield Styled.assemble((say("Classes of", "Các lớp của") + f" {plan.theme.title}", "bold"))
         table = _grid({"justify": "right", "no_wrap": True}, FOLD, {"justify": "right", "no_wrap": True})
         for code, title, share in raster_classes(report):
-            table.add_row(str(code), title, number(share, ".1%"))
+            table.add_row(str(code), title, format_number(share, ".1%"))
         yield Padding(table, (0, 0, 0, 2))
         yield ""
 
@@ -125,10 +125,14 @@ def _fields(report: Report) -> Table:
     for field in plan.theme.fields:
         name = Styled.assemble(field.name, ("*" if field.required else "", "red"))
         if match := matched.get(field.name):
-            grid.add_row(name, printable(source_of(match)), number(match.confidence, ".0%"), printable(match.reason))
+            grid.add_row(
+                name, printable(source_of(match)), format_number(match.confidence, ".0%"), printable(match.reason)
+            )
         elif hint := hints.get(field.name):
             said = say("perhaps {}?", "có phải {}?").format(source_of(hint))
-            grid.add_row(name, Styled(printable(said), "dim"), number(hint.confidence, ".0%"), printable(hint.reason))
+            grid.add_row(
+                name, Styled(printable(said), "dim"), format_number(hint.confidence, ".0%"), printable(hint.reason)
+            )
         else:
             missing = say("required, no column", "bắt buộc, không có cột") if field.required else "–"
             grid.add_row(name, Styled(missing, "red" if field.required else "dim"), "", "")
@@ -141,9 +145,9 @@ def _problem(problem: Problem) -> Table:
     title = Styled(str(problem.kind.title), "bold" if problem.severity != "info" else "")
     if problem.field:
         title.append(f"  {printable(problem.field)}", "cyan")
-    grid.add_row(sign, number(problem.count), title)
+    grid.add_row(sign, format_number(problem.count), title)
     for value in problem.values[:VALUES_SHOWN]:
-        counted = (f"{number(value.count)} × ", ""), (f"“{printable(value.value)}”", "bold")
+        counted = (f"{format_number(value.count)} × ", ""), (f"“{printable(value.value)}”", "bold")
         grid.add_row("", "", Styled.assemble(*counted, (f"  {printable(meant(value))}", "dim")))
     if len(problem.values) > VALUES_SHOWN:
         grid.add_row("", "", "…")

@@ -62,7 +62,7 @@ def typed(
         else:
             absent = values.isna().to_numpy()
             result, wrong = as_type(values, column.type, zone)
-            absent |= wrong & stands_for_nothing(values, wrong)
+            absent = absent | (wrong & stands_for_nothing(values, wrong))
         wrong = wrong & ~absent
         if field is not None:
             faults.add(wrong, "field.type", _said(column.name, values), field.name, lambda: _counted(values, wrong))

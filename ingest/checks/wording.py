@@ -9,7 +9,7 @@ from ingest.checks.plan import Plan
 from ingest.checks.problems import Severity, Value
 from ingest.checks.raster_report import RasterReport
 from ingest.checks.report import Report
-from twin.text import Text, number
+from twin.text import Text, format_number
 
 SEVERITY_TITLES: dict[Severity, Text] = {
     "refused": Text(en="Not published", vi="Không công bố"),
@@ -47,7 +47,10 @@ def summary(report: Report) -> str:
 def raster_summary(report: RasterReport) -> str:
     """Format and size of a raster in one line."""
     said = report.plan.description
-    parts = [report.plan.format, f"{number(said.width)} × {number(said.height)} " + say("pixels", "điểm ảnh")]
+    parts = [
+        report.plan.format,
+        f"{format_number(said.width)} × {format_number(said.height)} " + say("pixels", "điểm ảnh"),
+    ]
     parts.append(say("{n} bands", "{n} kênh").format(n=said.bands) if said.bands > 1 else say("1 band", "1 kênh"))
     return " · ".join([*parts, said.dtypes[report.plan.band - 1]])
 

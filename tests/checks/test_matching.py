@@ -92,9 +92,56 @@ def test_a_required_kind_is_taken_from_the_first_word_of_a_name() -> None:
     assert pd.Series(names).str.extract(f"({extract})").iloc[:, -1].tolist() == ["Phường", "Xã", "Đặc khu", "Phường"]
 
 
-def test_a_name_that_fits_does_not_help_when_the_values_do_not() -> None:
-    matches = propose(pd.DataFrame({"height": ["tall", "small"], "so_tang": [5000, 9000]}), BUILDINGS)
+def test_a_name_that_only_resembles_the_field_s_does_not_help_when_the_values_do_not() -> None:
+    matches = propose(pd.DataFrame({"height_class": ["tall", "small"], "tong_so_tang": [5000, 9000]}), BUILDINGS)
     assert taken(matches) == {}
+
+
+@pytest.mark.parametrize("wrong", [0, 12, 60, 100])
+@pytest.mark.parametrize(
+    ("column", "good", "bad"), [("chieu_cao", 5.0, -7.0), ("SoTang", 3, 5000), ("use", "house", "castle")]
+)
+def test_a_column_with_the_field_s_own_name_is_the_field_however_many_values_are_wrong(
+    column: str, good: object, bad: object, wrong: int
+) -> None:
+    matches = propose(pd.DataFrame({column: [bad] * wrong + [good] * (100 - wrong)}), BUILDINGS)
+    assert list(taken(matches).values()) == [column]
+
+
+def test_of_two_columns_the_one_with_values_is_taken_before_the_one_that_is_nearly_empty() -> None:
+    matches = propose(
+        pd.DataFrame({"LoGioi_QH": [None] * 19 + [20.0], "DoRong": [6.0 + i / 10 for i in range(20)]}), theme("roads")
+    )
+    assert taken(matches) == {"width_m": "DoRong"}
+
+
+def test_web_addresses_are_no_names_and_a_column_in_another_unit_is_not_the_field() -> None:
+    sites = [f"truong{i}.hcm.edu.vn" for i in range(10)]
+    matches = propose(pd.DataFrame({"TEN_MIEN": sites, "TEN_DV": [f"Trường {i}" for i in range(10)]}), theme("places"))
+    assert taken(matches)["name"] == "TEN_DV"
+    assert "floor_area_m2" not in taken(propose(pd.DataFrame({"dien_tich_san_ha": [1.0, 2.0]}), BUILDINGS))
+
+
+def test_an_id_that_repeats_in_the_whole_file_is_not_taken_though_a_sample_hides_it() -> None:
+    stops = np.repeat(np.arange(5_000), 3)
+    seen = pd.DataFrame({"StopId": stops[:: len(stops) // 1500].astype(str)})
+    assert seen["StopId"].nunique() > 0.9 * len(seen)
+    shuffled = pd.DataFrame({"StopId": np.random.default_rng(1).choice(stops, 4_000, replace=False).astype(str)})
+    matches = propose(shuffled, theme("transit_stops"), read=len(stops))
+    assert matches.id is None and matches.repeats is not None and matches.repeats.column == "StopId"
+    assert 0.6 < matches.repeats.share < 0.73
+    assert 'unique = "StopId"' in to_toml(matches, "x", {"StopId": "text"}, "EPSG:4326", {})
+
+
+def test_a_mapping_that_names_one_field_keeps_the_proposals_for_the_others(tmp_path: Path) -> None:
+    columns = {"MaNha": "text", "SoTang": "integer", "ChieuCao": "number", "GhiChu": "text"}
+    frame = pd.DataFrame({"MaNha": ["a", "b"], "SoTang": [1, 2], "ChieuCao": [3.5, 4.5], "GhiChu": ["x", "y"]})
+    (tmp_path / "m.toml").write_text('[fields]\nname = "GhiChu"\nlevels = ""\n')
+    matches = given_matches(
+        read_mapping_file(tmp_path / "m.toml"), BUILDINGS, columns, "m.toml", propose(frame, BUILDINGS)
+    )
+    assert taken(matches) == {"name": "GhiChu", "height": "ChieuCao"}
+    assert matches.id == "MaNha"
 
 
 def test_of_several_years_the_latest_is_taken_and_the_year_with_it() -> None:
