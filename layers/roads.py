@@ -47,7 +47,7 @@ ROADS = Theme(
         Field("surface", "text", Text(en="Surface", vi="Mặt đường"), aliases=("mat_duong",)),
         Field(
             "width_m", "number", Text(en="Width", vi="Bề rộng"), unit="m",
-            minimum=0.5, maximum=200, aliases=("width", "be_rong", "lo_gioi"),
+            minimum=0.5, maximum=200, aliases=("width", "do_rong", "be_rong", "lo_gioi"),
         ),
     ),
     importance=by_rank(RANK, of="class"),
