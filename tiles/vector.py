@@ -118,7 +118,7 @@ async def tile(city: City, reader: Reader, request: Request, layers: Layers, z: 
     """
     check_tile(z, x, y)
     chosen = choose(layers, city.layers, reader)
-    return await answer(city, request, chosen, z, x, y, where=read_where(request, city, chosen))
+    return await answer(city, request, chosen, z, x, y, where=await read_where(request, city, chosen))
 
 
 @router.get("/tiles/{layers}/tilejson.json", summary="TileJSON 3.0 of one layer or several")
