@@ -22,7 +22,7 @@ async def read_where(request: Request, city: CityState, chosen: Sequence[Chosen]
     if not given:
         return EVERYTHING
     references = offered(city.settings.profile)
-    # The statement's own parameters come first: the tile's place, and the share of the room.
+    # The statement's own parameters come first: the tile's place, and the room for each layer.
     first = grid.parameters + 1
     parameters = Parameters([None] * first)
     conditions = {}

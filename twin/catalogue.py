@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from decimal import ROUND_CEILING, ROUND_FLOOR, Decimal
 from typing import Any
 
 import sqlalchemy as sa
@@ -22,10 +23,14 @@ from twin.text import Text
 # An agency's name has no underscore, so that the table name agency_layer_v3 can come from one layer only.
 AGENCY_NAME = re.compile(r"[a-z][a-z0-9]{0,19}")
 LAYER_NAME = re.compile(r"[a-z][a-z0-9_]{0,29}")
+# A layer's id, as JSON Schema has patterns.
+LAYER_ID = rf"^{AGENCY_NAME.pattern}\.{LAYER_NAME.pattern}$"
 
 NOTHING = Text("", "")
 
 Bounds = tuple[float, float, float, float]
+BOUNDS_DIGIT = Decimal("1e-7")
+OUTWARDS = (ROUND_FLOOR, ROUND_FLOOR, ROUND_CEILING, ROUND_CEILING)
 
 
 @dataclass(frozen=True, slots=True)
@@ -261,6 +266,17 @@ def _parse_layer(entry: dict[str, Any]) -> Layer:
     )
 
 
+def outwards(bounds: Sequence[float]) -> Bounds:
+    """Round a box in degrees to the digits that coordinates are published with, so that nothing lies outside it.
+
+    In decimal numbers: a product of floats may round across a digit.
+    """
+    west, south, east, north = (
+        float(Decimal(value).quantize(BOUNDS_DIGIT, rounding)) for value, rounding in zip(bounds, OUTWARDS, strict=True)
+    )
+    return west, south, east, north
+
+
 def _parse_version(entry: dict[str, Any]) -> Version:
     return Version(
         key=entry["key"],
@@ -270,7 +286,7 @@ def _parse_version(entry: dict[str, Any]) -> Version:
         resolution=entry["resolution"],
         features=entry["features"],
         quarantined=entry["quarantined"],
-        bounds=tuple(entry["bounds"]) if entry["bounds"] else None,
+        bounds=outwards(entry["bounds"]) if entry["bounds"] else None,
         published=datetime.fromisoformat(entry["published"]),
         source=entry["source"],
         fingerprint=entry["fingerprint"],

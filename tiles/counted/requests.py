@@ -54,7 +54,7 @@ PARAMETERS = (
     Parameter("bbox", "Cells that meet this box: west, south, east, north in degrees (EPSG:4326; six numbers: with "
               "heights, which are not used). West may be greater than east: the box then crosses the 180th meridian. "
               "A cell's numbers are always those of the whole cell.",
-              {"type": "array", "items": {"type": "number"},
+              {"type": "array", "items": {"type": "number"}, "minItems": 4, "maxItems": 6,
                "oneOf": [{"minItems": 4, "maxItems": 4}, {"minItems": 6, "maxItems": 6}]}),
     *(replace(p, description=f"{p.description} The numbers are those of the features that match.")
       if p.name == "filter" else p for p in asked.FILTER),

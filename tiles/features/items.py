@@ -317,7 +317,7 @@ async def _whole(city: CityState, wanted: Wanted, headers: dict[str, str]) -> Re
             chunks = tables.as_geoparquet(rows, count, wanted.columns, wanted.reference)
     links = self_and_alternates(wanted.address, wanted.given, own, formats.ITEMS, wanted.language)
     name = f"{wanted.chosen.layer.id}_v{wanted.chosen.version.number}.{own.suffix}"
-    headers = headers | {"Link": as_header(links), "Content-Disposition": f'attachment; filename="{name}"'}
+    headers = headers | as_header(links) | {"Content-Disposition": f'attachment; filename="{name}"'}
     if own is formats.GEOPARQUET:
         # It is compressed already, column by column.
         headers["Content-Encoding"] = "identity"

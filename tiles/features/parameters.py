@@ -90,7 +90,7 @@ ITEMS = (
     Parameter("bbox", "Features that intersect this box: west, south, east, north (six numbers: with heights, which "
               "are not used), in the order of axes of `bbox-crs`. In degrees, west may be greater than east: the box "
               "then crosses the 180th meridian.",
-              {"type": "array", "items": {"type": "number"},
+              {"type": "array", "items": {"type": "number"}, "minItems": 4, "maxItems": 6,
                "oneOf": [{"minItems": 4, "maxItems": 4}, {"minItems": 6, "maxItems": 6}]}),
     Parameter("bbox-crs", "Coordinate system of `bbox`.", {"type": "string", "format": "crs", "default": CRS84}),
     CRS,
