@@ -26,7 +26,7 @@ from twin.db.tables import DATA_SCHEMA
 from twin.errors import BadInput
 from twin.text import Language, Text
 
-# What a click asks about: a cell of about 2,150 m².
+# What a click asks about: in Ho Chi Minh City a cell of 2,468 m² (the mean of the world, 2,150 m², holds nowhere).
 CLICK_RESOLUTION = 11
 FEATURES_A_LAYER = 20
 # How near to a point or a line a click must be, in degrees (about 10 m).

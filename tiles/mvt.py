@@ -27,6 +27,8 @@ MAX_DATA_ZOOM = 16
 # least important of each layer left out.
 TILE_BYTES = 500_000
 ATTEMPTS = 4
+# What the mark of a layer that is cut takes at most.
+MARK_BYTES = 128
 # What is aimed at: fewer features do not make exactly as many bytes fewer.
 AIM = 0.9
 # From this zoom on, cells stand for the features of layers that have them, up to the zoom that draws the features.
@@ -96,18 +98,19 @@ async def _within_budget(
     connection: asyncpg.Connection, chosen: Sequence[Chosen], grid: Grid, place: Place, parts: list[_Part], where: Where
 ) -> list[_Part]:
     """Return the parts of a tile, made again with fewer features until they keep to the budget together."""
+    budget = max(0, TILE_BYTES - MARK_BYTES * len(chosen))
     for _ in range(ATTEMPTS - 1):
         size = _size(parts)
-        if size <= TILE_BYTES:
+        if size <= budget:
             return parts
-        share = AIM * TILE_BYTES / size
+        share = AIM * budget / size
         rooms = [1] * len(chosen)
         for part in parts:
             # What a layer really has there counts, not what it might have.
             rooms[part.number] = max(rooms[part.number], int(part.features * share))
         (parts,) = await _read(connection, chosen, grid, [place], rooms, where)
     # A few features that are larger than the whole budget: the largest layers stay out.
-    while _size(parts) > TILE_BYTES:
+    while _size(parts) > budget:
         largest = max(parts, key=lambda part: len(part.body))
         parts[parts.index(largest)] = replace(largest, cut=True, body=b"")
     return parts

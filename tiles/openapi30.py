@@ -127,7 +127,7 @@ def _with_type(made: Schema, kinds: Any) -> Schema:
     """Write a list of types as 3.0 does: one type, perhaps nullable, or a choice."""
     if kinds is None:
         return made
-    if kinds == "null":
+    if kinds in ("null", ["null"]):
         return made | {"nullable": True, "enum": [None]}
     if isinstance(kinds, str):
         return made | {"type": kinds}

@@ -15,6 +15,8 @@ Link = dict[str, Any]
 
 # Bytes of an address from which on it is not repeated more often than needed.
 LONG_ADDRESS = 2_000
+# What may stand in a query as it is (RFC 3986): three bytes for each comma of a list would be many.
+PLAIN = "',:/()"
 RELATION = "http://www.opengis.net/def/rel/ogc/1.0/"
 
 
@@ -36,7 +38,7 @@ def path(base: str, *steps: str) -> str:
 
 def with_query(address: str, given: dict[str, str]) -> str:
     """An address with parameters."""
-    return f"{address}?{urlencode(given)}" if given else address
+    return f"{address}?{urlencode(given, safe=PLAIN)}" if given else address
 
 
 def self_and_alternates(
