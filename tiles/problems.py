@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import re
 
 import asyncpg
 from fastapi import FastAPI, Request
@@ -61,8 +62,7 @@ NOT_COMPUTABLE = Text(
     en="The condition cannot be computed for the geometries of this layer. Use a simpler geometry or another operator.",
     vi="Không tính được điều kiện này với hình học của lớp. Hãy dùng hình học đơn giản hơn hoặc phép toán khác.",
 )
-# Parameters by which a reader writes conditions that the database computes.
-OWN_CONDITIONS = frozenset({"filter", "bbox", "coords"})
+GEOMETRY_FAULT = re.compile(r"GEOS|TopologyException|lwgeom|Geometry", re.IGNORECASE)
 NO_FIT = Text(
     en="A value in the request lies outside what can be computed with. Use smaller numbers and plain text.",
     vi="Một giá trị trong yêu cầu nằm ngoài phạm vi tính toán. Hãy dùng số nhỏ hơn và văn bản thường.",
@@ -134,7 +134,7 @@ def answer_to(request: Request, error: Exception) -> JSONResponse:
             return problem(request, 503, JUST_RETIRED, {"Retry-After": "1"})
         case asyncpg.ProgramLimitExceededError():
             return problem(request, 400, TOO_COMPLEX)
-        case asyncpg.InternalServerError() if not OWN_CONDITIONS.isdisjoint(request.query_params):
+        case asyncpg.InternalServerError() if GEOMETRY_FAULT.search(str(error)):
             # What GEOS cannot compute reaches us so: two geometries that are odd in a way that nobody foresaw.
             log.warning("the database could not compute a condition: %s", error)
             return problem(request, 400, NOT_COMPUTABLE)

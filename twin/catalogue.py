@@ -7,7 +7,6 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from decimal import ROUND_CEILING, ROUND_FLOOR, Decimal
 from typing import Any
 
 import sqlalchemy as sa
@@ -29,8 +28,8 @@ LAYER_ID = rf"^{AGENCY_NAME.pattern}\.{LAYER_NAME.pattern}$"
 NOTHING = Text("", "")
 
 Bounds = tuple[float, float, float, float]
-BOUNDS_DIGIT = Decimal("1e-7")
-OUTWARDS = (ROUND_FLOOR, ROUND_FLOOR, ROUND_CEILING, ROUND_CEILING)
+# Digits that coordinates in degrees are published with: about a centimetre.
+DEGREE_DIGITS = 7
 
 
 @dataclass(frozen=True, slots=True)
@@ -267,14 +266,14 @@ def _parse_layer(entry: dict[str, Any]) -> Layer:
 
 
 def outwards(bounds: Sequence[float]) -> Bounds:
-    """Round a box in degrees to the digits that coordinates are published with, so that nothing lies outside it.
+    """Round a box in degrees to the digits that coordinates are published with, so that nothing lies outside it."""
+    west, south, east, north = bounds
+    return _down(west), _down(south), -_down(-east), -_down(-north)
 
-    In decimal numbers: a product of floats may round across a digit.
-    """
-    west, south, east, north = (
-        float(Decimal(value).quantize(BOUNDS_DIGIT, rounding)) for value, rounding in zip(bounds, OUTWARDS, strict=True)
-    )
-    return west, south, east, north
+
+def _down(value: float) -> float:
+    rounded = round(value, DEGREE_DIGITS)
+    return rounded if rounded <= value else round(rounded - 10**-DEGREE_DIGITS, DEGREE_DIGITS)
 
 
 def _parse_version(entry: dict[str, Any]) -> Version:
