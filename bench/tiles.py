@@ -72,7 +72,7 @@ async def app(scope, receive, send):
     if len(parts) == 6:
         z, x, y = int(parts[3]), int(parts[4]), int(parts[5].removesuffix(".mvt"))
         async with POOL.acquire() as connection:
-            body = b"".join(row["tile"] or b"" for row in await connection.fetch(STATEMENT, [z], [x], [y], 1.0))
+            body = b"".join(row["tile"] or b"" for row in await connection.fetch(STATEMENT, [z], [x], [y], None))
     length = str(len(body)).encode()
     await send({{"type": "http.response.start", "status": 200, "headers": [(b"content-length", length)]}})
     await send({{"type": "http.response.body", "body": body}})
@@ -158,7 +158,7 @@ async def bare(database: Database, tiles: list[mercantile.Tile], seconds: int) -
         connection = await asyncpg.connect(**options)
         while time.perf_counter() < until:
             tile = random.choice(tiles)
-            await connection.fetch(statement, [tile.z], [tile.x], [tile.y], 1.0)
+            await connection.fetch(statement, [tile.z], [tile.x], [tile.y], None)
             done += 1
         await connection.close()
 

@@ -28,10 +28,11 @@ from tests.test_versions import LAYER, catalogue, lamps, layer, publish  # noqa:
 from tiles import encodings
 from tiles.cache import Tile, TileCache
 from tiles.cached import CachedTiles
-from tiles.choice import Chosen
-from tiles.encodings import OFFERED, decode, encode
+from tiles.choice import Chosen, choose_any
+from tiles.encodings import OFFERED, Encoding, decode, encode
 from tiles.mvt import make_tile
 from tiles.state import CityState
+from twin.catalogue import read_catalogue
 from twin.config import load_settings
 from twin.db.database import Database
 
@@ -289,3 +290,48 @@ async def fetch_short(short: CachedTiles, path: str) -> None:
     headers = [(b"accept-encoding", b"gzip")]
     scope = {"type": "http", "method": "GET", "path": path, "query_string": b"", "headers": headers}
     await short(scope, receive, send)
+
+
+# The budget of a whole tile ---------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("encoding", ["identity", "gzip", "br", "zstd"])
+def test_the_budget_holds_for_all_layers_of_a_tile_together(
+    sample_database: Database, monkeypatch: pytest.MonkeyPatch, encoding: Encoding
+) -> None:
+    """Each layer alone is far below its own limit of features; together they are over the budget of bytes."""
+    with sample_database.session() as session:
+        layers = read_catalogue(session)
+    chosen = choose_any(sorted(name for name, found in layers.items() if found.current), layers)
+    tile_of_all = mercantile.tile(106.7335, 10.7765, 14)
+
+    async def make() -> Tile:
+        connection = await asyncpg.connect(**sample_database.asyncpg_options("reader"))
+        try:
+            return await make_tile(connection, chosen, tile_of_all.z, tile_of_all.x, tile_of_all.y, encoding)
+        finally:
+            await connection.close()
+
+    whole = gzip_size(run_async(make()))
+    shown = []
+    for budget in (whole + 10_000, whole // 2, whole // 4, whole // 8, 6_000):
+        monkeypatch.setattr("tiles.mvt.TILE_BYTES", budget)
+        small = run_async(make())
+        assert gzip_size(small) <= budget, budget
+        shown.append(len(mapbox_vector_tile.decode(decode(small.encoded[encoding], encoding))))
+    assert shown[1] > 5
+
+
+def gzip_size(tile: Tile) -> int:
+    (encoding,) = tile.encoded
+    return len(encode(decode(tile.encoded[encoding], encoding), "gzip"))
+
+
+def test_a_feature_that_is_larger_than_the_budget_is_left_out_and_named(
+    layer: Database,  # noqa: F811
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    publish(layer, crowd(1))
+    monkeypatch.setattr("tiles.mvt.TILE_BYTES", 10)
+    tile, layers = made_tile(layer)
+    assert tile.cut == (LAYER,) and set(layers) == {f"{LAYER}:cut"}

@@ -148,13 +148,21 @@ def test_a_tile_far_from_the_city_and_one_below_the_first_zoom_are_empty(http: h
 
 @pytest.mark.parametrize(
     "path",
-    ["23/0/0", "3/8/0", "3/0/8", "-1/0/0", "3/-1/0", "1/1e3/0", "x/0/0", "1/99999999999999999999999999/0"],
+    ["23/0/0", "-1/0/0", "3/-1/0", "1/1e3/0", "x/0/0", "1/99999999999999999999999999/0", "22/4194304/0"],
 )
-def test_a_tile_that_the_grid_does_not_have_is_refused(http: httpx.Client, path: str) -> None:
+def test_an_address_that_no_grid_can_have_is_refused(http: httpx.Client, path: str) -> None:
     answer = http.get(f"/tiles/transport.roads/{path}.mvt")
     assert answer.status_code == 400
     assert answer.headers["content-type"] == "application/problem+json"
     assert answer.json()["detail"]
+
+
+@pytest.mark.parametrize("path", ["3/8/0", "3/0/8", "0/1/1", "21/4194303/0"])
+def test_a_tile_beyond_the_grid_of_its_zoom_is_not_there(http: httpx.Client, path: str) -> None:
+    answer = http.get(f"/tiles/transport.roads/{path}.mvt")
+    assert answer.status_code == 404
+    assert answer.headers["content-type"] == "application/problem+json"
+    assert "2^z" in answer.json()["detail"]
 
 
 @pytest.mark.parametrize(

@@ -26,6 +26,7 @@ from tiles import (
     uploads,
     vector,
 )
+from tiles.cached import raise_failure
 from tiles.catalogue import routes as catalogue
 from tiles.counted import routes as counted
 from tiles.downloads import routes as downloading
@@ -63,7 +64,7 @@ def create_app(settings: Settings, database: Database) -> FastAPI:
         docs_url=None,
         redoc_url=None,
         lifespan=lifespan,
-        dependencies=[Depends(openapi.only_known)],
+        dependencies=[Depends(raise_failure), Depends(openapi.only_known)],
     )
     app.state.city = state
     app.state.downloads = downloads

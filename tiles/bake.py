@@ -25,7 +25,7 @@ from tiles.raster import zooms as zooms_of
 from tiles.raster_files import RasterFiles
 from tiles.raster_image import Look, draw, empty, is_outside
 from twin import __version__
-from twin.catalogue import Bounds
+from twin.catalogue import Bounds, outwards
 from twin.db.database import Database
 from twin.db.tables import DATA_SCHEMA
 from twin.rasters import RasterFolder
@@ -170,7 +170,8 @@ def _children(place: Place, area: Bounds) -> list[Place]:
 
 
 def _header(form: tuple[TileType, Compression], area: Bounds, zooms: range) -> dict[str, Any]:
-    west, south, east, north = (round(value * 1e7) for value in area)
+    # In whole units of 1e-7 degrees, outwards.
+    west, south, east, north = (round(value * 1e7) for value in outwards(area))
     return {
         "tile_type": form[0], "tile_compression": form[1],
         "min_zoom": zooms[0], "max_zoom": zooms[-1],

@@ -7,6 +7,7 @@ import weakref
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from fastapi import Request
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from tiles import encodings, raster, vector
@@ -22,6 +23,9 @@ from twin.catalogue import Layer
 PATH = re.compile(r"/tiles/([^/]+)/(\d{1,2})/(\d{1,7})/(\d{1,7})(?:\.mvt|(@2x)?\.(png|webp))", re.ASCII)
 # Addresses that are remembered with what they mean; a reader of the map asks the same few hundred again and again.
 REMEMBERED = 20_000
+
+# The key of a request's scope that holds the error which the short way met.
+FAILED = "twin.failed"
 
 RawHeaders = list[tuple[bytes, bytes]]
 
@@ -42,10 +46,16 @@ class _Meant:
     ready: dict[Encoding, tuple[weakref.ref[Tile], RawHeaders]] = field(default_factory=dict)
 
 
+async def raise_failure(request: Request) -> None:
+    """Raise the error that the short way met, so that the application answers it as its own."""
+    if (error := request.scope.get(FAILED)) is not None:
+        raise error
+
+
 class CachedTiles:
     """Answers requests for tiles, of vectors and of rasters in their theme's colours.
 
-    What it cannot answer, errors as well, goes to the application.
+    What it cannot answer goes to the application, and an error with it, so that nothing is asked for twice.
     Who asks is asked here as there, by the same functions. What an address means is remembered for those who show no
     key, until the catalogue changes.
     """
@@ -74,31 +84,35 @@ class CachedTiles:
         asked: dict[bytes, bytes] = dict(scope["headers"])
         try:
             meant = self._meaning(scope["path"], asked)
-            if meant is None:
-                return None
-            if asked.get(b"if-none-match") == meant.headers["ETag"].encode():
-                return meant.route, 304, meant.not_modified, b""
-            encoding: Encoding = "identity"
-            if meant.look is None:
-                encoding = encodings.chosen(asked.get(b"accept-encoding", b"").decode("latin-1"))
-            found = self.city.tiles.get(meant.key, encoding)
-            if found is None:
-                _, _, z, x, y = meant.key
-                if meant.look is None:
-                    found = await vector.fetch(self.city, meant.chosen, z, x, y, encoding, key=meant.key)
-                else:
-                    found = await raster.fetch(self.city, meant.chosen[0], z, x, y, meant.look)
         except Exception:
-            # Whatever it is: the application meets it again, and has the words for it.
+            # Nothing was asked of the database yet: the application meets it again, and has the words for it.
             return None
-        tile, body = found
+        if meant is None:
+            return None
+        if asked.get(b"if-none-match") == meant.headers["ETag"].encode():
+            return meant.route, 304, meant.not_modified, b""
+        encoding: Encoding = "identity"
+        if meant.look is None:
+            encoding = encodings.chosen(asked.get(b"accept-encoding", b"").decode("latin-1"))
+        try:
+            tile, body = self.city.tiles.get(meant.key, encoding) or await self._fetch(meant, encoding)
+        except Exception as error:
+            # The application has the words for it, but must not ask the database a second time.
+            scope[FAILED] = error
+            return None
         ready = meant.ready.get(encoding)
         if ready is None or ready[0]() is not tile:
-            said = meant.headers | vector.about(tile, encoding)
+            headers = meant.headers | vector.about(tile, encoding)
             media_type = vector.MEDIA_TYPE if meant.look is None else meant.look.media_type
-            said |= {"Content-Type": media_type, "Content-Length": str(len(body))}
-            ready = meant.ready[encoding] = (weakref.ref(tile), _raw(said))
+            headers |= {"Content-Type": media_type, "Content-Length": str(len(body))}
+            ready = meant.ready[encoding] = (weakref.ref(tile), _raw(headers))
         return meant.route, 200, ready[1], body
+
+    async def _fetch(self, meant: _Meant, encoding: Encoding) -> tuple[Tile, bytes]:
+        _, _, z, x, y = meant.key
+        if meant.look is None:
+            return await vector.fetch(self.city, meant.chosen, z, x, y, encoding, key=meant.key)
+        return await raster.fetch(self.city, meant.chosen[0], z, x, y, meant.look)
 
     def _meaning(self, path: str, asked: Mapping[bytes, bytes]) -> _Meant | None:
         catalogue = self.city.layers

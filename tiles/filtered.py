@@ -10,25 +10,24 @@ from fastapi import Request
 from tiles.choice import Chosen
 from tiles.features.expressions import Parameters
 from tiles.features.parameters import FILTER, read_filter
-from tiles.features.queryables import queryables
 from tiles.features.reference import offered
 from tiles.grids import WEB_MERCATOR, Grid
 from tiles.mvt import EVERYTHING, Where
 from tiles.state import CityState
 
 
-def read_where(request: Request, city: CityState, chosen: Sequence[Chosen], grid: Grid = WEB_MERCATOR) -> Where:
+async def read_where(request: Request, city: CityState, chosen: Sequence[Chosen], grid: Grid = WEB_MERCATOR) -> Where:
     """Read `filter` for every layer of a tile: each must have the names that it uses."""
     given = request.query_params
     if not given:
         return EVERYTHING
     references = offered(city.settings.profile)
-    # The statement's own parameters come first: the tile's place, and the share of the room.
+    # The statement's own parameters come first: the tile's place, and the room for each layer.
     first = grid.parameters + 1
     parameters = Parameters([None] * first)
     conditions = {}
     for c in chosen:
-        for condition in read_filter(given, queryables(c.version), references, parameters):
+        for condition in await read_filter(city.parser, given, c.version, references, parameters):
             conditions[c.layer.id] = condition
     if not conditions:
         return EVERYTHING

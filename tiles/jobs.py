@@ -11,7 +11,7 @@ from pydantic import Field
 
 from tiles.reader import City, Lang
 from tiles.writing import Known, require_publisher_now, writing
-from twin.catalogue import split_layer_id
+from twin.catalogue import LAYER_ID, split_layer_id
 from twin.db.tables import Job
 from twin.errors import NotFound
 from twin.jobs import Plain, PublishOrder, cancel_job, find_job, list_jobs, queue_job
@@ -70,12 +70,16 @@ def queue(
 @router.get("/jobs", summary="The newest jobs of the key's agency")
 def jobs(
     city: City, principal: Known, response: Response,
-    layer: Annotated[str | None, Query(max_length=80, description="Only those of this layer.")] = None,
+    layer: Annotated[
+        str | None,
+        Query(max_length=80, json_schema_extra={"pattern": LAYER_ID}, description="Only those of this layer."),
+    ] = None,
     limit: Annotated[int, Query(ge=1, le=500)] = 50,
 ) -> dict[str, Any]:  # fmt: skip
     """List jobs, the newest first, without their reports."""
     if layer is not None:
         split_layer_id(layer)
+    response.headers["Cache-Control"] = "private, no-store"
     with writing(city) as session:
         found = list_jobs(session, principal, layer, limit)
     return {"jobs": [_described(job, response, brief=True) for job in found]}

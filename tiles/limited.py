@@ -1,16 +1,15 @@
-"""How often one client may ask: counted by key, else by address, so that nobody keeps the others waiting."""
+"""How often one client may ask, counted by key, else by address; and which client each request comes from."""
 
 from __future__ import annotations
 
-import ipaddress
 import math
 import time
 from contextlib import suppress
-from functools import lru_cache
 
 from fastapi import FastAPI, Request
 from starlette.types import ASGIApp, Receive, Scope, Send
 
+from tiles.clients import CURRENT, Client, address_of
 from tiles.problems import problem
 from tiles.reader import token_of
 from tiles.state import CityState
@@ -29,8 +28,6 @@ TOO_OFTEN = Text(
 THIS_KEY = Text(en="this key", vi="khóa này")
 THIS_ADDRESS = Text(en="your address", vi="địa chỉ của bạn")
 MINUTE = 60.0
-# An IPv6 customer has a whole network of this size.
-NETWORK_BITS = 64
 
 
 class LastMinute:
@@ -83,14 +80,15 @@ class Limited:
             return
         key = self._key(scope)
         limit = self._key_limit if key else self._address_limit
-        who = key or client_of(scope)
-        if not limit or self._counts.hit(who, limit, time.monotonic()):
+        client = Client(key or address_of(scope), has_key=key is not None)
+        CURRENT.set(client)
+        if not limit or self._counts.hit(client.name, limit, time.monotonic()):
             await self.app(scope, receive, send)
             return
         seconds = self._counts.wait(time.monotonic())
         request = Request({**scope, "app": self.whole})
-        said = TOO_OFTEN.format(limit=limit, whom=THIS_KEY if key else THIS_ADDRESS, seconds=seconds)
-        await problem(request, 429, said, {"Retry-After": str(seconds)})(scope, receive, send)
+        detail = TOO_OFTEN.format(limit=limit, whom=THIS_KEY if key else THIS_ADDRESS, seconds=seconds)
+        await problem(request, 429, detail, {"Retry-After": str(seconds)})(scope, receive, send)
 
     def _key(self, scope: Scope) -> str | None:
         if not any(name in (b"authorization", b"x-api-key") for name, _ in scope["headers"]):
@@ -99,19 +97,3 @@ class Limited:
         with suppress(TwinError):
             return authenticate(token_of(Request(scope)), city.keys).key
         return None
-
-
-def client_of(scope: Scope) -> str:
-    """The address that a request comes from, or its network in IPv6."""
-    client = scope.get("client")
-    return _network(client[0]) if client else "local"
-
-
-@lru_cache(maxsize=10_000)
-def _network(address: str) -> str:
-    """The address, or the network of one in IPv6."""
-    with suppress(ValueError):
-        found = ipaddress.ip_address(address)
-        if found.version == 6 and found.ipv4_mapped is None:
-            return str(ipaddress.ip_network((int(found) >> NETWORK_BITS << NETWORK_BITS, NETWORK_BITS)))
-    return address

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextvars
 import math
 import time
 from collections import deque
@@ -73,7 +74,8 @@ class TileMaker:
         self._waiting.setdefault(kind, deque()).append(asked)
         if self._askers < self._at_once:
             self._askers += 1
-            task = loop.create_task(self._ask())
+            # In a context of its own: it works for whoever waits, not for the client that came first.
+            task = loop.create_task(self._ask(), context=contextvars.Context())
             self._tasks.add(task)
             task.add_done_callback(self._tasks.discard)
         elif self._alarm is None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import re
 
 import asyncpg
 from fastapi import FastAPI, Request
@@ -13,7 +14,7 @@ from starlette.exceptions import HTTPException
 
 from tiles.openapi import methods
 from tiles.reader import language_of
-from twin.errors import STATUS, TwinError
+from twin.errors import STATUS, TooCostly, TooMany, TwinError, Unauthenticated, Unavailable
 from twin.text import Text
 
 log = logging.getLogger("twin.http")
@@ -28,6 +29,7 @@ TITLES = {
     409: Text(en="In conflict with what is there", vi="Xung đột với dữ liệu hiện có"),
     408: Text(en="The request stopped arriving", vi="Yêu cầu bị ngừng giữa chừng"),
     412: Text(en="This version of the protocol is not spoken here", vi="Không hỗ trợ phiên bản giao thức này"),
+    414: Text(en="The address is too long", vi="Địa chỉ quá dài"),
     413: Text(en="Too large", vi="Quá lớn"),
     415: Text(en="This kind of content is not taken here", vi="Không nhận kiểu nội dung này"),
     416: Text(en="There are no such bytes", vi="Không có phần dữ liệu đó"),
@@ -37,6 +39,8 @@ TITLES = {
     503: Text(en="Not available now", vi="Hiện không phục vụ được"),
     507: Text(en="The server's disk is full", vi="Đĩa của máy chủ đã đầy"),
 }
+# After which a client that was refused for the moment may come again.
+AGAIN_SECONDS = "5"
 TRY_LATER = Text(en="Try again in a few seconds.", vi="Hãy thử lại sau vài giây.")
 # Between the look at the catalogue and the question, a publish dropped the oldest version.
 JUST_RETIRED = Text(
@@ -46,6 +50,19 @@ JUST_RETIRED = Text(
 TOO_SLOW = Text(
     en="The answer took too long. Ask for a smaller area.", vi="Trả lời quá lâu. Hãy hỏi một khu vực nhỏ hơn."
 )
+LOCKED = Text(
+    en="The layer's table is being worked on at this moment. Try again in a few seconds.",
+    vi="Bảng của lớp dữ liệu đang được xử lý. Hãy thử lại sau vài giây.",
+)
+TOO_COMPLEX = Text(
+    en="The question is too complex for the database. Ask in parts.",
+    vi="Truy vấn quá phức tạp đối với cơ sở dữ liệu. Hãy hỏi từng phần.",
+)
+NOT_COMPUTABLE = Text(
+    en="The condition cannot be computed for the geometries of this layer. Use a simpler geometry or another operator.",
+    vi="Không tính được điều kiện này với hình học của lớp. Hãy dùng hình học đơn giản hơn hoặc phép toán khác.",
+)
+GEOMETRY_FAULT = re.compile(r"GEOS|TopologyException|lwgeom|Geometry", re.IGNORECASE)
 NO_FIT = Text(
     en="A value in the request lies outside what can be computed with. Use smaller numbers and plain text.",
     vi="Một giá trị trong yêu cầu nằm ngoài phạm vi tính toán. Hãy dùng số nhỏ hơn và văn bản thường.",
@@ -77,51 +94,69 @@ def problem(request: Request, status: int, detail: Text | str, headers: dict[str
     )  # fmt: skip
 
 
+def _headers_of(error: TwinError) -> dict[str, str]:
+    match error:
+        case Unauthenticated():
+            return {"WWW-Authenticate": "Bearer"}
+        case TooCostly():
+            # It does not get cheaper by waiting.
+            return {}
+        case TooMany() | Unavailable():
+            return {"Retry-After": AGAIN_SECONDS}
+    return {}
+
+
+def answer_to(request: Request, error: Exception) -> JSONResponse:
+    """Return the problem document for an error, whatever kind it is; what is the program's fault goes into the log."""
+    match error:
+        case TwinError():
+            status = next((code for kind, code in STATUS.items() if isinstance(error, kind)), 500)
+            return problem(request, status, error.message, _headers_of(error))
+        case RequestValidationError():
+            first = error.errors()[0]
+            name = ".".join(str(step) for step in first["loc"][1:]) or str(first["loc"][0])
+            return problem(request, 400, f"{name}: {first['msg']}")
+        case HTTPException():
+            detail: object = error.detail
+            headers = dict(error.headers or {})
+            if error.status_code == 405:
+                # The router names the methods of one of its routes; an address may have several.
+                headers["Allow"] = methods(request)
+            return problem(request, error.status_code, detail if isinstance(detail, Text) else str(detail), headers)
+        case asyncpg.DataError():
+            log.info("a value did not fit: %s", error)
+            return problem(request, 400, NO_FIT)
+        case asyncpg.QueryCanceledError():
+            return problem(request, 503, TOO_SLOW, {"Retry-After": AGAIN_SECONDS})
+        case asyncpg.LockNotAvailableError():
+            return problem(request, 503, LOCKED, {"Retry-After": AGAIN_SECONDS})
+        case asyncpg.UndefinedTableError():
+            return problem(request, 503, JUST_RETIRED, {"Retry-After": "1"})
+        case asyncpg.ProgramLimitExceededError():
+            return problem(request, 400, TOO_COMPLEX)
+        case asyncpg.InternalServerError() if GEOMETRY_FAULT.search(str(error)):
+            # What GEOS cannot compute reaches us so: two geometries that are odd in a way that nobody foresaw.
+            log.warning("the database could not compute a condition: %s", error)
+            return problem(request, 400, NOT_COMPUTABLE)
+        case asyncpg.InsufficientResourcesError():
+            log.warning("the database lacks something: %s", error)
+            return problem(request, 503, TRY_LATER, {"Retry-After": AGAIN_SECONDS})
+    if isinstance(error, DATABASE_GONE):
+        log.warning("database not reachable: %s", type(error).__name__)
+        return problem(request, 503, TRY_LATER, {"Retry-After": "2"})
+    log.error("%s %s failed", request.method, request.url.path, exc_info=error)
+    return problem(request, 500, OUR_FAULT)
+
+
+# Kinds of errors that are answered here; anything else is the program's fault, which Starlette hands over last.
+ANSWERED = (TwinError, RequestValidationError, HTTPException, asyncpg.PostgresError, *DATABASE_GONE, Exception)
+
+
 def install(app: FastAPI) -> None:
     """Give the app its answers to errors."""
 
-    @app.exception_handler(TwinError)
-    async def on_twin_error(request: Request, error: TwinError) -> JSONResponse:
-        status = next((code for kind, code in STATUS.items() if isinstance(error, kind)), 500)
-        headers = {"WWW-Authenticate": "Bearer"} if status == 401 else None
-        return problem(request, status, error.message, headers)
+    async def answer(request: Request, error: Exception) -> JSONResponse:
+        return answer_to(request, error)
 
-    @app.exception_handler(RequestValidationError)
-    async def on_bad_parameter(request: Request, error: RequestValidationError) -> JSONResponse:
-        first = error.errors()[0]
-        name = ".".join(str(step) for step in first["loc"][1:]) or str(first["loc"][0])
-        return problem(request, 400, f"{name}: {first['msg']}")
-
-    @app.exception_handler(HTTPException)
-    async def on_http(request: Request, error: HTTPException) -> JSONResponse:
-        said: object = error.detail
-        headers = dict(error.headers or {})
-        if error.status_code == 405:
-            # The router names the methods of one of its routes; an address may have several.
-            headers["Allow"] = methods(request)
-        return problem(request, error.status_code, said if isinstance(said, Text) else str(said), headers)
-
-    @app.exception_handler(asyncpg.DataError)
-    async def on_value(request: Request, error: asyncpg.DataError) -> JSONResponse:
-        log.info("a value did not fit: %s", error)
-        return problem(request, 400, NO_FIT)
-
-    @app.exception_handler(asyncpg.QueryCanceledError)
-    async def on_slow(request: Request, _: Exception) -> JSONResponse:
-        return problem(request, 503, TOO_SLOW)
-
-    @app.exception_handler(asyncpg.UndefinedTableError)
-    async def on_retired(request: Request, _: Exception) -> JSONResponse:
-        return problem(request, 503, JUST_RETIRED, {"Retry-After": "1"})
-
-    async def on_gone(request: Request, error: Exception) -> JSONResponse:
-        log.warning("database not reachable: %s", type(error).__name__)
-        return problem(request, 503, TRY_LATER, {"Retry-After": "2"})
-
-    for kind in DATABASE_GONE:
-        app.add_exception_handler(kind, on_gone)
-
-    @app.exception_handler(Exception)
-    async def on_fault(request: Request, error: Exception) -> JSONResponse:
-        log.error("%s %s failed", request.method, request.url.path, exc_info=error)
-        return problem(request, 500, OUR_FAULT)
+    for kind in ANSWERED:
+        app.add_exception_handler(kind, answer)

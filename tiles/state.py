@@ -13,6 +13,8 @@ from typing import Any
 import asyncpg
 
 from tiles.cache import TileCache
+from tiles.clients import CURRENT, Shares
+from tiles.features.parsing import FilterParser
 from tiles.making import TileMaker
 from tiles.raster_files import RasterFiles
 from twin.access import KEYS_SQL, Key, parse_keys
@@ -29,6 +31,26 @@ NOT_READY = Text(
     en="The city is still being opened. Try again in a few seconds.",
     vi="Thành phố đang được mở. Hãy thử lại sau vài giây.",
 )
+
+
+# A question of a reader without a key may take half of the time that one with a key may.
+TIME_WITHOUT_KEY = 0.5
+# A table that is published is locked for a moment only. Who waits longer would keep connections from others.
+LOCK_SECONDS = 2.0
+
+
+class ReaderConnection(asyncpg.Connection):
+    """A connection that remembers the time limit it was given, so that it is set only when it changes."""
+
+    __slots__ = ("_limit",)
+
+    async def limit_time(self, seconds: float) -> None:
+        """Let each statement take so long at most."""
+        milliseconds = max(1, int(seconds * 1000))
+        if getattr(self, "_limit", None) != milliseconds:
+            self._limit = None
+            await self.execute(f"SET statement_timeout = {milliseconds}")
+            self._limit = milliseconds
 
 
 async def _reset(connection: asyncpg.Connection) -> None:
@@ -54,10 +76,16 @@ class CityState:
         self.on_change: list[Callable[[], None]] = []
         self.on_keys: list[Callable[[], None]] = []
         self._pools: dict[bool, asyncpg.Pool] = {}
-        # Long answers hold a connection as long as their reader reads: half of those for questions at most.
+        # Of each pool, a client may hold half at a time, so that no one client keeps the others waiting.
+        self._shares = {
+            asking: Shares(max(1, self._pool_size(asking) // 2), settings.pool_wait) for asking in (False, True)
+        }
+        self.parser = FilterParser(settings.pool_wait)
         # What the short way for other answers keeps: see tiles/remembered.py.
         self.answers = {"answers": 0, "bytes": 0, "found": 0}
+        # Long answers hold a connection as long as their reader reads: half of those for questions at most.
         self.streams = asyncio.Semaphore(max(1, settings.pool_size // 4))
+        self.stream_shares = Shares(max(1, settings.pool_size // 8), settings.pool_wait)
 
     @property
     def layers(self) -> dict[str, Layer]:
@@ -82,6 +110,7 @@ class CityState:
             with suppress(asyncio.CancelledError):
                 await watching
             self.rasters.close()
+            await self.parser.close()
             for pool in self._pools.values():
                 with suppress(asyncio.TimeoutError):
                     await asyncio.wait_for(pool.close(), 5)
@@ -92,11 +121,23 @@ class CityState:
 
         `asking` gives one whose statements are planned for the values they are asked with: for questions that
         readers write themselves, where the values decide which index is the right one. Those have a pool of their
-        own, so that long answers do not keep tiles waiting.
+        own, so that long answers do not keep tiles waiting; without a key they have less time.
         """
-        pool = await self._open_pool(asking)
-        async with pool.acquire(timeout=self.settings.pool_wait) as connection:
-            yield connection
+        async with self._shares[asking].place():
+            pool = await self._open_pool(asking)
+            async with pool.acquire(timeout=self.settings.pool_wait) as connection:
+                if asking:
+                    await connection.limit_time(self._question_seconds())
+                yield connection
+
+    def _question_seconds(self) -> float:
+        client = CURRENT.get()
+        share = TIME_WITHOUT_KEY if client is not None and not client.has_key else 1.0
+        return self.settings.statement_timeout * share
+
+    def _pool_size(self, asking: bool) -> int:
+        size = self.settings.pool_size
+        return max(2, size // 2) if asking else size
 
     async def _open_pool(self, asking: bool) -> asyncpg.Pool:
         if asking not in self._pools:
@@ -104,15 +145,15 @@ class CityState:
             milliseconds = int(self.settings.statement_timeout * 1000)
             options["server_settings"] |= {
                 "statement_timeout": str(milliseconds),
+                "lock_timeout": str(min(milliseconds, int(LOCK_SECONDS * 1000))),
                 # The questions asked of every layer are long: planned once a connection, not at each request.
                 "plan_cache_mode": "force_custom_plan" if asking else "force_generic_plan",
                 "jit": "off",
                 # Starting helpers takes longer than most questions, and there are other readers for the other cores.
                 "max_parallel_workers_per_gather": "0",
             }
-            size = self.settings.pool_size
             pool = await asyncpg.create_pool(
-                **options, min_size=0, max_size=max(2, size // 2) if asking else size,
+                **options, min_size=0, max_size=self._pool_size(asking), connection_class=ReaderConnection,
                 # Asked of every layer, the question about a cell is long; kept all the same.
                 max_cacheable_statement_size=0,
                 # Nothing is set on a connection that another request must not see: no question is spent on a reset.

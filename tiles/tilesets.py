@@ -251,5 +251,5 @@ async def tile(request: Request, layer: LayerId, grid: GridId, matrix: Matrix, r
     chosen, city = await _chosen(request, layer, TILE), city_state(request)
     found = find_grid(grid, city.settings.profile)
     check_tile(found, matrix, column, row)
-    where = read_where(request, city, (chosen,), found)
+    where = await read_where(request, city, (chosen,), found)
     return await answer(city, request, (chosen,), matrix, column, row, found, where)

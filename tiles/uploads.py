@@ -77,6 +77,12 @@ def options(city: City, response: Response) -> None:
     response.headers["Tus-Max-Size"] = str(city.settings.upload_bytes)
 
 
+# Pairs of a name and perhaps a value in base64; one of them is the layer.
+_BASE64 = r"(?:[A-Za-z0-9+/]{4})*(?:[A-Za-z0-9+/]{2}==|[A-Za-z0-9+/]{3}=)?"
+_PAIR = rf"[a-z0-9]+(?: {_BASE64})?"
+METADATA = rf"^(?:{_PAIR},)*layer (?=[A-Za-z0-9]){_BASE64}(?:,{_PAIR})*$"
+
+
 @router.post(
     "/uploads",
     status_code=201,
@@ -94,6 +100,7 @@ def begin(
         str,
         Header(
             max_length=8192,
+            json_schema_extra={"pattern": METADATA},
             description="Pairs of a name and a value in base64, divided by commas: `layer` (agency.name), `filename`, "
             "and if you like `sha256` of the whole file (hexadecimal), which is then compared.",
         ),

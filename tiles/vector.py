@@ -20,7 +20,7 @@ from tiles.mvt import EVERYTHING, MAX_DATA_ZOOM, ROLLUP_MIN_ZOOM, Where, make_ti
 from tiles.reader import City, Lang, Reader
 from tiles.state import CityState
 from twin.catalogue import Bounds
-from twin.errors import BadInput
+from twin.errors import BadInput, NotFound
 from twin.text import Language, Text
 
 MAX_ZOOM = WEB_MERCATOR.last
@@ -31,9 +31,10 @@ router = APIRouter(tags=["tiles"])
 
 
 def check_tile(z: int, x: int, y: int) -> None:
-    """Refuse a tile that the grid does not have."""
+    """Refuse a zoom that is not offered, and say that a tile is not there if the grid does not have it."""
     if not WEB_MERCATOR.has(z, x, y):
-        raise BadInput(
+        kind = NotFound if 0 <= z <= MAX_ZOOM and min(x, y) >= 0 and max(x, y) < 2**MAX_ZOOM else BadInput
+        raise kind(
             Text(
                 en="There is no tile {z}/{x}/{y}: z goes from 0 to {max}, x and y from 0 to 2^z − 1.",
                 vi="Không có ô {z}/{x}/{y}: z từ 0 đến {max}, x và y từ 0 đến 2^z − 1.",
@@ -96,7 +97,11 @@ Layers = Annotated[
 ]
 Zoom = Annotated[int, Path(description="Zoom, 0 to 22.", json_schema_extra={"minimum": 0, "maximum": MAX_ZOOM})]
 Index = Annotated[
-    int, Path(description="Column or row in the XYZ grid of WebMercatorQuad.", json_schema_extra={"minimum": 0})
+    int,
+    Path(
+        description="Column or row in the XYZ grid of WebMercatorQuad, less than 2^z.",
+        json_schema_extra={"minimum": 0, "maximum": 2**MAX_ZOOM - 1},
+    ),
 ]
 
 
@@ -118,7 +123,7 @@ async def tile(city: City, reader: Reader, request: Request, layers: Layers, z: 
     """
     check_tile(z, x, y)
     chosen = choose(layers, city.layers, reader)
-    return await answer(city, request, chosen, z, x, y, where=read_where(request, city, chosen))
+    return await answer(city, request, chosen, z, x, y, where=await read_where(request, city, chosen))
 
 
 @router.get("/tiles/{layers}/tilejson.json", summary="TileJSON 3.0 of one layer or several")

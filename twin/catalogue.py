@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -22,10 +22,14 @@ from twin.text import Text
 # An agency's name has no underscore, so that the table name agency_layer_v3 can come from one layer only.
 AGENCY_NAME = re.compile(r"[a-z][a-z0-9]{0,19}")
 LAYER_NAME = re.compile(r"[a-z][a-z0-9_]{0,29}")
+# A layer's id, as JSON Schema has patterns.
+LAYER_ID = rf"^{AGENCY_NAME.pattern}\.{LAYER_NAME.pattern}$"
 
 NOTHING = Text("", "")
 
 Bounds = tuple[float, float, float, float]
+# Digits that coordinates in degrees are published with: about a centimetre.
+DEGREE_DIGITS = 7
 
 
 @dataclass(frozen=True, slots=True)
@@ -261,6 +265,17 @@ def _parse_layer(entry: dict[str, Any]) -> Layer:
     )
 
 
+def outwards(bounds: Sequence[float]) -> Bounds:
+    """Round a box in degrees to the digits that coordinates are published with, so that nothing lies outside it."""
+    west, south, east, north = bounds
+    return _down(west), _down(south), -_down(-east), -_down(-north)
+
+
+def _down(value: float) -> float:
+    rounded = round(value, DEGREE_DIGITS)
+    return rounded if rounded <= value else round(rounded - 10**-DEGREE_DIGITS, DEGREE_DIGITS)
+
+
 def _parse_version(entry: dict[str, Any]) -> Version:
     return Version(
         key=entry["key"],
@@ -270,7 +285,7 @@ def _parse_version(entry: dict[str, Any]) -> Version:
         resolution=entry["resolution"],
         features=entry["features"],
         quarantined=entry["quarantined"],
-        bounds=tuple(entry["bounds"]) if entry["bounds"] else None,
+        bounds=outwards(entry["bounds"]) if entry["bounds"] else None,
         published=datetime.fromisoformat(entry["published"]),
         source=entry["source"],
         fingerprint=entry["fingerprint"],

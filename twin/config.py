@@ -45,7 +45,11 @@ class Settings(BaseSettings):
     workers: int = Field(1, ge=1, le=64, description="Server processes.")
     pool_size: int = Field(8, ge=1, le=200, description="Database connections a server process may hold.")
     pool_wait: float = Field(5.0, gt=0, description="Seconds a request waits for a free connection.")
-    statement_timeout: float = Field(10.0, gt=0, description="Seconds one query of the server may take.")
+    statement_timeout: float = Field(
+        10.0,
+        gt=0,
+        description="Seconds one query of the server may take; half of it for a reader's filter without a key.",
+    )
     items_limit: int = Field(10_000, ge=1, le=100_000, description="Features a page of items may have.")
     stream_limit: int = Field(
         2_000_000, ge=1, description="Features an answer may have in a format that is written in one go."

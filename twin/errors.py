@@ -60,6 +60,16 @@ class TooMany(TwinError):
     """More is open at once than is allowed."""
 
 
+class TooCostly(TooMany):
+    """One question that would take too long, however often it is asked."""
+
+
+class TooLong(TwinError):
+    """The address of a request is longer than is taken."""
+
+    exit_code = 2
+
+
 class NoRoom(TwinError):
     """The disk is full."""
 
@@ -75,5 +85,5 @@ class SetupProblem(TwinError):
 # What each kind is called over HTTP: the server answers so, and the client understands it so.
 STATUS: Mapping[type[TwinError], int] = {
     BadInput: 400, Unauthenticated: 401, Forbidden: 403, NotFound: 404, NotAcceptable: 406, Conflict: 409,
-    TooLarge: 413, Busy: 423, TooMany: 429, Unavailable: 503, NoRoom: 507,
+    TooLarge: 413, TooLong: 414, Busy: 423, TooMany: 429, Unavailable: 503, NoRoom: 507,
 }  # fmt: skip

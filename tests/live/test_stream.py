@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import os
+import queue
 import resource
 import secrets
 import signal
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
+from itertools import pairwise
 from pathlib import Path
 
 import httpx
@@ -29,7 +31,7 @@ from tiles.live import answer
 from tiles.live.answer import LiveAnswer
 from tiles.live.followers import Followers
 from tiles.state import CityState
-from twin.access import ANONYMOUS, revoke_key
+from twin.access import ANONYMOUS, Key, Principal, revoke_key
 from twin.catalogue import LayerEntry, change_entry, ensure_agency, ensure_layer
 from twin.config import Settings, load_settings
 from twin.db.cluster import PrivateCluster
@@ -430,3 +432,67 @@ def test_a_reader_who_does_not_read_is_left_and_its_place_is_free(
         return [*open_places, followers.open]
 
     assert run_async(drive()) == [1, 1, 0]
+
+
+def test_what_a_reader_may_not_see_changes_nothing_in_its_stream(
+    made: Database, server: LiveServer, follow: Callable[..., Following]
+) -> None:
+    """Signs of life come at their own moments, however often a hidden layer, its entry or a key changes."""
+    stream = follow()
+    until, came = time.monotonic() + 8 * HEARTBEAT, []
+    changed = 0
+    while time.monotonic() < until:
+        changed += 1
+        if changed % 3:
+            change(made, LAYER, description_en=secrets.token_hex(4)) if changed % 3 == 1 else key(server, "health")
+        else:
+            publish(made, LAYER)
+        with suppress(queue.Empty):
+            while True:
+                line = stream.line(HEARTBEAT / 8)
+                assert line in (":", "")
+                if line == ":":
+                    came.append(time.monotonic())
+    assert changed > 5
+    gaps = [later - earlier for earlier, later in pairwise(came)]
+    assert len(came) >= 6 and sum(gaps) / len(gaps) < 1.3 * HEARTBEAT, gaps
+
+
+def test_only_streams_with_news_of_their_own_wake(database: Database, settings: Settings) -> None:
+    described(database)
+
+    async def drive() -> None:
+        city = CityState(settings, database)
+        await city.refresh()
+        followers = Followers(city)
+        agency = Principal("desk", "transport", key="000000000000")
+        city.keys = {"000000000000": Key(agency, b"")}
+        streams = {
+            "stranger": LiveAnswer(followers, ANONYMOUS, "a", None, None),
+            "agency": LiveAnswer(followers, agency, "b", None, None),
+            "follower of the open one": LiveAnswer(followers, agency, "c", (OPEN,), None),
+        }
+        with ExitStack() as stack:
+            woken = {}
+            for name, stream in streams.items():
+                woken[name] = stack.enter_context(followers.place(name, stream._has_news))
+                # What it sends first is what its reader knows from now on.
+                await anext(stream._chunks)
+
+            async def changed(layer: str) -> set[str]:
+                await asyncio.to_thread(publish, database, layer)
+                keys = city.keys
+                await city.refresh()
+                city.keys = keys
+                for event in woken.values():
+                    event.clear()
+                followers.wake()
+                return {name for name, event in woken.items() if event.is_set()}
+
+            assert await changed(LAYER) == {"agency"}
+            assert await changed(OPEN) == set(streams)
+            city.keys = {}
+            followers.wake()
+            assert woken["agency"].is_set()
+
+    run_async(drive())

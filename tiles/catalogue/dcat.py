@@ -13,7 +13,7 @@ from tiles.catalogue.nodes import Node, address_of, licence_of, said, typed
 from tiles.choice import Chosen
 from tiles.features.links import path
 from tiles.vocabulary import ACCESS, AUTHORITY, FREQUENCIES, data_theme
-from twin.catalogue import Agency, Bounds, Layer, Version
+from twin.catalogue import Agency, Bounds, Layer, Version, outwards
 from twin.city import City
 from twin.downloads import Prepared
 from twin.text import LANGUAGES, Language, Text
@@ -194,9 +194,9 @@ def _linguistic(language: Language) -> Node:
 
 
 def _location(bounds: Bounds) -> Node:
-    box = shapely.box(*bounds)
+    box = shapely.box(*outwards(bounds))
     return {
         "@type": "dct:Location",
-        "dcat:bbox": typed("geo:wktLiteral", shapely.to_wkt(box, rounding_precision=6)),
+        "dcat:bbox": typed("geo:wktLiteral", shapely.to_wkt(box, rounding_precision=7)),
         "dcat:centroid": typed("geo:wktLiteral", shapely.to_wkt(box.centroid, rounding_precision=6)),
     }

@@ -91,7 +91,7 @@ async def catalogue(
     around = _around(address, given, offset, most, len(found))
     links = self_and_alternates(address, given, own, FORMATS, lang)
     links += [link(href, name, own.media_type, "", lang) for name, href in around.items() if name in ("next", "prev")]
-    headers = {"Cache-Control": "private, no-cache", "Vary": VARY, "Link": as_header(links)}
+    headers = {"Cache-Control": "private, no-cache", "Vary": VARY} | as_header(links)
     if own is HTML:
         headers["Content-Language"] = lang
         answer = pages.listing(request, shown, seen, len(found), wanted, _only(around), links, now, lang, headers)
@@ -123,7 +123,7 @@ async def dataset(request: Request, city: City, reader: Reader, lang: Lang, laye
     base = base_of(request)
     links = self_and_alternates(f"{base}/catalogue/{layer}", dict(request.query_params), own, FORMATS, lang)
     scope = "public" if chosen.layer.sharing is Sharing.OPEN and reader.key is None else "private"
-    headers = {"Cache-Control": f"{scope}, no-cache", "Vary": VARY, "Link": as_header(links)}
+    headers = {"Cache-Control": f"{scope}, no-cache", "Vary": VARY} | as_header(links)
     if own is HTML:
         headers["Content-Language"] = lang
         answer = pages.dataset(request, chosen, steps, prepared, links, datetime.now(UTC), lang, headers)

@@ -20,7 +20,6 @@ from tiles.features.expressions import Parameters
 from tiles.features.formats import CSV, MVT, Format, negotiate
 from tiles.features.paging import BAD_TOKEN, read_token, version_of_token
 from tiles.features.parameters import Parameter
-from tiles.features.queryables import queryables
 from tiles.features.reference import offered
 from tiles.grids import Grid, check_tile, find_grid
 from tiles.reader import city_state, language_of, principal_of
@@ -55,7 +54,7 @@ PARAMETERS = (
     Parameter("bbox", "Cells that meet this box: west, south, east, north in degrees (EPSG:4326; six numbers: with "
               "heights, which are not used). West may be greater than east: the box then crosses the 180th meridian. "
               "A cell's numbers are always those of the whole cell.",
-              {"type": "array", "items": {"type": "number"},
+              {"type": "array", "items": {"type": "number"}, "minItems": 4, "maxItems": 6,
                "oneOf": [{"minItems": 4, "maxItems": 4}, {"minItems": 6, "maxItems": 6}]}),
     *(replace(p, description=f"{p.description} The numbers are those of the features that match.")
       if p.name == "filter" else p for p in asked.FILTER),
@@ -126,7 +125,7 @@ async def understand(request: Request, layer_id: str) -> Wanted:
     parameters = Parameters()
     narrowing = QueryParams({k: v for k, v in given.items() if k in NARROWING})
     references = offered(settings.profile)
-    conditions = asked.read_conditions(narrowing, version, queryables(version), references, parameters)
+    conditions = await asked.read_conditions(city.parser, narrowing, version, references, parameters)
     columns = read_columns(given, chosen)
     if form.whole:
         limit = asked.read_limit(given, settings.stream_limit, settings.stream_limit)
@@ -160,7 +159,7 @@ async def understand_tile(request: Request, layer_id: str, grid: str, matrix: in
     if resolution is None:
         resolution = min(resolution_for(zoom, theme_of(layer).rollup_cells), version.resolution)
     parameters = Parameters()
-    conditions = asked.read_filter(given, queryables(version), offered(profile), parameters)
+    conditions = await asked.read_filter(city.parser, given, version, offered(profile), parameters)
     said = "\0".join(given.get(parameter.name, "") for parameter in asked.FILTER)
     return WantedTile(
         chosen=chosen,

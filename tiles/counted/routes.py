@@ -93,7 +93,7 @@ async def _whole(request: Request, city: CityState, wanted: Wanted, headers: dic
     links = self_and_alternates(_address(request, wanted), wanted.given, wanted.format, FORMATS, wanted.about.language)
     version = wanted.chosen.version.number
     name = f"{wanted.chosen.layer.id}_v{version}_r{wanted.question.resolution}.{wanted.format.suffix}"
-    headers = headers | {"Link": as_header(links), "Content-Disposition": f'attachment; filename="{name}"'}
+    headers = headers | as_header(links) | {"Content-Disposition": f'attachment; filename="{name}"'}
     if wanted.format is PARQUET:
         # It is compressed already, column by column.
         headers["Content-Encoding"] = "identity"

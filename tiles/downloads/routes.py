@@ -104,7 +104,7 @@ def _headers(request: Request, chosen: Chosen, form: Form) -> dict[str, str]:
         "Cache-Control": caching((chosen,)),
         "Vary": VARY,
         "Content-Disposition": f'attachment; filename="{layer.id}_v{chosen.version.number}.{form.suffix}"',
-        "Link": as_header(links),
+        **as_header(links),
         "X-Content-Type-Options": "nosniff",
     }
 

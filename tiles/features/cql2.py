@@ -59,21 +59,29 @@ NOT_JSON = Text(
 )
 
 
-@lru_cache(maxsize=256)
-def read_text(text: str) -> Tree:
-    """Parse CQL2 text into the tree that CQL2 JSON would be."""
+def check_text(text: str) -> int:
+    """Return the parser's work for a CQL2 text at most; refuse a text that is too much of it."""
     if len(text) > MAX_LENGTH:
         raise refuse(TOO_LONG.format(limit=MAX_LENGTH))
     bare = QUOTED.sub("''", text)
-    if len(text) << min(depth_of_brackets(bare), 60) > MAX_WORK or SIGNS_IN_A_ROW.search(bare):
+    work = len(text) << min(depth_of_brackets(bare), 60)
+    if work > MAX_WORK or SIGNS_IN_A_ROW.search(bare):
         raise refuse(TOO_DEEP)
     if len(OPERATOR.findall(CORNERS.sub("()", bare))) > MAX_OPERATORS:
         raise refuse(TOO_MANY.format(limit=MAX_OPERATORS))
+    return work
+
+
+@lru_cache(maxsize=256)
+def read_text(text: str) -> Tree:
+    """Parse CQL2 text into the tree that CQL2 JSON would be."""
+    check_text(text)
     try:
         tree = cql2.parse_text(text).to_json()
     except RecursionError:
         raise refuse(TOO_DEEP) from None
-    except (cql2.ParseError, cql2.ValidationError, ValueError) as error:
+    except Exception as error:
+        # Of a geometry without coordinates the library makes a plain Exception.
         raise refuse(NOT_TEXT.format(near=_near(text, str(error)))) from None
     check_size(tree)
     return tree

@@ -20,6 +20,7 @@ from tiles.features.paging import SORTABLE
 from tiles.features.queryables import geometry_schema, id_schema, properties_schema, queryables
 from tiles.features.schemas import CONFORMANCE, LANDING, PROPERTY_SCHEMA, content
 from tiles.openapi import MEDIA_TYPE as OPENAPI
+from tiles.openapi import MEDIA_TYPE_30 as OPENAPI_30
 from tiles.openapi import reads_parameters
 from tiles.reader import Lang, city_state, language_of, principal_of
 from twin.access import find_readable
@@ -81,6 +82,7 @@ def _landing(request: Request, language: Language) -> Response:
     profile = city.settings.profile
     links = [
         *self_and_alternates(path(base, "landing"), {}, own, formats.DOCUMENT, language),
+        link(f"{base}/api/3.0", "service-desc", OPENAPI_30, "OpenAPI 3.0", language),
         link(f"{base}/api", "service-desc", OPENAPI, "OpenAPI 3.1", language),
         link(f"{base}/conformance", "conformance", "application/json",
              Text(en="Standards that are kept", vi="Các tiêu chuẩn được tuân theo"), language),

@@ -7,11 +7,12 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from tiles.features import spatial, temporal
+from tiles.features import costs, spatial, temporal
 from tiles.features.cql2 import Tree, refuse
 from tiles.features.moments import read_day, read_moment
 from tiles.features.queryables import Kind, Queryable
 from tiles.features.reference import WGS84, Reference
+from twin.catalogue import Bounds
 from twin.text import Text
 
 COMPARISONS = {"=": "=", "<>": "<>", "<": "<", ">": ">", "<=": "<=", ">=": ">="}
@@ -68,11 +69,16 @@ class Parameters:
 
 @dataclass(slots=True)
 class Translator:
-    """Makes SQL from trees. `reference` is what the filter's own coordinates are in."""
+    """Makes SQL from trees. `reference` is what the filter's own coordinates are in.
+
+    `extent` is that of the layer in degrees. `cost` grows with each costly operator (see `costs.py`).
+    """
 
     known: Mapping[str, Queryable]
     parameters: Parameters
     reference: Reference = WGS84
+    extent: Bounds | None = None
+    cost: float = 0.0
 
     def condition(self, node: Tree) -> str:
         """The SQL of something that is true, false or unknown."""
@@ -90,8 +96,9 @@ class Translator:
             if predicate := self._predicates().get(op):
                 return predicate(op, args)
             if op in spatial.FUNCTIONS:
-                left, right = self._exactly(op, args, 2)
-                return spatial.relation(op, self._geometry(left), self._geometry(right))
+                left, right = map(self._geometry, self._exactly(op, args, 2))
+                self.cost += costs.of_relation(op, left.shape, right.shape, self.extent)
+                return spatial.relation(op, left, right)
             if op in temporal.FUNCTIONS:
                 left, right = self._exactly(op, args, 2)
                 return temporal.relation(op, self._span(left), self._span(right))
@@ -132,6 +139,7 @@ class Translator:
     # Predicates ------------------------------------------------------------------------------------
 
     def _comparison(self, op: str, args: list[Tree]) -> str:
+        self.cost += costs.COMPARISON
         left, right = (self.scalar(arg) for arg in self._exactly(op, args, 2))
         self._same(left, right)
         if left.kind == "geometry" or (left.kind == "boolean" and op not in ("=", "<>")):
@@ -141,6 +149,7 @@ class Translator:
 
     def _like(self, op: str, args: list[Tree]) -> str:
         value, pattern = (self._require(self.scalar(arg), "text") for arg in self._exactly(op, args, 2))
+        self.cost += costs.LIKE
         # A backslash at the very end would be an error in SQL; here it is one that stands for nothing.
         return f"({value.text} LIKE regexp_replace({pattern.text}, '(?<!\\\\)((?:\\\\\\\\)*)\\\\$', '\\1'))"
 
@@ -155,10 +164,21 @@ class Translator:
         value, listed = self._exactly(op, args, 2)
         if not isinstance(listed, list) or not listed:
             raise refuse(EXPECTED.format(wanted="(…, …)", given=str(listed)[:40]))
-        left, *right = (self.scalar(node) for node in (value, *listed))
+        left = self._require(self.scalar(value), "text", "number", "boolean", "date", "time")
+        self.cost += costs.COMPARISON
+        if together := self._list(left.kind, listed):
+            return f"({left.text} = ANY({together}))"
+        right = [self.scalar(node) for node in listed]
         self._same(left, *right)
-        self._require(left, "text", "number", "boolean", "date", "time")
         return f"({left.text} IN ({', '.join(r.text for r in right)}))"
+
+    def _list(self, kind: Kind, listed: list[Tree]) -> str | None:
+        """Bind plain values as one array: a parameter for each would take the database long to read."""
+        if kind == "text" and all(isinstance(node, str) and "\x00" not in node for node in listed):
+            return self.parameters.add(listed, "text[]")
+        if kind == "number" and all(isinstance(n, int | float) and not isinstance(n, bool) for n in listed):
+            return self.parameters.add([_finite(node) for node in listed], "float8[]")
+        return None
 
     def _is_null(self, op: str, args: list[Tree]) -> str:
         (value,) = self._exactly(op, args, 1)
@@ -200,6 +220,7 @@ class Translator:
         if op in ("casei", "accenti"):
             (inner,) = self._exactly(op, args, 1)
             value = self._require(self.scalar(inner), "text")
+            self.cost += costs.SMALL_LETTERS if op == "casei" else costs.WITHOUT_ACCENTS
             return Sql((SMALL_LETTERS if op == "casei" else WITHOUT_ACCENTS).format(value.text), "text")
         if op in ARITHMETIC:
             left, right = (self._require(self.scalar(arg), "number") for arg in self._exactly(op, args, 2))

@@ -153,7 +153,7 @@ async def _understand(request: Request, layer_id: str) -> Wanted:
         settings.stream_limit if everything else settings.items_limit,
     )
     parameters = Parameters()
-    conditions = asked.read_conditions(given, newest.version, known, references, parameters)
+    conditions = await asked.read_conditions(city.parser, given, newest.version, references, parameters)
     return Wanted(
         chosen=newest,
         format=chosen_format,
@@ -209,8 +209,8 @@ async def _page(city: CityState, wanted: Wanted) -> bytes:
 async def _read(city: CityState, wanted: Wanted, columns: Sequence[str]) -> tuple[list[Any], int | None]:
     """The rows of a page, with one more that tells whether there is another page; and how many there are in all."""
     sql, values = wanted.rows.select(columns, wanted.limit + 1)
-    # Without a condition any plan is the right one, and need not be made again.
-    async with city.connection(asking=bool(wanted.rows.conditions)) as connection:
+    # Without a condition any plan is the right one, and need not be made again; an order may cost a sort of the layer.
+    async with city.connection(asking=bool(wanted.rows.conditions or wanted.keys)) as connection:
         rows = await connection.fetch(sql, *values)
         return rows, await _matched(connection, wanted)
 
@@ -317,7 +317,7 @@ async def _whole(city: CityState, wanted: Wanted, headers: dict[str, str]) -> Re
             chunks = tables.as_geoparquet(rows, count, wanted.columns, wanted.reference)
     links = self_and_alternates(wanted.address, wanted.given, own, formats.ITEMS, wanted.language)
     name = f"{wanted.chosen.layer.id}_v{wanted.chosen.version.number}.{own.suffix}"
-    headers = headers | {"Link": as_header(links), "Content-Disposition": f'attachment; filename="{name}"'}
+    headers = headers | as_header(links) | {"Content-Disposition": f'attachment; filename="{name}"'}
     if own is formats.GEOPARQUET:
         # It is compressed already, column by column.
         headers["Content-Encoding"] = "identity"

@@ -13,6 +13,10 @@ from twin.text import Language, Text
 
 Link = dict[str, Any]
 
+# Bytes of an address from which on it is not repeated more often than needed.
+LONG_ADDRESS = 2_000
+# What may stand in a query as it is (RFC 3986): three bytes for each comma of a list would be many.
+PLAIN = "',:/()"
 RELATION = "http://www.opengis.net/def/rel/ogc/1.0/"
 
 
@@ -34,15 +38,21 @@ def path(base: str, *steps: str) -> str:
 
 def with_query(address: str, given: dict[str, str]) -> str:
     """An address with parameters."""
-    return f"{address}?{urlencode(given)}" if given else address
+    return f"{address}?{urlencode(given, safe=PLAIN)}" if given else address
 
 
 def self_and_alternates(
     address: str, given: dict[str, str], own: Format, offered: Sequence[Format], language: Language
 ) -> list[Link]:
-    """A document's link to itself, and to its other formats."""
+    """Return a document's link to itself, and to its other formats.
+
+    Who writes a very long question knows how it was written: it is not repeated for each format.
+    """
     this = Text(en="This document", vi="Tài liệu này")
-    links = [link(with_query(address, given), "self", own.media_type, this, language)]
+    itself = with_query(address, given)
+    links = [link(itself, "self", own.media_type, this, language)]
+    if len(itself) > LONG_ADDRESS:
+        return links
     # Written once: there are many of these, in every answer.
     plain = with_query(address, {k: v for k, v in given.items() if k != "f"})
     start = f"{plain}{'&' if '?' in plain else '?'}f="
@@ -54,6 +64,11 @@ def self_and_alternates(
     return links
 
 
-def as_header(links: Sequence[Link]) -> str:
-    """Links as the header Link has them; titles are left out, since headers are ASCII."""
-    return ", ".join(f'<{link["href"]}>; rel="{link["rel"]}"; type="{link["type"]}"' for link in links)
+def as_header(links: Sequence[Link]) -> dict[str, str]:
+    """Return links as the header Link has them, without titles, since headers are ASCII.
+
+    Long addresses are left out: proxies and clients refuse an answer with kilobytes of headers.
+    """
+    short = [link for link in links if len(link["href"]) <= LONG_ADDRESS]
+    written = ", ".join(f'<{link["href"]}>; rel="{link["rel"]}"; type="{link["type"]}"' for link in short)
+    return {"Link": written} if written else {}

@@ -13,10 +13,11 @@ from shapely.geometry.base import BaseGeometry
 from starlette.datastructures import QueryParams
 
 from tiles.features import formats, spatial
-from tiles.features.cql2 import read_json, read_text
+from tiles.features.costs import check_cost
 from tiles.features.expressions import Parameters, Translator
 from tiles.features.moments import Span, read_datetime, read_day, read_moment
-from tiles.features.queryables import Queryable, moment_of
+from tiles.features.parsing import FilterParser
+from tiles.features.queryables import Queryable, moment_of, queryables
 from tiles.features.reference import CRS84, WGS84, Reference, read_reference
 from twin.catalogue import Column, Version
 from twin.errors import BadInput
@@ -89,7 +90,7 @@ ITEMS = (
     Parameter("bbox", "Features that intersect this box: west, south, east, north (six numbers: with heights, which "
               "are not used), in the order of axes of `bbox-crs`. In degrees, west may be greater than east: the box "
               "then crosses the 180th meridian.",
-              {"type": "array", "items": {"type": "number"},
+              {"type": "array", "items": {"type": "number"}, "minItems": 4, "maxItems": 6,
                "oneOf": [{"minItems": 4, "maxItems": 4}, {"minItems": 6, "maxItems": 6}]}),
     Parameter("bbox-crs", "Coordinate system of `bbox`.", {"type": "string", "format": "crs", "default": CRS84}),
     CRS,
@@ -200,12 +201,12 @@ def read_columns(given: QueryParams, version: Version) -> tuple[Column, ...]:
     return tuple(c for c in version.columns if c.name in asked)
 
 
-def read_conditions(
-    given: QueryParams, version: Version, known: Mapping[str, Queryable], references: Mapping[str, Reference],
+async def read_conditions(
+    parser: FilterParser, given: QueryParams, version: Version, references: Mapping[str, Reference],
     parameters: Parameters,
 ) -> list[str]:  # fmt: skip
-    """The conditions that a request sets, as SQL that is joined with AND."""
-    found = []
+    """Return the conditions that a request sets, as SQL that is joined with AND; their values go to the parameters."""
+    known, found = queryables(version), []
     if (text := given.get("bbox")) is not None:
         box = spatial.to_wkb(read_box(text, read_crs(given, "bbox-crs", references)))
         found.append(f"ST_Intersects(f.geom, ST_GeomFromWKB({parameters.add(box, 'bytea')}, 4326))")
@@ -217,7 +218,7 @@ def read_conditions(
             found += _during(span, column, parameters)
     if (text := given.get("ids")) is not None:
         found.append(_ids(text, parameters))
-    found += read_filter(given, known, references, parameters)
+    found += await read_filter(parser, given, version, references, parameters)
     for name, text in given.items():
         if name not in ITEMS_NAMES:
             found.append(f"{known[name].sql} = {_value(name, text, known[name], parameters)}")
@@ -256,9 +257,10 @@ def _ids(text: str, parameters: Parameters) -> str:
     return f"f.id = ANY({parameters.add([i for i in listed if chr(0) not in i], 'text[]')})"
 
 
-def read_filter(
-    given: QueryParams, known: Mapping[str, Queryable], references: Mapping[str, Reference], parameters: Parameters
-) -> list[str]:
+async def read_filter(
+    parser: FilterParser, given: QueryParams, version: Version, references: Mapping[str, Reference],
+    parameters: Parameters,
+) -> list[str]:  # fmt: skip
     """Read `filter`, if there is one: a condition, whose values are added to the parameters."""
     language = given.get("filter-lang", "cql2-text")
     if language not in ("cql2-text", "cql2-json"):
@@ -267,8 +269,11 @@ def read_filter(
     text = given.get("filter")
     if text is None:
         return []
-    tree = read_text(text) if language == "cql2-text" else read_json(text)
-    return [Translator(known, parameters, reference).condition(tree)]
+    tree = await parser.parse(text, language)
+    translator = Translator(queryables(version), parameters, reference, version.bounds)
+    condition = await parser.translate(text, lambda: translator.condition(tree))
+    check_cost(translator.cost, version.features)
+    return [condition]
 
 
 def _value(name: str, text: str, of: Queryable, parameters: Parameters) -> str:

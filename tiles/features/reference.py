@@ -11,6 +11,7 @@ import numpy.typing as npt
 import shapely
 from pyproj import CRS
 
+from twin.catalogue import DEGREE_DIGITS
 from twin.city import City
 from twin.crs import transform
 from twin.errors import BadInput
@@ -20,9 +21,8 @@ CRS84 = "http://www.opengis.net/def/crs/OGC/1.3/CRS84"
 EPSG = "http://www.opengis.net/def/crs/EPSG/0/"
 ALWAYS = (4326, 3857)
 
-# About a millimetre on the ground for metres; a centimetre for degrees.
+# About a millimetre on the ground.
 METRE_DIGITS = 3
-DEGREE_DIGITS = 7
 
 Shapes = npt.NDArray[np.object_]
 

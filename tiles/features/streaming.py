@@ -48,22 +48,28 @@ class Stream(StreamingResponse):
 
 @asynccontextmanager
 async def streaming(city: CityState) -> AsyncGenerator[asyncpg.Connection, None]:
-    """A connection for a long answer; only so many at a time, so that short answers always find one."""
+    """Lend a connection for a long answer: so many at a time, half of them to one client, so that others find one."""
+    async with city.stream_shares.place(), _place(city), city.connection(asking=True) as connection:
+        transaction = connection.transaction(readonly=True)
+        await transaction.start()
+        try:
+            yield connection
+        finally:
+            # A reader who goes away cancels whatever runs here, but the transaction has to end all the same.
+            with anyio.CancelScope(shield=True), suppress(*DATABASE_GONE, asyncpg.PostgresError):
+                await transaction.rollback()
+
+
+@asynccontextmanager
+async def _place(city: CityState) -> AsyncGenerator[None, None]:
+    """Take one of the places for long answers."""
     try:
         async with asyncio.timeout(city.settings.pool_wait):
             await city.streams.acquire()
     except TimeoutError:
         raise Unavailable(BUSY) from None
     try:
-        async with city.connection(asking=True) as connection:
-            transaction = connection.transaction(readonly=True)
-            await transaction.start()
-            try:
-                yield connection
-            finally:
-                # A reader who goes away cancels whatever runs here, but the transaction has to end all the same.
-                with anyio.CancelScope(shield=True), suppress(*DATABASE_GONE, asyncpg.PostgresError):
-                    await transaction.rollback()
+        yield
     finally:
         city.streams.release()
 

@@ -38,12 +38,14 @@ class LiveAnswer(StreamingResponse):
         self._followers, self._reader, self._who = followers, reader, who
         self._names, self._known = names, known
         self._woken = asyncio.Event()
+        # What the reader knows by now.
+        self._view: View = {}
         self._chunks = self._events()
         super().__init__(self._chunks, headers=HEADERS)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer, or refuse if there are too many."""
-        with self._followers.place(self._who) as self._woken:
+        with self._followers.place(self._who, self._has_news) as self._woken:
             await super().__call__(scope, receive, send)
 
     async def stream_response(self, send: Send) -> None:
@@ -57,23 +59,31 @@ class LiveAnswer(StreamingResponse):
             await send({"type": "http.response.body", "body": b"", "more_body": False})
 
     async def _events(self) -> AsyncGenerator[bytes, None]:
-        followers = self._followers
-        view = self._view()
+        followers, clock = self._followers, asyncio.get_running_loop().time
+        view = self._view = self._current_view()
         first = b"" if state_of(view) == self._known else events.current(view)
         yield events.retry_after(random.randint(*RETRY_MS)) + first  # noqa: S311
+        # Signs of life come at fixed moments, whatever else is sent.
+        due = clock() + followers.heartbeat
         while followers.may_stay(self._reader):
             try:
-                async with asyncio.timeout(followers.heartbeat):
+                async with asyncio.timeout_at(due):
                     await self._woken.wait()
             except TimeoutError:
+                due = max(due, clock()) + followers.heartbeat
                 yield events.HEARTBEAT
                 continue
             self._woken.clear()
             if not followers.may_stay(self._reader):
                 return
-            before, view = view, self._view()
+            before, view = view, self._current_view()
+            self._view = view
             if found := list(changes(before, view)):
                 yield events.told(found, view)
 
-    def _view(self) -> View:
+    def _has_news(self) -> bool:
+        """Whether there is anything that this reader may see: a change of its layers, or the end of its stream."""
+        return not self._followers.may_stay(self._reader) or self._current_view() != self._view
+
+    def _current_view(self) -> View:
         return self._followers.views.of(self._reader, self._names)

@@ -44,7 +44,8 @@ class Followers:
         self.views = Views(city)
         self.heartbeat = city.settings.live_heartbeat
         self.stopping = False
-        self._woken: set[asyncio.Event] = set()
+        # The open streams' events, each with the question whether its reader may see anything new.
+        self._woken: dict[asyncio.Event, Callable[[], bool]] = {}
         self._each: Counter[str] = Counter()
 
     @property
@@ -53,8 +54,8 @@ class Followers:
         return len(self._woken)
 
     @contextmanager
-    def place(self, who: str) -> Iterator[asyncio.Event]:
-        """Take one of the places as long as a stream is open; its event is set whenever there may be news."""
+    def place(self, who: str, has_news: Callable[[], bool]) -> Iterator[asyncio.Event]:
+        """Take one of the places as long as a stream is open; its event is set whenever there is news for it."""
         settings = self.city.settings
         if self.stopping:
             raise Unavailable(STOPPING)
@@ -63,14 +64,14 @@ class Followers:
         if self._each[who] >= settings.live_streams_each:
             raise TooMany(ENOUGH.format(limit=settings.live_streams_each))
         woken = asyncio.Event()
-        self._woken.add(woken)
+        self._woken[woken] = has_news
         self._each[who] += 1
         OPEN.inc()
         try:
             yield woken
         finally:
             OPEN.dec()
-            self._woken.discard(woken)
+            del self._woken[woken]
             self._each[who] -= 1
             if not self._each[who]:
                 del self._each[who]
@@ -85,9 +86,10 @@ class Followers:
         return key is not None and key.principal == reader
 
     def wake(self) -> None:
-        """Let every stream look."""
-        for woken in self._woken:
-            woken.set()
+        """Wake the streams whose readers may see something new; the others must not notice that anything happened."""
+        for woken, has_news in self._woken.items():
+            if has_news():
+                woken.set()
 
     def stop(self) -> None:
         """End all streams, and begin no more."""

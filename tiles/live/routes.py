@@ -6,8 +6,8 @@ from typing import Annotated
 
 from fastapi import APIRouter, Header, Query, Request, Response
 
+from tiles.clients import address_of
 from tiles.head import ASKED
-from tiles.limited import client_of
 from tiles.live import events
 from tiles.live.answer import HEADERS, MEDIA_TYPE, LiveAnswer
 from tiles.live.followers import Followers
@@ -44,4 +44,4 @@ async def live(
     view = followers.views.of(reader, names)
     if once or request.scope.get(ASKED):
         return Response(events.current(view), media_type=MEDIA_TYPE, headers=HEADERS)
-    return LiveAnswer(followers, reader, reader.key or client_of(request.scope), names, last_event_id)
+    return LiveAnswer(followers, reader, reader.key or address_of(request.scope), names, last_event_id)
