@@ -22,8 +22,10 @@ from pydantic.alias_generators import to_camel
 from sqlalchemy.orm import Session
 
 from twin.access import Principal
+from twin.bounded_toml import LENGTH, check_toml
 from twin.db.tables import Agency, ApiKey, Audit, Job, JobState
 from twin.db.tables import Principal as PrincipalRow
+from twin.encodings import text_encoding
 from twin.errors import BadInput, Conflict, NotFound
 from twin.text import Language, Text
 from twin.uploads import UploadFolder, find_upload
@@ -51,7 +53,7 @@ class PublishOrder(BaseModel):
     strict: bool = Field(False, description="Refuse all if one feature fails.")
     dry_run: bool = Field(False, description="Only check.")
     reason: Plain = Field("", max_length=2000, description="Kept in the record.")
-    mapping: Plain | None = Field(None, max_length=500_000, description="How columns become fields: a mapping's TOML.")
+    mapping: Plain | None = Field(None, max_length=LENGTH, description="How columns become fields: a mapping's TOML.")
     crs: Plain | None = Field(None, max_length=20_000, description="What the file fails to say: EPSG:9210.")
     encoding: Plain | None = Field(None, max_length=100, description="Encoding of the file's text.")
     source_layer: Plain | None = Field(None, max_length=500, description="Which layer of the file.")
@@ -68,6 +70,7 @@ def queue_job(
     language: Language,
 ) -> tuple[Job, bool]:  # fmt: skip
     """Queue a whole upload; give the job, and whether it is new. The same upload asked for again is the same job."""
+    check_order(order)
     try:
         upload = find_upload(session, upload_id, principal.agency, hold=True)
     except NotFound:
@@ -107,6 +110,14 @@ def queue_job(
     session.flush()
     session.execute(sa.select(sa.func.pg_notify(CHANNEL, str(job.id))))
     return job, True
+
+
+def check_order(order: PublishOrder) -> None:
+    """Refuse options that no file could be read with, before a worker takes them."""
+    if order.encoding is not None:
+        text_encoding(order.encoding)
+    if order.mapping is not None:
+        check_toml(order.mapping, "mapping")
 
 
 def find_job(session: Session, job_id: UUID, principal: Principal) -> Job:

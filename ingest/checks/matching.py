@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import re
-import tomllib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,6 +18,7 @@ from ingest.checks.problems import AS_WRITTEN, KINDS, QUARANTINE_ID, QUARANTINE_
 from ingest.checks.values import as_type
 from ingest.spec import FieldSource, Source
 from layers.theme import Field, FieldType, Theme, fold
+from twin.bounded_toml import read_toml
 from twin.errors import BadInput
 from twin.text import Text
 
@@ -109,9 +109,7 @@ class MappingFile(BaseModel):
 def read_mapping(path: Path, theme: Theme, columns: Mapping[str, FieldType]) -> Matches:
     """Read a mapping file; what does not fit the theme or the file is named."""
     try:
-        spec = MappingFile.model_validate(tomllib.loads(path.read_text("utf-8")))
-    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
-        raise _unusable(path, str(error)) from None
+        spec = MappingFile.model_validate(read_toml(path))
     except ValidationError as error:
         first = error.errors()[0]
         raise _unusable(path, f"{'.'.join(str(step) for step in first['loc'])}: {first['msg']}") from None
