@@ -17,6 +17,7 @@ from sqlalchemy.orm import Session
 from twin.config import Settings
 from twin.db.cluster import PrivateCluster
 from twin.errors import SetupProblem, TwinError, Unavailable
+from twin.private_files import close_home, open_private
 from twin.text import Text
 
 if TYPE_CHECKING:
@@ -117,6 +118,7 @@ def open_database(settings: Settings, name: str | None = None) -> Database:
 
     `name` is a database of the private cluster; without it the one opened last is meant.
     """
+    close_home(settings.home)
     if settings.database_url:
         return Database(
             _external(settings.database_url, "TWIN_DATABASE_URL"),
@@ -144,7 +146,8 @@ def last_opened(settings: Settings) -> str | None:
 
 def remember_opened(settings: Settings, name: str) -> None:
     """Make `name` the database that commands use without being told."""
-    (settings.home / "database").write_text(name + "\n")
+    with open_private(settings.home / "database", "w") as file:
+        file.write(name + "\n")
 
 
 def _external(url: str, setting: str) -> URL:
