@@ -22,7 +22,7 @@ from twin.config import Settings, load_settings
 from twin.db.database import DATABASE_NAME, cluster_of, open_database, remember_opened
 from twin.db.migrate import migrate
 from twin.errors import SetupProblem
-from twin.supervision import STOP_SECONDS, PrivateDatabase, Program, running, start_program
+from twin.supervision import STOP_SECONDS, Part, PrivateDatabase, Program, running, start_program
 from twin.text import Text
 
 SERVER_START_SECONDS = 60
@@ -73,9 +73,8 @@ def _run(settings: Settings, data: Path | None, buildings: int) -> NoReturn:
         _run_to_end("ingest", "city", *source, "--database", name)
         _step(3, say("Starting the server", "Bật máy chủ"))
         server = ("serve", "--database", name, "--port", str(settings.port), "--host", settings.host)
-        parts = [Program(Text(en="The server", vi="Máy chủ"), server)]
-        if not settings.database_url:
-            parts.insert(0, PrivateDatabase(cluster_of(settings)))
+        parts: list[Part] = [] if settings.database_url else [PrivateDatabase(cluster_of(settings))]
+        parts.append(Program(Text(en="The server", vi="Máy chủ"), server))
         with running(parts) as watch:
             _wait_until_healthy(watch.processes[0], settings)
             worker = ("ingest", "worker", "--database", name)

@@ -150,16 +150,14 @@ class PrivateCluster:
         return "running" if self._pg_ctl("status").returncode == 0 else "stopped"
 
     def runs(self) -> bool:
-        """Tell whether the process lives that the cluster's own file names; quicker than `status`."""
+        """Tell whether the server process lives that the cluster's own file names; quicker than `status`."""
         try:
-            number = int((self.data / "postmaster.pid").read_text().split("\n", 1)[0])
-            # Not os.kill: the process of another user answers to that with an error, an ended one may wait for its end.
-            state = Path(f"/proc/{number}/stat").read_text().rpartition(")")[2].split()[0]
-            return state != "Z" if Path("/proc/self").exists() else True
-        except FileNotFoundError:
-            return False if Path("/proc/self").exists() else self.status() == "running"
-        except (OSError, ValueError):
-            return self.status() == "running"
+            process = Path("/proc") / (self.data / "postmaster.pid").read_text().split("\n", 1)[0].strip()
+            name, _, rest = (process / "stat").read_text().rpartition(")")
+        except OSError:
+            return not Path("/proc/self").exists() and self.status() == "running"
+        # One that ended may still wait for its parent to look, and its number may be another program's by now.
+        return name.endswith("(postgres") and not rest.startswith(" Z")
 
     def start(self) -> bool:
         """Make the cluster if there is none, and start it; tell whether this call started it."""
