@@ -36,6 +36,8 @@ class Database:
     url: URL
     private: bool
     reader_url: URL | None = None
+    # What its sessions are called in the database's own lists; behind it stands the role.
+    application: str = "twin"
 
     def login(self, role: Role) -> tuple[URL, dict[str, str]]:
         """Give the address for a role, and the session settings it starts with.
@@ -43,7 +45,7 @@ class Database:
         In the private cluster each role logs in as itself; on another server the given user takes the role on,
         if it may, and otherwise keeps its own rights.
         """
-        settings = {"application_name": f"twin {role}", "timezone": "UTC"}
+        settings = {"application_name": f"{self.application} {role}", "timezone": "UTC"}
         if role == "reader":
             settings["default_transaction_read_only"] = "on"
             if self.reader_url is not None:
