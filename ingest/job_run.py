@@ -8,7 +8,8 @@ import signal
 import tempfile
 import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from concurrent.futures import BrokenExecutor
 from dataclasses import dataclass
 from multiprocessing import parent_process
 from multiprocessing.connection import Connection
@@ -20,6 +21,7 @@ from twin.db.database import Database, explain
 from twin.db.tables import JobState
 from twin.errors import BadInput, Conflict, Forbidden, TwinError, Unauthenticated, Unavailable
 from twin.jobs import PublishOrder, Task
+from twin.memory import limit_memory
 from twin.text import LANGUAGES, Text, set_language, speaking
 from twin.uploads import folder_of
 
@@ -29,7 +31,7 @@ if TYPE_CHECKING:
 log = logging.getLogger("twin.worker")
 
 PIECE_BYTES = 8 << 20
-TELL_SECONDS = 0.2
+STAGE_SECONDS = 0.2
 
 LATER = Text(
     en="The platform could not do this now: its database or its disk was not available. Upload the file again later.",
@@ -42,6 +44,12 @@ OUR_FAULT = Text(
 LOST = Text(
     en="The worker does not find the uploaded file: servers and workers must share the folder TWIN_UPLOADS.",
     vi="Không tìm thấy tệp đã tải lên: máy chủ và tiến trình xử lý phải dùng chung thư mục TWIN_UPLOADS.",
+)
+MEMORY_LIMIT = Text(
+    en="Reading this file took more memory than a job may have, {mb:,} MB (TWIN_JOB_MEMORY_MB). Divide the file; if it "
+    "is good, ask the operator to raise the limit.",
+    vi="Việc đọc tệp này cần nhiều bộ nhớ hơn mức một tác vụ được dùng là {mb:,} MB (TWIN_JOB_MEMORY_MB). Hãy chia nhỏ "
+    "tệp; nếu tệp đúng, hãy đề nghị người vận hành tăng giới hạn.",
 )
 
 
@@ -68,19 +76,20 @@ class Ended:
 Message = Stage | Ended
 
 
-class _Teller:
-    """Tells stages, a few times a second at most."""
+class StageWriter:
+    """Sends stages to the worker, a few times a second at most."""
 
     def __init__(self, pipe: Connection) -> None:
         self._pipe = pipe
         self._name = ""
-        self._told = 0.0
+        self._sent = 0.0
 
     def __call__(self, name: str, done: int, total: int | None) -> None:
+        """Send a stage, unless the last one was sent a moment ago."""
         now = time.monotonic()
-        if name != self._name or done == total or now - self._told >= TELL_SECONDS:
+        if name != self._name or done == total or now - self._sent >= STAGE_SECONDS:
             self._pipe.send(Stage(name, done, total))
-            self._name, self._told = name, now
+            self._name, self._sent = name, now
 
 
 def run(pipe: Connection, database: Database, settings: Settings, task: Task) -> None:
@@ -90,7 +99,8 @@ def run(pipe: Connection, database: Database, settings: Settings, task: Task) ->
     threading.Thread(target=_die_with_parent, daemon=True).start()
     logging.basicConfig(format="%(asctime)s %(levelname)s %(name)s: %(message)s", level=logging.WARNING)
     set_language(task.language)
-    pipe.send(do(database, settings, task, _Teller(pipe)))
+    limit_memory(settings.job_memory_mb * 2**20)
+    pipe.send(do(database, settings, task, StageWriter(pipe)))
 
 
 def _die_with_parent() -> None:
@@ -101,10 +111,16 @@ def _die_with_parent() -> None:
         os.killpg(0, signal.SIGKILL)
 
 
-def do(database: Database, settings: Settings, task: Task, stage: _Teller) -> Ended:
+def do(database: Database, settings: Settings, task: Task, stage: StageWriter) -> Ended:
     """Do a job; whatever happens is told as its end."""
     try:
-        return _publish(database, settings, task, stage)
+        return KINDS[task.kind](database, settings, task, stage)
+    except MemoryError:
+        return Ended(JobState.FAILED, error=MEMORY_LIMIT.format(mb=settings.job_memory_mb))
+    except BrokenExecutor:
+        # A helper of this process was ended: the same as if this one had been.
+        os.killpg(0, signal.SIGKILL)
+        raise
     except (Conflict, Unavailable) as error:
         return Ended(JobState.FAILED, error=_for_strangers(error), passing=True)
     except TwinError as error:
@@ -122,7 +138,7 @@ def _for_strangers(error: TwinError) -> Text:
     return LATER if error.__cause__ is not None and explain(error.__cause__) else error.message
 
 
-def _publish(database: Database, settings: Settings, task: Task, stage: _Teller) -> Ended:
+def _publish(database: Database, settings: Settings, task: Task, stage: StageWriter) -> Ended:
     _require_right(database, task)
     folder = folder_of(settings)
     try:
@@ -172,7 +188,7 @@ def _require_right(database: Database, task: Task) -> None:
         raise
 
 
-def _digest(path: Path, stage: _Teller) -> str:
+def _digest(path: Path, stage: StageWriter) -> str:
     import hashlib
 
     digest, total, done = hashlib.sha256(), path.stat().st_size, 0
@@ -236,3 +252,7 @@ def _ended(result: PublishResult, request: PublishRequest) -> Ended:
         JobState.DONE if done else JobState.REFUSED,
         version=outcome.number if outcome else None, result=result.to_dict(), pages=pages,
     )  # fmt: skip
+
+
+# What the worker can do. A kind stands in the job's row; a worker leaves kinds that it does not know to others.
+KINDS: Mapping[str, Callable[[Database, Settings, Task, StageWriter], Ended]] = {"publish": _publish}

@@ -275,8 +275,17 @@ def end_sessions(connection: psycopg.Connection[Any], application: str, seconds:
         "SELECT count(*), bool_and(CASE WHEN pg_has_role(usesysid, 'usage') THEN pg_terminate_backend(pid) END) "
         "FROM pg_stat_activity WHERE application_name LIKE %s AND datname = current_database()"
     )
+    # The login may do so, also where it has taken the writer's role on.
+    connection.execute("SET ROLE NONE")
     until = time.monotonic() + seconds
-    while (row := connection.execute(query, [f"{application} %"]).fetchone()) and row[0]:
+    try:
+        return _ended(connection, query, f"{application} %", until)
+    finally:
+        connection.execute("RESET ROLE")
+
+
+def _ended(connection: psycopg.Connection[Any], query: str, name: str, until: float) -> bool:
+    while (row := connection.execute(query, [name]).fetchone()) and row[0]:
         if time.monotonic() > until:
             return False
         time.sleep(0.05)
