@@ -124,7 +124,8 @@ def _described(job: Job, response: Response, *, brief: bool = False) -> dict[str
     response.headers["Cache-Control"] = "private, no-store"
     told = {
         "id": str(job.id), "kind": job.kind, "layer": job.layer, "name": job.name, "length": job.length,
-        "sha256": job.sha256, "state": job.state, "stage": job.stage, "done": job.done, "total": job.total, "attempts": job.attempts,
+        "sha256": job.sha256, "state": job.state, "stage": job.stage, "done": job.done, "total": job.total,
+        "attempts": job.attempts,
         "created": _time(job.created_at), "started": _time(job.started_at), "finished": _time(job.finished_at),
         "cancelRequested": _time(job.cancel_requested_at), "version": job.version, "error": job.error,
     }  # fmt: skip
