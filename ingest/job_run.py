@@ -10,12 +10,14 @@ import threading
 import time
 from collections.abc import Callable, Mapping
 from concurrent.futures import BrokenExecutor
+from contextlib import closing
 from dataclasses import dataclass
 from multiprocessing import parent_process
 from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from ingest.apart.started import ReadingEnded, ReadingFault, ReadingProcess
 from twin.config import Settings
 from twin.db.database import Database, explain
 from twin.db.tables import JobState
@@ -23,7 +25,7 @@ from twin.errors import BadInput, Conflict, Forbidden, TwinError, Unauthenticate
 from twin.jobs import PublishOrder, Task
 from twin.memory import limit_memory
 from twin.text import LANGUAGES, Text, set_language, speaking
-from twin.uploads import folder_of
+from twin.uploads import UploadFolder, folder_of
 
 if TYPE_CHECKING:
     from ingest.publishing import PublishRequest, PublishResult
@@ -117,7 +119,9 @@ def do(database: Database, settings: Settings, task: Task, stage: StageWriter) -
         return KINDS[task.kind](database, settings, task, stage)
     except MemoryError:
         return Ended(JobState.FAILED, error=MEMORY_LIMIT.format(mb=settings.job_memory_mb))
-    except BrokenExecutor:
+    except ReadingFault:
+        return Ended(JobState.FAILED, error=OUR_FAULT)
+    except (BrokenExecutor, ReadingEnded):
         # A helper of this process was ended: the same as if this one had been.
         os.killpg(0, signal.SIGKILL)
         raise
@@ -145,6 +149,14 @@ def _publish(database: Database, settings: Settings, task: Task, stage: StageWri
         path = folder.lay_out(task.upload_id, task.number, task.name)
     except FileNotFoundError:
         return Ended(JobState.FAILED, error=LOST, passing=True)
+    with closing(ReadingProcess(folder.workshop(task.number))) as reading:
+        return _publish_file(database, settings, task, stage, path, folder, reading)
+
+
+def _publish_file(
+    database: Database, settings: Settings, task: Task, stage: StageWriter, path: Path, folder: UploadFolder,
+    reading: ReadingProcess,
+) -> Ended:  # fmt: skip
     # What the readers unpack goes with the job's folder, however this process ends.
     tempfile.tempdir = os.environ["TMPDIR"] = str(folder.workshop(task.number))
 
@@ -168,10 +180,11 @@ def _publish(database: Database, settings: Settings, task: Task, stage: StageWri
         from dataclasses import replace
 
         report = publish_file(
-            database, settings, path, replace(request, dry_run=True), task.actor, task.name, sha256, stage
+            database, settings, path, replace(request, dry_run=True), task.actor, task.name, sha256, stage, reading.open
         ).report
         return _ended(PublishResult(report, before), request)
-    return _ended(publish_file(database, settings, path, request, task.actor, task.name, sha256, stage), request)
+    result = publish_file(database, settings, path, request, task.actor, task.name, sha256, stage, reading.open)
+    return _ended(result, request)
 
 
 def _require_right(database: Database, task: Task) -> None:

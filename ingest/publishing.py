@@ -41,6 +41,8 @@ from twin.text import Text
 # Told as work goes on: the stage's name, how far it is, and how far it goes (None where that is not known).
 Stage = Callable[[str, int, int | None], None]
 
+Opener = Callable[[Path, ReadOptions], Reader]
+
 
 @dataclass(frozen=True, slots=True)
 class PublishRequest:
@@ -151,9 +153,9 @@ def _checked(reader: Reader, plan: Plan, settings: Settings, stage: Stage) -> Re
 
 def publish_file(
     database: Database, settings: Settings, path: Path, request: PublishRequest, actor: str, source_name: str,
-    sha256: str | None, stage: Stage,
+    sha256: str | None, stage: Stage, opener: Opener = open_file,
 ) -> PublishResult:  # fmt: skip
-    """Publish a file into a layer that exists.
+    """Publish a file into a layer that exists; `opener` opens its features.
 
     The checks run while the features are copied: what fails goes to the version's quarantine; with `strict`, one
     failure refuses all. The same file published the same way again makes no version.
@@ -165,7 +167,7 @@ def publish_file(
     options = options_of(request, settings)
     if takes_raster(path, theme, options):
         return _publish_raster(database, settings, path, theme, request, actor, source_name, digest.result(), stage)
-    with closing(open_file(path, options)) as reader, closing(_loading(reader, request)) as loading:
+    with closing(opener(path, options)) as reader, closing(_loading(reader, request)) as loading:
         plan = _plan(reader, path, theme, request, settings)
         if plan.blockers or request.dry_run or request.strict:
             report = _checked(reader, plan, settings, stage)
