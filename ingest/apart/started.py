@@ -59,12 +59,15 @@ class ReadingProcess:
 
     def open(self, path: Path, options: ReadOptions) -> Reader:
         """Open a file of the folder with the reader for its format."""
+        # Loaded by now for whoever names options.
+        from ingest.readers.source import ReadOptions as Known
+
         if not self._is_ready:
             _, lacking = self.receive()
             if lacking:
                 log.warning("files are read with more rights than they need: this system lacks %s", ", ".join(lacking))
             self._is_ready = True
-        given = {name: getattr(options, name) for name in ReadOptions.__dataclass_fields__ if name not in _OWN}
+        given = {name: getattr(options, name) for name in Known.__dataclass_fields__ if name not in _OWN}
         given["workspace"] = str(options.workspace or self._folder)
         self.send("open", str(path), given, options.limits.model_dump())
         _, attributes = self.receive()
