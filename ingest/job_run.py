@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import logging
 import os
+import shutil
 import signal
 import tempfile
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import BrokenExecutor
-from contextlib import closing
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from multiprocessing import parent_process
 from multiprocessing.connection import Connection
@@ -149,8 +150,22 @@ def _publish(database: Database, settings: Settings, task: Task, stage: StageWri
         path = folder.lay_out(task.upload_id, task.number, task.name)
     except FileNotFoundError:
         return Ended(JobState.FAILED, error=LOST, passing=True)
-    with closing(ReadingProcess(folder.workshop(task.number))) as reading:
+    with _reading(settings, folder.workshop(task.number)) as reading:
         return _publish_file(database, settings, task, stage, path, folder, reading)
+
+
+@contextmanager
+def _reading(settings: Settings, workshop: Path) -> Iterator[ReadingProcess]:
+    """The process that reads the file, with a folder of its own to unpack it in."""
+    if settings.workspace is not None:
+        settings.workspace.mkdir(parents=True, exist_ok=True)
+    # In a workspace the name says whose it is, so that the worker clears it away if this process is ended.
+    own = Path(tempfile.mkdtemp(prefix=f"twin-read-{os.getpid()}-", dir=settings.workspace or workshop))
+    try:
+        with closing(ReadingProcess(own, workshop / "file")) as reading:
+            yield reading
+    finally:
+        shutil.rmtree(own, ignore_errors=True)
 
 
 def _publish_file(
@@ -170,20 +185,21 @@ def _publish_file(
         )
 
     # The readers load slowly, and a job may be refused before they are needed.
-    from ingest.publishing import PublishResult, publish_file
+    from ingest.publishing import Opening, PublishResult, publish_file
     from twin.cli import all_loaded
 
     all_loaded()
+    opening = Opening(reading.open, reading.open_raster, reading.is_raster)
     request = _request(task, folder.workshop(task.number))
     before = None if request.dry_run else _published_before(database, task, sha256)
     if before is not None:
         from dataclasses import replace
 
         report = publish_file(
-            database, settings, path, replace(request, dry_run=True), task.actor, task.name, sha256, stage, reading.open
+            database, settings, path, replace(request, dry_run=True), task.actor, task.name, sha256, stage, opening
         ).report
         return _ended(PublishResult(report, before), request)
-    result = publish_file(database, settings, path, request, task.actor, task.name, sha256, stage, reading.open)
+    result = publish_file(database, settings, path, request, task.actor, task.name, sha256, stage, opening)
     return _ended(result, request)
 
 

@@ -10,7 +10,7 @@ from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from threading import Thread
-from typing import Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
@@ -24,7 +24,7 @@ from ingest.limits import load_limits
 from ingest.mapping import columns_of_layer
 from ingest.pipeline import PIPELINE, set_apart, shape_of
 from ingest.rasters import RasterRequest, fingerprint, opened, stage_raster, survey, takes_raster
-from ingest.readers.opening import open_file
+from ingest.readers.opening import is_raster, open_file, open_raster
 from ingest.readers.solids import solids_to_wgs84
 from ingest.readers.source import Reader, ReadOptions
 from layers.contracts import theme_of
@@ -38,10 +38,22 @@ from twin.loading import Loading
 from twin.staging import Mode, Outcome, Provenance, Staging
 from twin.text import Text
 
+if TYPE_CHECKING:
+    from ingest.readers.raster import RasterReader
+
 # Told as work goes on: the stage's name, how far it is, and how far it goes (None where that is not known).
 Stage = Callable[[str, int, int | None], None]
 
-Opener = Callable[[Path, ReadOptions], Reader]
+
+class Opening(NamedTuple):
+    """How files are opened: here, or by a process apart."""
+
+    features: Callable[[Path, ReadOptions], Reader] = open_file
+    raster: Callable[[Path, ReadOptions], RasterReader] = open_raster
+    is_raster: Callable[[Path, ReadOptions], bool] = is_raster
+
+
+HERE = Opening()
 
 
 @dataclass(frozen=True, slots=True)
@@ -153,9 +165,9 @@ def _checked(reader: Reader, plan: Plan, settings: Settings, stage: Stage) -> Re
 
 def publish_file(
     database: Database, settings: Settings, path: Path, request: PublishRequest, actor: str, source_name: str,
-    sha256: str | None, stage: Stage, opener: Opener = open_file,
+    sha256: str | None, stage: Stage, opening: Opening = HERE,
 ) -> PublishResult:  # fmt: skip
-    """Publish a file into a layer that exists; `opener` opens its features.
+    """Publish a file into a layer that exists; `opening` says who opens its file.
 
     The checks run while the features are copied: what fails goes to the version's quarantine; with `strict`, one
     failure refuses all. The same file published the same way again makes no version.
@@ -165,9 +177,11 @@ def publish_file(
     stage("read", 0, None)
     digest = _in_background(lambda: sha256 or sha256_of(path))
     options = options_of(request, settings)
-    if takes_raster(path, theme, options):
-        return _publish_raster(database, settings, path, theme, request, actor, source_name, digest.result(), stage)
-    with closing(opener(path, options)) as reader, closing(_loading(reader, request)) as loading:
+    if takes_raster(path, theme, options, opening.is_raster):
+        return _publish_raster(
+            database, settings, path, theme, request, actor, source_name, digest.result(), stage, opening.raster
+        )
+    with closing(opening.features(path, options)) as reader, closing(_loading(reader, request)) as loading:
         plan = _plan(reader, path, theme, request, settings)
         if plan.blockers or request.dry_run or request.strict:
             report = _checked(reader, plan, settings, stage)
@@ -201,7 +215,7 @@ def _loading(reader: Reader, request: PublishRequest) -> Loading:
 
 def _publish_raster(
     database: Database, settings: Settings, path: Path, theme: Theme, request: PublishRequest, actor: str,
-    source_name: str, sha256: str, stage: Stage,
+    source_name: str, sha256: str, stage: Stage, opener: Callable[[Path, ReadOptions], RasterReader],
 ) -> PublishResult:  # fmt: skip
     if request.mode != "replace":
         raise BadInput(
@@ -210,7 +224,8 @@ def _publish_raster(
                 vi="Ảnh raster thay toàn bộ lớp: hãy bỏ --mode.",
             )
         )
-    with opened(path, theme, _raster_request(request), options_of(request, settings), settings) as (reader, plan):
+    options = options_of(request, settings)
+    with opened(path, theme, _raster_request(request), options, settings, opener) as (reader, plan):
         report, cells = survey(reader, plan, stage)
         if cells is None or request.dry_run or (request.strict and report.bad):
             return PublishResult(report, None)

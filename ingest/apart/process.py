@@ -34,12 +34,12 @@ def main() -> None:
     from ingest.apart.wire import pack
 
     answers.send_bytes(pack(("ready", lacking)))
-    _Answering(asked, answers).serve()
+    _Answering(asked, answers, paths[0]).serve()
 
 
 class _Answering:
-    def __init__(self, asked: Connection, answers: Connection) -> None:
-        self._asked, self._answers = asked, answers
+    def __init__(self, asked: Connection, answers: Connection, folder: Path) -> None:
+        self._asked, self._answers, self._folder = asked, answers, folder
         self._reader: Any = None
 
     def serve(self) -> None:
@@ -67,6 +67,21 @@ class _Answering:
     def _answer(self, what: str, *arguments: Any) -> None:
         if what == "open":
             self._open(*arguments)
+        elif what == "is_raster":
+            from ingest.readers.opening import is_raster
+
+            self._send("answer", is_raster(*_options(*arguments)))
+        elif what == "raster":
+            self._open_raster(*arguments)
+        elif what == "overview":
+            self._send("pixels", *self._reader.overview(*arguments))
+        elif what == "blocks":
+            blocks = self._reader.blocks(*arguments)
+            self._give((tuple(b.window.flatten()), b.values, b.known, b.finite) for b in blocks)
+        elif what == "cog":
+            self._reader.crs, name = arguments
+            self._reader.to_cog(self._folder / name)
+            self._send("made")
         elif what == "batches":
             self._give(self._reader.batches(*arguments))
         elif what == "sampled":
@@ -75,16 +90,17 @@ class _Answering:
             self._reader.close()
 
     def _open(self, path: str, options: Mapping[str, Any], limits: Mapping[str, Any]) -> None:
-        from ingest.limits import Limits
         from ingest.readers.opening import open_file
-        from ingest.readers.source import ReadOptions
 
-        workspace = options["workspace"]
-        self._reader = open_file(
-            Path(path),
-            ReadOptions(**{**options, "workspace": workspace and Path(workspace), "limits": Limits(**limits)}),
-        )
+        self._reader = open_file(*_options(path, options, limits))
         self._send("opened", self._attributes())
+
+    def _open_raster(self, path: str, options: Mapping[str, Any], limits: Mapping[str, Any]) -> None:
+        from ingest.apart.raster import facts_of
+        from ingest.readers.opening import open_raster
+
+        self._reader = open_raster(*_options(path, options, limits))
+        self._send("opened", self._attributes(), facts_of(self._reader))
 
     def _attributes(self) -> dict[str, Any]:
         """Return what the reader says of its file."""
@@ -120,6 +136,15 @@ class _Answering:
 
         request: tuple[Any, ...] = unpack(self._asked.recv_bytes())
         return request
+
+
+def _options(path: str, options: Mapping[str, Any], limits: Mapping[str, Any]) -> tuple[Path, Any]:
+    """Return a file's path and the options to read it with."""
+    from ingest.limits import Limits
+    from ingest.readers.source import ReadOptions
+
+    said = {**options, "workspace": Path(options["workspace"]), "limits": Limits(**limits)}
+    return Path(path), ReadOptions(**said)
 
 
 if __name__ == "__main__":

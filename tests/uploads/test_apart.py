@@ -20,12 +20,16 @@ import shapely
 from hypothesis import given
 from hypothesis import strategies as st
 
+from ingest.apart.raster import _regular
 from ingest.apart.started import ReadingEnded, ReadingProcess
 from ingest.apart.wire import pack, unpack
-from ingest.readers.opening import open_file
+from ingest.readers.opening import open_file, open_raster
 from ingest.readers.source import ReadOptions, make_batch
 from tests.conftest import ROOT
 from tests.test_publish import houses
+from tests.test_raster_publish import ground
+from tests.test_raster_publish import write as write_raster
+from twin.crs import parse_crs
 from twin.errors import BadInput
 from twin.text import Text
 
@@ -218,3 +222,34 @@ def test_a_batch_arrives_as_it_is(
     }
     batch = make_batch(columns, shapes)
     pd.testing.assert_frame_equal(pd.DataFrame(unpack(pack(batch))), pd.DataFrame(batch))
+
+
+def test_a_raster_is_read_apart_as_it_is_read_here(tmp_path: Path) -> None:
+    write_raster(tmp_path / "ground.tif", ground(), nodata=-9999.0)
+    own = tmp_path / "own"
+    own.mkdir()
+    with (
+        closing(ReadingProcess(own, tmp_path)) as process,
+        open_raster(tmp_path / "ground.tif") as here,
+    ):
+        assert process.is_raster(tmp_path / "ground.tif", ReadOptions())
+        apart = process.open_raster(tmp_path / "ground.tif", ReadOptions())
+        assert apart.describe() == here.describe()
+        values, expected = apart.cell_values(11), here.cell_values(11)
+        assert len(values) > 100
+        for column in ("cell", "value", "samples", "lowest", "highest", "share"):
+            np.testing.assert_array_equal(getattr(values, column), getattr(expected, column))
+        for one, other in zip(apart.overview(), here.overview(), strict=True):
+            np.testing.assert_array_equal(one, other)
+        assert apart.place_of(3, 4) == here.place_of(3, 4)
+        apart.crs = here.crs = parse_crs("EPSG:9210")
+        apart.to_cog(tmp_path / "apart.tif")
+        here.to_cog(tmp_path / "here.tif")
+        assert (tmp_path / "apart.tif").read_bytes() == (tmp_path / "here.tif").read_bytes()
+        # A link in place of the copy would lead out of the folder.
+        process._process.kill()
+        process._process.wait()
+        (own / "copy.tif").unlink()
+        (own / "copy.tif").symlink_to(tmp_path / "ground.tif")
+        with pytest.raises(ReadingEnded):
+            _regular(own / "copy.tif")
