@@ -4,33 +4,39 @@ from __future__ import annotations
 
 import logging
 import os
+import shutil
 import signal
 import tempfile
 import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import BrokenExecutor
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from multiprocessing import parent_process
 from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from ingest.apart.started import ReadingEnded, ReadingFault, ReadingProcess
 from twin.config import Settings
 from twin.db.database import Database, explain
 from twin.db.tables import JobState
 from twin.errors import BadInput, Conflict, Forbidden, TwinError, Unauthenticated, Unavailable
 from twin.jobs import PublishOrder, Task
+from twin.memory import limit_memory
 from twin.text import LANGUAGES, Text, set_language, speaking
-from twin.uploads import folder_of
+from twin.uploads import UploadFolder, folder_of
 
 if TYPE_CHECKING:
     from ingest.publishing import PublishRequest, PublishResult
+    from ingest.readers.source import Reader, ReadOptions
     from twin.access import Principal
 
 log = logging.getLogger("twin.worker")
 
 PIECE_BYTES = 8 << 20
-TELL_SECONDS = 0.2
+STAGE_SECONDS = 0.2
 
 LATER = Text(
     en="The platform could not do this now: its database or its disk was not available. Upload the file again later.",
@@ -43,6 +49,12 @@ OUR_FAULT = Text(
 LOST = Text(
     en="The worker does not find the uploaded file: servers and workers must share the folder TWIN_UPLOADS.",
     vi="Không tìm thấy tệp đã tải lên: máy chủ và tiến trình xử lý phải dùng chung thư mục TWIN_UPLOADS.",
+)
+MEMORY_LIMIT = Text(
+    en="Reading this file took more memory than a job may have, {mb:,} MB (TWIN_JOB_MEMORY_MB). Divide the file; if it "
+    "is good, ask the operator to raise the limit.",
+    vi="Việc đọc tệp này cần nhiều bộ nhớ hơn mức một tác vụ được dùng là {mb:,} MB (TWIN_JOB_MEMORY_MB). Hãy chia nhỏ "
+    "tệp; nếu tệp đúng, hãy đề nghị người vận hành tăng giới hạn.",
 )
 
 
@@ -69,19 +81,20 @@ class Ended:
 Message = Stage | Ended
 
 
-class _Teller:
-    """Tells stages, a few times a second at most."""
+class StageWriter:
+    """Sends stages to the worker, a few times a second at most."""
 
     def __init__(self, pipe: Connection) -> None:
         self._pipe = pipe
         self._name = ""
-        self._told = 0.0
+        self._sent = 0.0
 
     def __call__(self, name: str, done: int, total: int | None) -> None:
+        """Send a stage, unless the last one was sent a moment ago."""
         now = time.monotonic()
-        if name != self._name or done == total or now - self._told >= TELL_SECONDS:
+        if name != self._name or done == total or now - self._sent >= STAGE_SECONDS:
             self._pipe.send(Stage(name, done, total))
-            self._name, self._told = name, now
+            self._name, self._sent = name, now
 
 
 def run(pipe: Connection, database: Database, settings: Settings, task: Task) -> None:
@@ -91,7 +104,8 @@ def run(pipe: Connection, database: Database, settings: Settings, task: Task) ->
     threading.Thread(target=_die_with_parent, daemon=True).start()
     logging.basicConfig(format="%(asctime)s %(levelname)s %(name)s: %(message)s", level=logging.WARNING)
     set_language(task.language)
-    pipe.send(do(database, settings, task, _Teller(pipe)))
+    limit_memory(settings.job_memory_mb * 2**20)
+    pipe.send(do(database, settings, task, StageWriter(pipe)))
 
 
 def _die_with_parent() -> None:
@@ -102,10 +116,18 @@ def _die_with_parent() -> None:
         os.killpg(0, signal.SIGKILL)
 
 
-def do(database: Database, settings: Settings, task: Task, stage: _Teller) -> Ended:
+def do(database: Database, settings: Settings, task: Task, stage: StageWriter) -> Ended:
     """Do a job; whatever happens is told as its end."""
     try:
-        return _publish(database, settings, task, stage)
+        return KINDS[task.kind](database, settings, task, stage)
+    except MemoryError:
+        return Ended(JobState.FAILED, error=MEMORY_LIMIT.format(mb=settings.job_memory_mb))
+    except ReadingFault:
+        return Ended(JobState.FAILED, error=OUR_FAULT)
+    except (BrokenExecutor, ReadingEnded):
+        # A helper of this process was ended: the same as if this one had been.
+        os.killpg(0, signal.SIGKILL)
+        raise
     except (Conflict, Unavailable) as error:
         return Ended(JobState.FAILED, error=_for_strangers(error), passing=True)
     except TwinError as error:
@@ -123,13 +145,35 @@ def _for_strangers(error: TwinError) -> Text:
     return LATER if error.__cause__ is not None and explain(error.__cause__) else error.message
 
 
-def _publish(database: Database, settings: Settings, task: Task, stage: _Teller) -> Ended:
+def _publish(database: Database, settings: Settings, task: Task, stage: StageWriter) -> Ended:
     principal = _require_right(database, task)
     folder = folder_of(settings)
     try:
         path = folder.lay_out(task.upload_id, task.number, task.name)
     except FileNotFoundError:
         return Ended(JobState.FAILED, error=LOST, passing=True)
+    with _reading(settings, folder.workshop(task.number)) as reading:
+        return _publish_file(database, settings, task, stage, path, folder, reading, principal)
+
+
+@contextmanager
+def _reading(settings: Settings, workshop: Path) -> Iterator[ReadingProcess]:
+    """The process that reads the file, with a folder of its own to unpack it in."""
+    if settings.workspace is not None:
+        settings.workspace.mkdir(parents=True, exist_ok=True)
+    # In a workspace the name says whose it is, so that the worker clears it away if this process is ended.
+    own = Path(tempfile.mkdtemp(prefix=f"twin-read-{os.getpid()}-", dir=settings.workspace or workshop))
+    try:
+        with closing(ReadingProcess(own, workshop / "file")) as reading:
+            yield reading
+    finally:
+        shutil.rmtree(own, ignore_errors=True)
+
+
+def _publish_file(
+    database: Database, settings: Settings, task: Task, stage: StageWriter, path: Path, folder: UploadFolder,
+    reading: ReadingProcess, principal: Principal,
+) -> Ended:  # fmt: skip
     # What the readers unpack goes with the job's folder, however this process ends.
     tempfile.tempdir = os.environ["TMPDIR"] = str(folder.workshop(task.number))
 
@@ -143,20 +187,27 @@ def _publish(database: Database, settings: Settings, task: Task, stage: _Teller)
         )
 
     # The readers load slowly, and a job may be refused before they are needed.
-    from ingest.publishing import PublishResult, publish_file
+    from ingest.publishing import Opening, PublishResult, publish_file
     from twin.cli import all_loaded
 
     all_loaded()
+    opening = Opening(reading.open, reading.open_raster, reading.is_raster, _open_table)
     request = _request(task, folder.workshop(task.number), principal)
     before = None if request.dry_run else _published_before(database, task, sha256)
     if before is not None:
         from dataclasses import replace
 
         report = publish_file(
-            database, settings, path, replace(request, dry_run=True), task.actor, task.name, sha256, stage
+            database, settings, path, replace(request, dry_run=True), task.actor, task.name, sha256, stage, opening
         ).report
         return _ended(PublishResult((report,), before), request)
-    return _ended(publish_file(database, settings, path, request, task.actor, task.name, sha256, stage), request)
+    result = publish_file(database, settings, path, request, task.actor, task.name, sha256, stage, opening)
+    return _ended(result, request)
+
+
+def _open_table(path: Path, options: ReadOptions) -> Reader:
+    """Open a table that a mapping joins, in a process of its own, which ends when the reader is closed."""
+    return ReadingProcess(Path(tempfile.mkdtemp(prefix="joined-")), path.parent).open(path, options)
 
 
 def _require_right(database: Database, task: Task) -> Principal:
@@ -175,7 +226,7 @@ def _require_right(database: Database, task: Task) -> Principal:
         raise
 
 
-def _digest(path: Path, stage: _Teller) -> str:
+def _digest(path: Path, stage: StageWriter) -> str:
     import hashlib
 
     digest, total, done = hashlib.sha256(), path.stat().st_size, 0
@@ -239,3 +290,7 @@ def _ended(result: PublishResult, request: PublishRequest) -> Ended:
         JobState.DONE if done else JobState.REFUSED,
         version=outcome.number if outcome else None, result=result.to_dict(), pages=pages,
     )  # fmt: skip
+
+
+# What the worker can do. A kind stands in the job's row; a worker leaves kinds that it does not know to others.
+KINDS: Mapping[str, Callable[[Database, Settings, Task, StageWriter], Ended]] = {"publish": _publish}

@@ -21,7 +21,7 @@ from ingest.frames import objects, with_geometry
 from ingest.limits import load_limits
 from ingest.readers import archive
 from ingest.readers.opening import open_file
-from ingest.readers.source import ReadOptions, inside, missing_columns
+from ingest.readers.source import Reader, ReadOptions, inside, missing_columns
 from ingest.spec import Join
 from layers.contracts import theme_of
 from layers.theme import FieldType
@@ -33,6 +33,7 @@ from twin.errors import BadInput, NotFound, TwinError
 from twin.text import Text
 
 Mask = npt.NDArray[np.bool_]
+Opener = Callable[[Path, ReadOptions], Reader]
 
 # The column of a version's table that holds the feature ids.
 ID = "id"
@@ -82,11 +83,11 @@ class TablePartner:
 
     has_shapes = False
 
-    def __init__(self, path: Path, join: Join, encoding: str | None = None) -> None:
+    def __init__(self, path: Path, join: Join, opener: Opener = open_file) -> None:
         self.title = Text(en=path.name, vi=path.name)
         self.fingerprint = ""
         key = str(join.key)
-        with closing(open_file(path, ReadOptions(encoding=encoding))) as reader:
+        with closing(opener(path, ReadOptions())) as reader:
             missing_columns(path, {key, *join.mean, *join.columns}, reader.columns)
             wanted = list(dict.fromkeys([key, *join.columns, *join.mean]))
             parts = [pd.DataFrame(batch[wanted]) for batch in reader.batches(BATCH)]
@@ -194,13 +195,15 @@ class Partners:
     """Where the partners of joins come from.
 
     `folder` is where joined files lie (None: nowhere), `archive` a ZIP file that may hold them, `database` opens the
-    database of published layers, and `principal` is who reads them (None: whoever runs the program).
+    database of published layers, and `principal` is who reads them (None: whoever runs the program). `opener` opens
+    joined files.
     """
 
     folder: Path | None = None
     archive: Path | None = None
     database: Callable[[], Database] | None = None
     principal: Principal | None = None
+    opener: Opener = open_file
 
     def open(self, join: Join) -> Partner:
         """Open the partner of a join."""
@@ -209,7 +212,7 @@ class Partners:
         if self.archive is not None and (member := _member(self.archive, join.file)):
             folder = archive.unpack(self.archive, ReadOptions(), [member])
             try:
-                return TablePartner(folder / member, join)
+                return TablePartner(folder / member, join, self.opener)
             finally:
                 shutil.rmtree(folder, ignore_errors=True)
         if self.folder is None:
@@ -221,7 +224,7 @@ class Partners:
                     'thành lớp rồi nối lớp (join = {{ layer = "đơn_vị.tên", on = "CỘT" }}).',
                 ).format(file=str(join.file))
             )
-        return TablePartner(inside(self.folder, join.file), join)
+        return TablePartner(inside(self.folder, join.file), join, self.opener)
 
     def _layer(self, layer_id: str) -> tuple[Database, Layer]:
         split_layer_id(layer_id)

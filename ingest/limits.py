@@ -27,6 +27,7 @@ class Limits(BaseSettings):
     object_bytes: int = Field(128 * 2**20, ge=1024, description="Bytes of one object of a JSON or XML file.")
     document_bytes: int = Field(512 * 2**20, ge=1024, description="Bytes of a document that has to be read whole.")
     depth: int = Field(200, ge=10, description="Elements of an XML file inside one another.")
+    query_seconds: int = Field(20, ge=1, description="Seconds that the views of a database file may take.")
     pixels: int = Field(4_000_000_000, ge=1, description="Pixels of a raster, all bands together.")
 
 
@@ -56,6 +57,7 @@ _WHAT: dict[str, Text] = {
         vi="định dạng này phải đọc trọn tệp, và tệp lớn hơn (byte)",
     ),
     "depth": Text(en="its elements are nested deeper", vi="các phần tử lồng nhau sâu hơn"),
+    "query_seconds": Text(en="its views take more seconds to run", vi="các khung nhìn trong tệp chạy lâu hơn (giây)"),
     "pixels": Text(en="it has more pixels", vi="có nhiều điểm ảnh hơn"),
 }
 

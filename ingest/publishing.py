@@ -10,7 +10,7 @@ from contextlib import closing, contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from threading import Thread
-from typing import Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import geopandas as gpd
 import numpy as np
@@ -22,11 +22,11 @@ from ingest.checks.raster_report import RasterReport
 from ingest.checks.report import REFUSED, Report
 from ingest.frames import with_columns
 from ingest.identity import Numbering
-from ingest.joins import Partners
+from ingest.joins import Opener, Partners
 from ingest.limits import load_limits
 from ingest.mapping import ROWS_REVISION, columns_of_layer, shape_of
 from ingest.rasters import RasterRequest, fingerprint, opened, stage_raster, survey, takes_raster
-from ingest.readers.opening import open_file
+from ingest.readers.opening import is_raster, open_file, open_raster
 from ingest.readers.solids import solids_to_wgs84
 from ingest.readers.source import Reader, ReadOptions
 from ingest.spec import MappingFile, RowMapping, read_mapping_file
@@ -42,8 +42,23 @@ from twin.loading import Loading
 from twin.staging import Mode, Outcome, Provenance, Staging
 from twin.text import Text
 
+if TYPE_CHECKING:
+    from ingest.readers.raster import RasterReader
+
 # Told as work goes on: the stage's name, how far it is, and how far it goes (None where that is not known).
 Stage = Callable[[str, int, int | None], None]
+
+
+class Opening(NamedTuple):
+    """How files, and the tables that they are joined with, are opened: here, or by a process apart."""
+
+    features: Callable[[Path, ReadOptions], Reader] = open_file
+    raster: Callable[[Path, ReadOptions], RasterReader] = open_raster
+    is_raster: Callable[[Path, ReadOptions], bool] = is_raster
+    table: Callable[[Path, ReadOptions], Reader] = open_file
+
+
+HERE = Opening()
 
 
 @dataclass(frozen=True, slots=True)
@@ -157,10 +172,12 @@ def _plan(
     return inspect(reader, theme, settings.profile, mapping, request.crs, file=path.name, partners=partners)
 
 
-def partners_of(path: Path, request: PublishRequest, database: Callable[[], Database] | None) -> Partners:
+def partners_of(
+    path: Path, request: PublishRequest, database: Callable[[], Database] | None, opener: Opener = open_file
+) -> Partners:
     """Return where a request's joins find their partners: with its mapping file, in its archive, in the database."""
     folder = request.mapping.resolve().parent if request.mapping and not request.uploaded else None
-    return Partners(folder, path if path.suffix.lower() == ".zip" else None, database, request.principal)
+    return Partners(folder, path if path.suffix.lower() == ".zip" else None, database, request.principal, opener)
 
 
 def check_file(
@@ -190,9 +207,9 @@ def check(source: Opened, settings: Settings, stage: Stage, identities: Identiti
 
 def publish_file(
     database: Database, settings: Settings, path: Path, request: PublishRequest, actor: str, source_name: str,
-    sha256: str | None, stage: Stage,
+    sha256: str | None, stage: Stage, opening: Opening = HERE,
 ) -> PublishResult:  # fmt: skip
-    """Publish a file into a layer that exists.
+    """Publish a file into a layer that exists; `opening` says who opens its file.
 
     The checks run while the features are copied: what fails goes to the version's quarantine; with `strict`, one
     failure refuses all. The same file published the same way again makes no version.
@@ -202,12 +219,14 @@ def publish_file(
     stage("read", 0, None)
     digest = _in_background(lambda: sha256 or sha256_of(path))
     options = options_of(request, settings)
-    if takes_raster(path, theme, options):
-        return _publish_raster(database, settings, path, theme, request, actor, source_name, digest.result(), stage)
+    if takes_raster(path, theme, options, opening.is_raster):
+        return _publish_raster(
+            database, settings, path, theme, request, actor, source_name, digest.result(), stage, opening.raster
+        )
     mapping = read_mapping_file(request.mapping) if request.mapping else None
-    partners = partners_of(path, request, lambda: database)
+    partners = partners_of(path, request, lambda: database, opening.table)
     with (
-        closing(open_file(path, options_of(request, settings, mapping))) as reader,
+        closing(opening.features(path, options_of(request, settings, mapping))) as reader,
         closing(_loading(reader, request)) as loading,
     ):
         source = Opened(reader, _plan(reader, path, theme, request, settings, mapping, partners))
@@ -274,7 +293,7 @@ def _loading(reader: Reader, request: PublishRequest) -> Loading:
 
 def _publish_raster(
     database: Database, settings: Settings, path: Path, theme: Theme, request: PublishRequest, actor: str,
-    source_name: str, sha256: str, stage: Stage,
+    source_name: str, sha256: str, stage: Stage, opener: Callable[[Path, ReadOptions], RasterReader],
 ) -> PublishResult:  # fmt: skip
     if request.mode != "replace":
         raise BadInput(
@@ -283,7 +302,8 @@ def _publish_raster(
                 vi="Ảnh raster thay toàn bộ lớp: hãy bỏ --mode.",
             )
         )
-    with opened(path, theme, _raster_request(request), options_of(request, settings), settings) as (reader, plan):
+    options = options_of(request, settings)
+    with opened(path, theme, _raster_request(request), options, settings, opener) as (reader, plan):
         report, cells = survey(reader, plan, stage)
         refused = cells is None or (request.strict and report.bad > 0)
         if cells is None or refused or request.dry_run:

@@ -43,9 +43,11 @@ class RasterRequest:
     codes: Path | Mapping[str, str] | None = None
 
 
-def takes_raster(path: Path, theme: Theme, options: ReadOptions) -> bool:
+def takes_raster(
+    path: Path, theme: Theme, options: ReadOptions, looks: Callable[[Path, ReadOptions], bool] = is_raster
+) -> bool:
     """Whether a file goes the way of rasters; a raster for a theme of features, or the reverse, is refused."""
-    raster = is_raster(path, options)
+    raster = looks(path, options)
     if raster and theme.raster is None:
         raise BadInput(wrong_theme(path.name, theme))
     if not raster and theme.raster is not None:
@@ -60,10 +62,15 @@ def takes_raster(path: Path, theme: Theme, options: ReadOptions) -> bool:
 
 @contextmanager
 def opened(
-    path: Path, theme: Theme, request: RasterRequest, options: ReadOptions, settings: Settings
+    path: Path,
+    theme: Theme,
+    request: RasterRequest,
+    options: ReadOptions,
+    settings: Settings,
+    opener: Callable[[Path, ReadOptions], RasterReader] = open_raster,
 ) -> Iterator[tuple[RasterReader, RasterPlan]]:
     """Open a raster and decide how it is read."""
-    with open_raster(path, options) as reader:
+    with opener(path, options) as reader:
         yield (
             reader,
             inspect_raster(reader, theme, settings.profile, request.codes, request.crs, request.band, path.name),

@@ -5,14 +5,14 @@ It is written in TOML by people; `ingest/cities/hcmc.toml` is the example to cop
 
 from __future__ import annotations
 
-import tomllib
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any, Literal, TypeVar
+from typing import Annotated, Literal, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError, model_validator
 
 from layers.registry import themes
+from twin.bounded_toml import read_toml
 from twin.db.tables import Sharing
 from twin.errors import BadInput
 from twin.text import Text
@@ -222,12 +222,7 @@ Model = TypeVar("Model", bound=_Part)
 
 def _read(path: Path, model: type[Model]) -> Model:
     try:
-        data: dict[str, Any] = tomllib.loads(path.read_text("utf-8"))
-        return model.model_validate(data)
-    except FileNotFoundError:
-        reason = Text(en="there is no such file", vi="không có tệp này")
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError, OSError) as error:
-        reason = Text(en=str(error), vi=str(error))
+        return model.model_validate(read_toml(path))
     except ValidationError as error:
         first = error.errors()[0]
         place = ".".join(str(step) for step in first["loc"])

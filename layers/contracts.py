@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import tomllib
 from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
@@ -15,6 +14,7 @@ from pydantic import Field as Setting
 
 from layers.registry import theme
 from layers.theme import Detail, Field, FieldType, GeometryKind, Importance, Rollup, Term, Theme, by_area, equal
+from twin.bounded_toml import read_toml
 from twin.catalogue import Layer
 from twin.db.tables import Sharing
 from twin.errors import BadInput
@@ -93,14 +93,14 @@ class Contract(_Part):
 def read_contract(path: Path) -> Contract:
     """Read a contract from a TOML file; what is wrong in it is named with its place."""
     try:
-        contract = Contract.model_validate(tomllib.loads(path.read_text("utf-8")))
+        contract = Contract.model_validate(read_toml(path))
         as_theme(contract)
         return contract
     except ValidationError as error:
         first = error.errors()[0]
         place = ".".join(str(step) for step in first["loc"])
         reason = f"{place}: {first['msg']}"
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError, OSError, ValueError) as error:
+    except ValueError as error:
         reason = str(error)
     raise BadInput(
         Text(

@@ -10,13 +10,18 @@ import sys
 import time
 import urllib.request
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
+from threading import Thread
 
 import pytest
 
 from tests.conftest import HOME, free_port
+from tests.uploads.programs import eventually
 from twin.db.cluster import PrivateCluster
+from twin.errors import SetupProblem
+from twin.supervision import running
+from twin.text import Text
 
 READY = "The city is at"
 
@@ -94,3 +99,70 @@ def test_two_cities_stand_side_by_side_in_one_home(home: Path) -> None:
         assert "17 layers published" in "".join(said)
         process.send_signal(signal.SIGINT)
         process.wait(90)
+
+
+def test_what_dies_in_a_demo_is_started_again_with_a_word(home: Path) -> None:
+    home.mkdir()
+    port = free_port()
+    with demo(home, port) as (process, said):
+        assert "503" not in "".join(said) and "WARNING" not in "".join(said)
+        assert process.stderr is not None
+        Thread(target=said.extend, args=(process.stderr,), daemon=True).start()
+        server, worker = programs_of(process.pid, "serve"), programs_of(process.pid, "worker")
+        postmaster = int((PrivateCluster(home).data / "postmaster.pid").read_text().split("\n")[0])
+        os.kill(worker, signal.SIGKILL)
+        eventually(lambda: programs_of(process.pid, "worker") not in (0, worker))
+        os.kill(postmaster, signal.SIGKILL)
+        eventually(lambda: "The database ended by itself" in "".join(said))
+        eventually(lambda: healthy(port), 60)
+        os.kill(server, signal.SIGKILL)
+        eventually(lambda: programs_of(process.pid, "serve") not in (0, server))
+        eventually(lambda: healthy(port), 60)
+        text = "".join(said)
+        assert all(f"The {part} ended by itself and is started again" in text for part in ("worker", "server"))
+        assert process.poll() is None
+        process.send_signal(signal.SIGINT)
+        assert process.wait(90) == 0
+    assert PrivateCluster(home).status() == "stopped"
+
+
+def programs_of(demo: int, command: str) -> int:
+    """The process of a demo that runs this command, or 0."""
+    for child in Path(f"/proc/{demo}/task/{demo}/children").read_text().split():
+        with suppress(OSError):
+            if command.encode() in Path(f"/proc/{child}/cmdline").read_bytes().split(b"\0"):
+                return int(child)
+    return 0
+
+
+def healthy(port: int) -> bool:
+    with suppress(OSError):
+        return status(f"http://127.0.0.1:{port}/health") == 200
+    return False
+
+
+class Broken:
+    """A part of a demo that never runs for long."""
+
+    name = Text(en="The part", vi="Bộ phận")
+
+    def __init__(self) -> None:
+        self.starts = 0
+
+    def start(self) -> None:
+        self.starts += 1
+
+    def runs(self) -> bool:
+        return False
+
+    def stop(self) -> None:
+        return None
+
+
+def test_a_part_that_ends_again_and_again_is_given_up_with_a_sentence(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("twin.supervision.PAUSES", (0.0,) * 4)
+    part = Broken()
+    with pytest.raises(SetupProblem, match="The part ended by itself 5 times"), running([part]) as watch:
+        for _ in range(20):
+            watch.look()
+    assert part.starts == 5

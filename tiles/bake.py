@@ -28,6 +28,7 @@ from twin import __version__
 from twin.catalogue import Bounds, outwards
 from twin.db.database import Database
 from twin.db.tables import DATA_SCHEMA
+from twin.private_files import open_private
 from twin.rasters import RasterFolder
 
 GRID = morecantile.tms.get("WebMercatorQuad")
@@ -91,7 +92,7 @@ async def _write(
     written = cut = 0
     unfinished = target.with_name(f".{target.name}.{os.getpid()}.partial")
     try:
-        with unfinished.open("wb") as file:
+        with open_private(unfinished, "wb") as file:
             writer = Writer(file)
             inside = [(t.z, t.x, t.y) for t in GRID.tiles(*area, zooms=[zooms[0]])]
             for zoom in zooms:

@@ -17,6 +17,7 @@ from twin.config import load_settings
 from twin.db.database import open_database, speaking_of_database
 from twin.db.tables import Sharing
 from twin.errors import BadInput
+from twin.private_files import private_folder
 from twin.text import Text, current_language
 
 if TYPE_CHECKING:
@@ -107,7 +108,10 @@ def bake(
     described = describe(chosen, "", current_language())
     area = _area(bbox) or tuple(described.get("bounds", (-180.0, -85.0, 180.0, 85.0)))
     target = output or settings.archive_folder / "city.pmtiles"
-    target.parent.mkdir(parents=True, exist_ok=True)
+    if output is None:
+        private_folder(settings.archive_folder)
+    else:
+        target.parent.mkdir(parents=True, exist_ok=True)
     metadata = {k: described[k] for k in ("name", "description", "attribution")} | {LAYERS: [c.name for c in chosen]}
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
     with speaking_of_database(), Progress(*columns, console=console(), transient=True) as bar:

@@ -12,7 +12,7 @@ from pydantic import Field
 from tiles.reader import City, Lang
 from tiles.writing import Known, require_publisher_now, writing
 from twin.catalogue import LAYER_ID, split_layer_id
-from twin.db.tables import Job
+from twin.db.tables import Job, JobState
 from twin.errors import NotFound
 from twin.jobs import Plain, PublishOrder, cancel_job, find_job, list_jobs, queue_job
 from twin.text import Text
@@ -106,26 +106,32 @@ def report(city: City, principal: Known, lang: Lang, job: UUID) -> HTMLResponse:
 
 @router.delete(
     "/jobs/{job}",
-    summary="Cancel a job that waits",
-    responses={409: {"description": "A worker has taken the job, or it is finished"}},
+    summary="Cancel a job that waits or runs",
+    responses={
+        202: {"description": "A worker is at it and was asked to end it; follow the job to see how it ends"},
+        409: {"description": "The job has ended"},
+    },
 )
 def cancel(request: Request, city: City, principal: Known, response: Response, job: UUID) -> dict[str, Any]:
-    """Take a job out of the queue and remove its file."""
+    """Take a job out of the queue and remove its file, or ask the worker that runs it to end it."""
     with writing(city) as session:
         layer = find_job(session, job, principal).layer
     require_publisher_now(request, principal, layer)
     with writing(city) as session:
         found = cancel_job(session, folder_of(city.settings), job, principal)
+    if found.state == JobState.RUNNING:
+        response.status_code = 202
     return _described(found, response)
 
 
 def _described(job: Job, response: Response, *, brief: bool = False) -> dict[str, Any]:
     response.headers["Cache-Control"] = "private, no-store"
     told = {
-        "id": str(job.id), "layer": job.layer, "name": job.name, "length": job.length, "sha256": job.sha256,
-        "state": job.state, "stage": job.stage, "done": job.done, "total": job.total, "attempts": job.attempts,
+        "id": str(job.id), "kind": job.kind, "layer": job.layer, "name": job.name, "length": job.length,
+        "sha256": job.sha256, "state": job.state, "stage": job.stage, "done": job.done, "total": job.total,
+        "attempts": job.attempts,
         "created": _time(job.created_at), "started": _time(job.started_at), "finished": _time(job.finished_at),
-        "version": job.version, "error": job.error,
+        "cancelRequested": _time(job.cancel_requested_at), "version": job.version, "error": job.error,
     }  # fmt: skip
     if not brief:
         told |= {"order": PublishOrder(**job.order).model_dump(by_alias=True), "result": job.result}

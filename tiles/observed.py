@@ -94,7 +94,8 @@ def _note(scope: Scope, status: int, seconds: float, number: str, slow_seconds: 
     count, times = _kept(route, method, status // 100)
     count.inc()
     times.observe(seconds)
-    if status < 500 and seconds < slow_seconds:
+    # Not ready is an answer of the health check, not a fault: whoever starts a server asks until it changes.
+    if seconds < slow_seconds and (status < 500 or route == "/health"):
         return
     # The address without its query, which may hold a key that somebody put there.
     said: dict[str, Any] = {

@@ -94,6 +94,8 @@ class Settings(BaseSettings):
     uploads_open: int = Field(20, ge=1, description="Unfinished uploads that one key may have.")
     upload_hours: float = Field(24.0, gt=0, description="Hours after which an upload that does not go on is removed.")
     job_attempts: int = Field(3, ge=1, description="Times a job is tried when its worker or the database fails.")
+    job_seconds: float = Field(3600.0, gt=0, description="Seconds that a job may run.")
+    job_memory_mb: int = Field(8192, ge=512, description="Megabytes of memory that a job may take.")
     job_days: float = Field(90.0, gt=0, description="Days that finished jobs and their reports are kept.")
 
     archives: Path | None = Field(None, description="Folder of baked tile archives; else “archives” in TWIN_HOME.")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import signal
 import socket
 import subprocess
@@ -23,10 +22,10 @@ from twin.config import Settings, load_settings
 from twin.db.database import DATABASE_NAME, cluster_of, open_database, remember_opened
 from twin.db.migrate import migrate
 from twin.errors import SetupProblem
-from twin.text import Text, current_language
+from twin.supervision import STOP_SECONDS, Part, PrivateDatabase, Program, running, start_program
+from twin.text import Text
 
 SERVER_START_SECONDS = 60
-STOP_SECONDS = 15
 
 
 @click.command(
@@ -73,16 +72,15 @@ def _run(settings: Settings, data: Path | None, buildings: int) -> NoReturn:
         source = ["--data", str(data)] if data else ["--buildings", str(buildings)]
         _run_to_end("ingest", "city", *source, "--database", name)
         _step(3, say("Starting the server", "Bật máy chủ"))
-        with _server(settings, name) as server:
-            with _worker(name):
-                _announce(settings)
-                server.wait()
-            raise SetupProblem(
-                Text(
-                    en="The server ended by itself; see the lines above.",
-                    vi="Máy chủ đã tự dừng; xem các dòng phía trên.",
-                )
-            )
+        server = ("serve", "--database", name, "--port", str(settings.port), "--host", settings.host)
+        parts: list[Part] = [] if settings.database_url else [PrivateDatabase(cluster_of(settings))]
+        parts.append(Program(Text(en="The server", vi="Máy chủ"), server))
+        with running(parts) as watch:
+            _wait_until_healthy(watch.processes[0], settings)
+            worker = ("ingest", "worker", "--database", name)
+            watch.add(Program(Text(en="The worker", vi="Tiến trình xử lý"), worker))
+            _announce(settings)
+            watch.for_ever()
 
 
 def _database_name(data: Path | None, buildings: int) -> str:
@@ -135,46 +133,8 @@ def _database(settings: Settings, name: str) -> Iterator[str]:
             cluster.stop()
 
 
-@contextmanager
-def _server(settings: Settings, database: str) -> Iterator[subprocess.Popen[bytes]]:
-    """The server as a process of its own, ready to answer; stopped at the end."""
-    process = _start("serve", "--database", database, "--port", str(settings.port), "--host", settings.host)
-    try:
-        _wait_until_healthy(process, settings)
-        yield process
-    finally:
-        _stop(process)
-
-
-@contextmanager
-def _worker(database: str) -> Iterator[None]:
-    """A worker beside the server, so that uploaded files are published; stopped at the end."""
-    process = _start("ingest", "worker", "--database", database)
-    try:
-        yield
-    finally:
-        _stop(process)
-
-
-def _stop(process: subprocess.Popen[bytes]) -> None:
-    if process.poll() is None:
-        process.terminate()
-        try:
-            process.wait(STOP_SECONDS)
-        except subprocess.TimeoutExpired:
-            process.kill()
-            process.wait()
-
-
-def _start(*arguments: str) -> subprocess.Popen[bytes]:
-    environment = os.environ | {"PYTHONUNBUFFERED": "1"}
-    command = [sys.executable, "-m", "twin", "--lang", current_language(), *arguments]
-    # A session of its own: Ctrl-C reaches this program alone, which then stops the others in order.
-    return subprocess.Popen(command, env=environment, start_new_session=True)
-
-
 def _run_to_end(*arguments: str) -> None:
-    process = _start(*arguments)
+    process = start_program(*arguments)
     try:
         code = process.wait()
     finally:

@@ -18,6 +18,8 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from twin.private_files import private_folder
+
 # key . SHA-256 . suffix
 NAME = re.compile(r"([a-z0-9_]+-[0-9a-f]{16})\.([0-9a-f]{64})\.([a-z]+)")
 # What was asked for so recently is about to be sent.
@@ -79,7 +81,7 @@ class DownloadFolder:
 
     def begin(self, key: str, suffix: str) -> Making | None:
         """Take the right to make a file; None while somebody else makes it."""
-        self.root.mkdir(mode=0o700, parents=True, exist_ok=True)
+        private_folder(self.root)
         path = self._growing(key, suffix)
         while True:
             handle = os.open(path, os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600)
@@ -205,6 +207,7 @@ class Making:
             if made is not None:
                 while chunk := os.read(handle, READ):
                     self._digest.update(chunk)
+            os.fchmod(handle, 0o600)
             os.fsync(handle)
             size = os.fstat(handle).st_size
         finally:

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Mapping
+import time
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Annotated, Any, Literal
@@ -22,8 +23,10 @@ from pydantic.alias_generators import to_camel
 from sqlalchemy.orm import Session
 
 from twin.access import Principal
+from twin.bounded_toml import LENGTH, check_toml
 from twin.db.tables import Agency, ApiKey, Audit, Job, JobState
 from twin.db.tables import Principal as PrincipalRow
+from twin.encodings import text_encoding
 from twin.errors import BadInput, Conflict, NotFound
 from twin.text import Language, Text
 from twin.uploads import UploadFolder, find_upload
@@ -51,7 +54,7 @@ class PublishOrder(BaseModel):
     strict: bool = Field(False, description="Refuse all if one feature fails.")
     dry_run: bool = Field(False, description="Only check.")
     reason: Plain = Field("", max_length=2000, description="Kept in the record.")
-    mapping: Plain | None = Field(None, max_length=500_000, description="How columns become fields: a mapping's TOML.")
+    mapping: Plain | None = Field(None, max_length=LENGTH, description="How columns become fields: a mapping's TOML.")
     crs: Plain | None = Field(None, max_length=20_000, description="What the file fails to say: EPSG:9210.")
     encoding: Plain | None = Field(None, max_length=100, description="Encoding of the file's text.")
     source_layer: Plain | None = Field(None, max_length=500, description="Which layer of the file.")
@@ -68,6 +71,7 @@ def queue_job(
     language: Language,
 ) -> tuple[Job, bool]:  # fmt: skip
     """Queue a whole upload; give the job, and whether it is new. The same upload asked for again is the same job."""
+    check_order(order)
     try:
         upload = find_upload(session, upload_id, principal.agency, hold=True)
     except NotFound:
@@ -109,6 +113,14 @@ def queue_job(
     return job, True
 
 
+def check_order(order: PublishOrder) -> None:
+    """Refuse options that no file could be read with, before a worker takes them."""
+    if order.encoding is not None:
+        text_encoding(order.encoding)
+    if order.mapping is not None:
+        check_toml(order.mapping, "mapping")
+
+
 def find_job(session: Session, job_id: UUID, principal: Principal) -> Job:
     """A job of the principal's agency; another agency's does not exist."""
     job: Job | None = session.scalar(_of_agency(principal).where(Job.id == job_id))
@@ -124,7 +136,10 @@ def list_jobs(session: Session, principal: Principal, layer: str | None, most: i
 
 
 def cancel_job(session: Session, folder: UploadFolder, job_id: UUID, principal: Principal) -> Job:
-    """Take back a job that no worker has taken yet, with its file."""
+    """Cancel a job: one that waits ends here, with its file; for one that runs its worker is asked to end it.
+
+    Only the worker knows whether a running job's version was made already: it decides how the job ends.
+    """
     job: Job | None = session.scalar(_of_agency(principal).where(Job.id == job_id).with_for_update(of=Job))
     if job is None:
         raise NotFound(NO_JOB)
@@ -133,11 +148,16 @@ def cancel_job(session: Session, folder: UploadFolder, job_id: UUID, principal: 
         job.finished_at = datetime.now(UTC)
         session.add(Audit(actor=principal.actor, action="job.cancel", layer=job.layer, detail={"job": str(job.id)}))
         folder.remove(job.upload_id)
+    elif job.state == JobState.RUNNING:
+        if job.cancel_requested_at is None:
+            job.cancel_requested_at = datetime.now(UTC)
+            session.add(Audit(actor=principal.actor, action="job.cancel", layer=job.layer, detail={"job": str(job.id)}))
+        session.execute(sa.select(sa.func.pg_notify(CHANNEL, str(job.id))))
     elif job.state != JobState.CANCELLED:
         raise Conflict(
             Text(
-                en="The job is {state}; only one that waits in the queue can be cancelled.",
-                vi="Tác vụ đang ở trạng thái {state}; chỉ hủy được tác vụ còn trong hàng đợi.",
+                en="The job has ended as “{state}”; only one that waits or runs can be cancelled.",
+                vi="Tác vụ đã kết thúc ở trạng thái “{state}”; chỉ hủy được tác vụ đang chờ hoặc đang chạy.",
             ).format(state=job.state)
         )
     return job
@@ -167,31 +187,54 @@ class Task:
     language: Language
     order: dict[str, Any]
     attempt: int
+    kind: str
+    cancelled: bool
+
+    @property
+    def agency(self) -> str:
+        """The agency whose layer it is about."""
+        return self.layer.partition(".")[0]
 
 
+# An agency that has less under way comes first, then the one whose last job ended longer ago.
 _TAKE = """
 WITH first AS MATERIALIZED (
-    SELECT DISTINCT ON (layer) number, due_at FROM twin.job
+    SELECT DISTINCT ON (layer) number, due_at, kind, split_part(layer, '.', 1) AS agency FROM twin.job
     WHERE state IN ('queued', 'running') ORDER BY layer, number
-), due AS MATERIALIZED (SELECT number FROM first WHERE due_at <= now() ORDER BY number)
-SELECT number FROM due WHERE pg_try_advisory_lock(%s, number) LIMIT 1
+), under_way AS MATERIALIZED (
+    SELECT split_part(layer, '.', 1) AS agency, count(*) AS jobs FROM twin.job WHERE state = 'running' GROUP BY 1
+), ended AS MATERIALIZED (
+    SELECT split_part(layer, '.', 1) AS agency, max(finished_at) AS moment FROM twin.job
+    WHERE finished_at > now() - interval '1 hour' GROUP BY 1
+), due AS MATERIALIZED (
+    SELECT number FROM first LEFT JOIN under_way USING (agency) LEFT JOIN ended USING (agency)
+    WHERE due_at <= now() AND kind = ANY(%(kinds)s) AND number <> ALL(%(held)s) AND agency <> ALL(%(full)s)
+    ORDER BY coalesce(jobs, 0), moment NULLS FIRST, number
+)
+SELECT number FROM due WHERE pg_try_advisory_lock(%(lock)s, number) LIMIT 1
 """
 
 _START = """
 UPDATE twin.job SET state = 'running', attempts = attempts + 1, worker = %s, stage = NULL, done = 0, total = NULL,
     started_at = coalesce(started_at, now())
 WHERE number = %s AND state IN ('queued', 'running')
-RETURNING number, id, upload_id, key_id, actor, layer, name, sha256, language, "order", attempts AS attempt
+RETURNING number, id, upload_id, key_id, actor, layer, name, sha256, language, "order", attempts AS attempt, kind,
+    cancel_requested_at IS NOT NULL AS cancelled
 """
 
 
-def take(connection: psycopg.Connection[Any], worker: str) -> Task | None:
-    """Take the next job and hold it by this connection, or None where nothing is to be done.
+def take(
+    connection: psycopg.Connection[Any], worker: str, kinds: Collection[str], held: Collection[int] = (),
+    full: Collection[str] = (),
+) -> Task | None:  # fmt: skip
+    """Take the next job of these kinds and hold it by this connection, or None where nothing is to be done.
 
-    A layer's jobs are done in the order in which they were queued, one at a time. A running job can be taken only
-    when the connection of the worker that had it is gone.
+    A layer's jobs are done in the order in which they were queued, one at a time; agencies take turns. `held` are the
+    jobs that this connection holds already, `full` the agencies that have to wait. A running job can be taken only when
+    the connection of the worker that had it is gone.
     """
-    while row := connection.execute(_TAKE, [JOB_LOCK]).fetchone():
+    asked = {"kinds": list(kinds), "held": list(held), "full": list(full), "lock": JOB_LOCK}
+    while row := connection.execute(_TAKE, asked).fetchone():
         number = row[0]
         with connection.cursor(row_factory=dict_row) as cursor:
             # Another worker may have finished it between the look and the lock.
@@ -201,12 +244,60 @@ def take(connection: psycopg.Connection[Any], worker: str) -> Task | None:
     return None
 
 
+def to_cancel(connection: psycopg.Connection[Any], numbers: Collection[int]) -> set[int]:
+    """Return which of these running jobs somebody asked to cancel."""
+    query = "SELECT number FROM twin.job WHERE number = ANY(%s) AND cancel_requested_at IS NOT NULL"
+    return {row[0] for row in connection.execute(query, [list(numbers)])}
+
+
+def version_made(connection: psycopg.Connection[Any], number: int) -> int | None:
+    """Return the version that a job has published since it was first taken, or None.
+
+    The layer's jobs run one after another, so a version by this account since then is this job's.
+    """
+    row = connection.execute(
+        "SELECT max(v.number) FROM twin.job j JOIN twin.agency a ON a.name = split_part(j.layer, '.', 1) "
+        "JOIN twin.layer l ON l.agency_id = a.id AND l.name = split_part(j.layer, '.', 2) "
+        "JOIN twin.layer_version v ON v.layer_id = l.id AND v.state = 'published' AND v.created_by = j.actor "
+        "AND v.created_at >= j.started_at WHERE j.number = %s",
+        [number],
+    ).fetchone()
+    return row[0] if row else None
+
+
+def end_sessions(connection: psycopg.Connection[Any], application: str, seconds: float) -> bool:
+    """End the database's sessions of a program that is gone; tell whether they have ended within so many seconds.
+
+    Only then is it known whether the last thing that they did was committed.
+    """
+    # Sessions of another login can be seen but not ended; they notice by themselves that nobody is there.
+    query = (
+        "SELECT count(*), bool_and(CASE WHEN pg_has_role(usesysid, 'usage') THEN pg_terminate_backend(pid) END) "
+        "FROM pg_stat_activity WHERE application_name LIKE %s AND datname = current_database()"
+    )
+    # The login may do so, also where it has taken the writer's role on.
+    connection.execute("SET ROLE NONE")
+    until = time.monotonic() + seconds
+    try:
+        return _ended(connection, query, f"{application} %", until)
+    finally:
+        connection.execute("RESET ROLE")
+
+
+def _ended(connection: psycopg.Connection[Any], query: str, name: str, until: float) -> bool:
+    while (row := connection.execute(query, [name]).fetchone()) and row[0]:
+        if time.monotonic() > until:
+            return False
+        time.sleep(0.05)
+    return True
+
+
 def release(connection: psycopg.Connection[Any], number: int) -> None:
     """Let go of a job."""
     connection.execute("SELECT pg_advisory_unlock(%s, %s)", [JOB_LOCK, number])
 
 
-def tell_stage(connection: psycopg.Connection[Any], number: int, stage: str, done: int, total: int | None) -> None:
+def write_stage(connection: psycopg.Connection[Any], number: int, stage: str, done: int, total: int | None) -> None:
     """Write down how far a job is."""
     connection.execute(
         "UPDATE twin.job SET stage = %s, done = %s, total = %s WHERE number = %s", [stage, done, total, number]

@@ -1,8 +1,9 @@
-"""The program's memory, as the C library keeps it."""
+"""The program's memory: as the C library keeps it, and how much of it there may be."""
 
 from __future__ import annotations
 
 import ctypes
+import resource
 from contextlib import suppress
 
 # Numbers of glibc's malloc.h, and its largest threshold for memory that is fetched from the system for one array.
@@ -21,3 +22,16 @@ def keep_freed_memory() -> bool:
         mallopt = ctypes.CDLL(None).mallopt
         return bool(mallopt(_MMAP_THRESHOLD, _LARGEST_MMAP_THRESHOLD) and mallopt(_TRIM_THRESHOLD, _KEPT))
     return False
+
+
+def limit_memory(most: int) -> None:
+    """Let this process, and each that it starts, have at most so many bytes of data; asking for more is a MemoryError.
+
+    Data are what it writes to: files that are mapped and addresses that are only reserved do not count, of which the
+    libraries take many gigabytes.
+    """
+    for limit, value in ((resource.RLIMIT_DATA, most), (resource.RLIMIT_CORE, 0)):
+        with suppress(ValueError, OSError):
+            _, hard = resource.getrlimit(limit)
+            value = value if hard == resource.RLIM_INFINITY else min(value, hard)
+            resource.setrlimit(limit, (value, value))

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from twin.errors import SetupProblem
+from twin.private_files import private_folder
 from twin.text import Text
 
 if TYPE_CHECKING:
@@ -43,7 +44,7 @@ class RasterFolder:
         """Let `writer` make a file, which then is on the disk for good; on failure nothing of it stays."""
         target = self.path(name)
         try:
-            self.root.mkdir(parents=True, exist_ok=True)
+            private_folder(self.root)
         except OSError as error:
             raise SetupProblem(
                 Text(
@@ -53,6 +54,8 @@ class RasterFolder:
             ) from None
         try:
             writer(target)
+            # A restricted layer's file may be read through the program alone.
+            target.chmod(0o600)
             for path in (target, self.root):
                 _to_disk(path)
         except BaseException:

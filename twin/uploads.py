@@ -21,6 +21,7 @@ from sqlalchemy.orm import Session
 from twin.config import Settings
 from twin.db.tables import Agency, ApiKey, Principal, Upload
 from twin.errors import BadInput, Busy, NoRoom, NotFound, TooLarge, TooMany
+from twin.private_files import open_private, private_folder
 from twin.text import Text
 
 # What stays free on the disk, so that a full folder of uploads does not stop the database beside it.
@@ -46,7 +47,7 @@ class UploadFolder:
 
     def make(self) -> None:
         """Make the folder; only this user may look into it."""
-        self.path.mkdir(mode=0o700, parents=True, exist_ok=True)
+        private_folder(self.path)
 
     def file(self, upload: UUID) -> Path:
         """The file of an upload."""
@@ -68,7 +69,7 @@ class UploadFolder:
         self.make()
         if shutil.disk_usage(self.path).free < length + RESERVE_BYTES:
             raise NoRoom(NO_ROOM)
-        with self.file(upload).open("xb"):
+        with open_private(self.file(upload), "xb"):
             pass
 
     @contextmanager

@@ -2,16 +2,31 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import tempfile
+import time
+from collections import deque
 from contextlib import suppress
+from typing import Any
 
 import click
 
 from twin.cli import console, say
 from twin.config import load_settings
 from twin.db.database import cluster_of, open_database
+from twin.errors import SetupProblem
+from twin.text import Text
 
+log = logging.getLogger("twin.serve")
+
+# So many deaths of server processes within so many seconds are a crash loop.
+DEATHS, DEATH_SECONDS = 6, 60
+GIVEN_UP = Text(
+    en="The server's processes ended {deaths} times within {seconds} seconds, so it gave up; see the lines above.",
+    vi="Các tiến trình của máy chủ đã dừng {deaths} lần trong {seconds} giây nên máy chủ ngừng chạy; xem các dòng "
+    "phía trên.",
+)
 # Requests that all server processes together take at once.
 CONNECTIONS = 1024
 # Files that a server process has open beside its connections to readers: rasters, archives, the database.
@@ -32,7 +47,6 @@ FILES = 1024
 @click.option("--database", help=say("Database of the private cluster.", "Cơ sở dữ liệu trong cụm riêng."))
 def serve(host: str | None, port: int | None, workers: int | None, database: str | None) -> None:
     """Run the server."""
-    from granian import Granian
     from granian.constants import Interfaces
     from granian.log import LogLevels
 
@@ -53,7 +67,7 @@ def serve(host: str | None, port: int | None, workers: int | None, database: str
     started = not settings.database_url and cluster_of(settings).start()
     open_database(settings)
     try:
-        Granian(
+        _server_class()(
             "viewer.app:create",
             factory=True,
             address=settings.host,
@@ -65,11 +79,59 @@ def serve(host: str | None, port: int | None, workers: int | None, database: str
             # Who follows /live keeps a connection; the others shall find one all the same.
             backpressure=CONNECTIONS // settings.workers + settings.live_streams,
             workers_kill_timeout=10,
+            respawn_failed_workers=True,
         ).serve()
+    except SystemExit as ended:
+        if not ended.code:
+            raise
+        raise SetupProblem(GIVEN_UP.format(deaths=DEATHS, seconds=DEATH_SECONDS)) from None
     finally:
         if started:
             console().print(say("Stopping the database …", "Đang tắt cơ sở dữ liệu …"))
             cluster_of(settings).stop()
+
+
+def _server_class() -> type:
+    """Return Granian's server, which starts a process that died again, with this program's idea of a crash loop.
+
+    Granian itself gives up when one process dies twice within six seconds, and takes the others along.
+    """
+    from granian import Granian
+    from prometheus_client.multiprocess import mark_process_dead
+
+    class Deaths(dict[int, float]):
+        """When processes were started again. Granian asks it for the last time, to compare that with now."""
+
+        def __init__(self) -> None:
+            super().__init__()
+            self._times: deque[float] = deque(maxlen=DEATHS)
+
+        def __setitem__(self, process: int, moment: float) -> None:
+            self._times.append(moment)
+
+        def get(self, process: int, default: float = 0.0) -> float:  # type: ignore[override]
+            now = time.monotonic()
+            return now if len(self._times) == DEATHS and now - self._times[0] < DEATH_SECONDS else default
+
+        def clear(self) -> None:
+            """Forget nothing: Granian clears it at each death."""
+
+    class Server(Granian):  # type: ignore[misc, valid-type]
+        """The server; says on the terminal when a process is started again."""
+
+        def __init__(self, *arguments: Any, **options: Any) -> None:
+            super().__init__(*arguments, **options)
+            self.respawned_wrks = Deaths()
+
+        def _respawn_workers(self, workers: list[int], *arguments: Any, **options: Any) -> None:
+            for index in workers:
+                log.warning("server process %d ended by itself; starting it again", index + 1)
+                if "PROMETHEUS_MULTIPROC_DIR" in os.environ:
+                    # What it held, such as tiles in memory, is gone; its counts stay.
+                    mark_process_dead(self.wrks[index].inner.pid)
+            super()._respawn_workers(workers, *arguments, **options)
+
+    return Server
 
 
 def _allow_files(wanted: int) -> None:

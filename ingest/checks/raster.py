@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import tomllib
 from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -21,6 +20,7 @@ from ingest.checks.shapes import area_of
 from ingest.readers.cell_tally import CellValues, Tally
 from ingest.readers.source import ChooseLayer
 from layers.theme import Raster, Theme
+from twin.bounded_toml import read_toml
 from twin.cells import cell_places
 from twin.city import City
 from twin.errors import BadInput
@@ -240,7 +240,7 @@ def _codes(theme: Theme, of: Raster, mapping: Path | Mapping[str, str] | None) -
     said: Any = mapping
     try:
         if isinstance(mapping, Path):
-            document = tomllib.loads(mapping.read_text("utf-8"))
+            document = read_toml(mapping)
             if set(document) - {"codes"} or not isinstance(document.get("codes"), dict):
                 raise ValueError("it has to hold one table, [codes]")
             said = document["codes"]

@@ -209,7 +209,7 @@ def _geopackage(path: Path, format: Format, options: ReadOptions) -> Reader:
     from ingest.readers.geopackage import check_schema
     from ingest.readers.vector import VectorReader
 
-    check_schema(path)
+    check_schema(path, options.limits)
     return VectorReader(path, options, format.name, "GPKG")
 
 

@@ -12,6 +12,7 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from ingest.readers.source import ENCODING_GIVEN
+from twin.encodings import text_encoding
 from twin.errors import BadInput
 from twin.text import Text
 
@@ -108,16 +109,8 @@ def decode(value: bytes, encoding: str) -> str:
 
 
 def known_encoding(name: str) -> str:
-    """The encoding of this name; an unknown one is refused."""
-    try:
-        return codecs.lookup(name).name
-    except LookupError:
-        raise BadInput(
-            Text(
-                en="There is no encoding “{name}”. Examples: utf-8, cp1258, cp1252.",
-                vi="Không có bảng mã “{name}”. Ví dụ: utf-8, cp1258, cp1252.",
-            ).format(name=name[:40])
-        ) from None
+    """Return the canonical name of this encoding; refuse what is no text encoding."""
+    return text_encoding(name)
 
 
 def declared_by_shapefile(shp: Path) -> Declared:
@@ -173,8 +166,8 @@ def _code_page(said: str) -> str | None:
     if digits:
         plain = "utf-8" if digits[1] == "65001" else f"cp{digits[1]}"
     try:
-        return codecs.lookup(plain).name
-    except LookupError:
+        return text_encoding(plain)
+    except BadInput:
         return None
 
 

@@ -17,6 +17,7 @@ from typing import Literal
 from sqlalchemy import URL
 
 from twin.errors import SetupProblem
+from twin.private_files import open_private, private_folder
 from twin.text import Text
 
 Status = Literal["absent", "stopped", "running"]
@@ -148,6 +149,16 @@ class PrivateCluster:
             return "absent"
         return "running" if self._pg_ctl("status").returncode == 0 else "stopped"
 
+    def runs(self) -> bool:
+        """Tell whether the server process lives that the cluster's own file names; quicker than `status`."""
+        try:
+            process = Path("/proc") / (self.data / "postmaster.pid").read_text().split("\n", 1)[0].strip()
+            name, _, rest = (process / "stat").read_text().rpartition(")")
+        except OSError:
+            return not Path("/proc/self").exists() and self.status() == "running"
+        # One that ended may still wait for its parent to look, and its number may be another program's by now.
+        return name.endswith("(postgres") and not rest.startswith(" Z")
+
     def start(self) -> bool:
         """Make the cluster if there is none, and start it; tell whether this call started it."""
         with self._changing():
@@ -207,7 +218,7 @@ class PrivateCluster:
     def _own_folder(self, folder: Path) -> None:
         """Make a folder that only the database's user can enter; refuse one that somebody else made."""
         try:
-            folder.parent.mkdir(parents=True, exist_ok=True)
+            private_folder(folder.parent, 0o711 if self._user else 0o700)
             folder.mkdir(mode=0o700, exist_ok=True)
             if self._user:
                 if folder.is_relative_to("/var/lib/city-twin"):
@@ -227,6 +238,10 @@ class PrivateCluster:
                     "Hãy xóa nó rồi thử lại.",
                 ).format(folder=folder)
             )
+
+    def _make_home(self) -> None:
+        """Make the home; the database's user can pass through it to its own folder."""
+        private_folder(self.home, 0o711 if self._user else 0o700)
 
     def _write(self, path: Path, text: str) -> None:
         path.write_text(text)
@@ -257,8 +272,8 @@ class PrivateCluster:
         command = [str(server_binaries() / program), *arguments]
         log = self.home / f"{program}.log"
         try:
-            self.home.mkdir(parents=True, exist_ok=True)
-            with log.open("w+") as output:
+            self._make_home()
+            with open_private(log, "w+") as output:
                 done = subprocess.run(  # type: ignore[call-overload]
                     command, cwd="/", stdin=subprocess.DEVNULL, stdout=output, stderr=output,
                     env=environment, check=False, **as_user,
@@ -272,8 +287,8 @@ class PrivateCluster:
     def _changing(self) -> Iterator[None]:
         """Let one process at a time make, start or stop the cluster."""
         try:
-            self.home.mkdir(parents=True, exist_ok=True)
-            lock = (self.home / "lock").open("w")
+            self._make_home()
+            lock = open_private(self.home / "lock", "w")
         except PermissionError:
             raise _no_permission(self.home) from None
         except OSError as error:

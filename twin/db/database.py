@@ -17,6 +17,7 @@ from sqlalchemy.orm import Session
 from twin.config import Settings
 from twin.db.cluster import PrivateCluster
 from twin.errors import SetupProblem, TwinError, Unavailable
+from twin.private_files import close_home, open_private
 from twin.text import Text
 
 if TYPE_CHECKING:
@@ -35,6 +36,8 @@ class Database:
     url: URL
     private: bool
     reader_url: URL | None = None
+    # What its sessions are called in the database's own lists; behind it stands the role.
+    application: str = "twin"
 
     def login(self, role: Role) -> tuple[URL, dict[str, str]]:
         """Give the address for a role, and the session settings it starts with.
@@ -42,7 +45,7 @@ class Database:
         In the private cluster each role logs in as itself; on another server the given user takes the role on,
         if it may, and otherwise keeps its own rights.
         """
-        settings = {"application_name": f"twin {role}", "timezone": "UTC"}
+        settings = {"application_name": f"{self.application} {role}", "timezone": "UTC"}
         if role == "reader":
             settings["default_transaction_read_only"] = "on"
             if self.reader_url is not None:
@@ -117,6 +120,7 @@ def open_database(settings: Settings, name: str | None = None) -> Database:
 
     `name` is a database of the private cluster; without it the one opened last is meant.
     """
+    close_home(settings.home)
     if settings.database_url:
         return Database(
             _external(settings.database_url, "TWIN_DATABASE_URL"),
@@ -144,7 +148,8 @@ def last_opened(settings: Settings) -> str | None:
 
 def remember_opened(settings: Settings, name: str) -> None:
     """Make `name` the database that commands use without being told."""
-    (settings.home / "database").write_text(name + "\n")
+    with open_private(settings.home / "database", "w") as file:
+        file.write(name + "\n")
 
 
 def _external(url: str, setting: str) -> URL:

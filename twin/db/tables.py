@@ -262,6 +262,8 @@ class Job(Base):
     length: Mapped[int] = mapped_column(BigInteger)
     sha256: Mapped[str | None]
     language: Mapped[str]
+    # Which function of the worker does it; see KINDS in ingest.job_run.
+    kind: Mapped[str] = mapped_column(server_default="publish")
     order: Mapped[dict[str, Any]]
     state: Mapped[str] = mapped_column(server_default=JobState.QUEUED.value)
     stage: Mapped[str | None]
@@ -274,6 +276,8 @@ class Job(Base):
     created_at: Mapped[datetime] = mapped_column(server_default=func.now())
     started_at: Mapped[datetime | None]
     finished_at: Mapped[datetime | None] = mapped_column(index=True)
+    # Set while a worker is at it; the worker then ends the job's process.
+    cancel_requested_at: Mapped[datetime | None]
     version: Mapped[int | None] = mapped_column(Integer)
     result: Mapped[dict[str, Any] | None]
     error: Mapped[dict[str, Any] | None]
