@@ -24,7 +24,7 @@ from ingest.frames import objects, with_geometry
 from ingest.limits import Limits, exceeded
 from ingest.spec import OsmFilter
 from layers.theme import FieldType
-from twin.crs import parse_crs
+from twin.crs import parse_crs, usable_crs
 from twin.errors import BadInput
 from twin.text import Text
 
@@ -114,11 +114,34 @@ UNICODE = Text(en="text of this format is always Unicode", vi="định dạng n�
 CRS_GIVEN = Text(en="as you said", vi="theo chỉ định của bạn")
 CRS_IN_FILE = Text(en="the file says so", vi="tệp ghi như vậy")
 CRS_SILENT = Text(en="the file does not say in which coordinate system it is", vi="tệp không ghi hệ tọa độ")
+CRS_OF_NO_PLACE = Text(
+    en="what the file writes (“{name}”) is no coordinate system of places on the earth",
+    vi="nội dung tệp ghi (“{name}”) không phải hệ tọa độ trên mặt đất",
+)
 CRS_OF_FORMAT = Text(
     en="this format is always in longitude and latitude (WGS 84)",
     vi="định dạng này luôn dùng kinh độ, vĩ độ (WGS 84)",
 )
 ENCODING_GIVEN = Text(en="as you said", vi="theo chỉ định của bạn")
+
+
+def given_crs(given: Any) -> Any:
+    """Read the system that a person gives; one that no place on the earth can be computed from is refused."""
+    crs = usable_crs(parse_crs(given))
+    if crs is None:
+        raise BadInput(
+            Text(
+                en="“{name}” is no coordinate system of places on the earth. Example: EPSG:9210",
+                vi="“{name}” không phải hệ tọa độ trên mặt đất. Ví dụ: EPSG:9210",
+            ).format(name=str(given)[:80])
+        )
+    return crs
+
+
+def _name_of(crs: Any) -> str:
+    text = str(crs)
+    quoted = re.search(r'"([^"]{1,80})"', text)
+    return quoted[1] if quoted else text[:80]
 
 
 class FileReader:
@@ -146,9 +169,13 @@ class FileReader:
     def say_crs(self, found: Any, reason: Text) -> None:
         """Take the CRS that a person gave, else the one that was found."""
         if self.options.crs is not None:
-            self.crs, self.crs_reason = parse_crs(self.options.crs), CRS_GIVEN
+            self.crs, self.crs_reason = given_crs(self.options.crs), CRS_GIVEN
+        elif found is None:
+            self.crs, self.crs_reason = None, reason
+        elif (crs := usable_crs(found)) is None:
+            self.crs, self.crs_reason = None, CRS_OF_NO_PLACE.format(name=_name_of(found))
         else:
-            self.crs, self.crs_reason = found, reason
+            self.crs, self.crs_reason = crs, reason
 
     def own(self, folder: Path) -> None:
         """Remove `folder` when this reader is closed or forgotten."""
