@@ -148,6 +148,7 @@ def inspect(
     matches = given or propose(decoded.drop(columns=list(solids)), theme, titles)
     fields, own = prepare(matches.source(name), columns, theme, Path(), Path(name))
     problems: list[Noted] = [(code, detail, None) for code, detail in reference.problems]
+    problems += [(code, detail, None) for code, detail in getattr(reader, "notes", ())]
     problems += _about_fields(matches, fields, encodings)
     if read == 0:
         problems.append(("file.empty", "", None))

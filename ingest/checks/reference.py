@@ -19,7 +19,7 @@ from pyproj import CRS
 from ingest.checks.systems import meant
 from layers.theme import METRES_PER_DEGREE
 from twin.city import City
-from twin.crs import parse_crs, transform
+from twin.crs import parse_crs, transform, usable_crs
 from twin.text import Text
 
 Floats = npt.NDArray[np.float64]
@@ -233,10 +233,13 @@ def _known(city: City) -> list[Reading]:
     return [*known, Reading(parse_crs(WEB_MERCATOR), Text("Web Mercator", "Web Mercator"))]
 
 
-def _stated(stated: Any, city: City) -> tuple[Reading, Text | None]:
-    """The reading of a stated system, and what is doubtful about it: not all say clearly which one they are."""
+def _stated(stated: Any, city: City) -> tuple[Reading | None, Text | None]:
+    """The reading of a stated system, and what is doubtful about it; None of one that no place can be computed from."""
     known = _known(city)
-    crs, doubt = meant(parse_crs(stated), [reading.crs for reading in known])
+    usable = usable_crs(parse_crs(stated))
+    if usable is None:
+        return None, None
+    crs, doubt = meant(usable, [reading.crs for reading in known])
     reading = next((reading for reading in known if reading.crs == crs), None)
     return reading or Reading(crs, Text(en=crs.name, vi=crs.name)), doubt
 

@@ -79,6 +79,9 @@ class Reader(Protocol):
     * `solids` names the columns that hold a 3D shape as hexadecimal WKB (MultiPolygon Z) in `crs`, heights in metres;
       `ingest.readers.solids.solids_to_wgs84` brings them to EPSG:4326.
 
+    * `notes` are the problems of the whole file that were found on opening it: a code of `ingest.checks.problems`, and
+      what was found.
+
     A batch is a GeoDataFrame, rows in the file's order, with `columns`, the column "geometry" and three more. In
     `__problem__` stands None, or why this feature cannot be used, as "reason" or "reason: detail"; its geometry is
     then None or as far as it could be read. `__raw__` holds such a geometry as the file writes it (WKT, GeoJSON or
@@ -99,6 +102,7 @@ class Reader(Protocol):
     raw_text: bool
     count: int | None
     solids: tuple[str, ...]
+    notes: list[tuple[str, str | Text]]
 
     def batches(self, rows: int) -> Iterator[gpd.GeoDataFrame]:
         """Read the features from the beginning, at most `rows` at a time."""
@@ -164,6 +168,7 @@ class FileReader:
         self.path = path
         self.options = options
         self.limits = options.limits
+        self.notes: list[tuple[str, str | Text]] = []
         self._folders: list[finalize] = []
 
     def say_crs(self, found: Any, reason: Text) -> None:
@@ -176,6 +181,10 @@ class FileReader:
             self.crs, self.crs_reason = None, CRS_OF_NO_PLACE.format(name=_name_of(found))
         else:
             self.crs, self.crs_reason = crs, reason
+
+    def note(self, code: str, detail: str | Text) -> None:
+        """Take down what people should know of the whole file; `code` is one of `ingest.checks.problems`."""
+        self.notes.append((code, detail))
 
     def own(self, folder: Path) -> None:
         """Remove `folder` when this reader is closed or forgotten."""
