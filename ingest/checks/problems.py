@@ -89,6 +89,11 @@ KINDS: dict[str, Kind] = {
         "Compare a known corner with the base map before publishing; give the right system with --crs.",
         "Đối chiếu một góc đã biết với bản đồ nền trước khi công bố; chỉ rõ hệ đúng bằng --crs.",
     ),
+    "table.place": _kind(
+        "info", "Columns taken for the place", "Cột được dùng làm tọa độ",
+        "If others are meant, name them with --longitude and --latitude, or --wkt.",
+        "Nếu là cột khác, hãy chỉ rõ bằng --longitude và --latitude, hoặc --wkt.",
+    ),
     # Geometry
     "geometry.missing": _kind(
         "refused", "No geometry", "Không có hình học",
