@@ -126,6 +126,11 @@ KINDS: dict[str, Kind] = {
         "Compare these rows with the file: what is missing was taken for empty values at the end.",
         "Đối chiếu các dòng này với tệp: phần thiếu được coi là giá trị trống ở cuối dòng.",
     ),
+    "rows.left_out": _kind(
+        "warning", "Lines of a table that are not read", "Dòng trong bảng không đọc được",
+        "Correct these lines at the source; the features are made without them.",
+        "Sửa các dòng này ở nguồn; các đối tượng được tạo mà không có chúng.",
+    ),
     "row.quotes": _kind(
         "refused", "Rows with a quotation mark that has no partner", "Dòng có dấu ngoặc kép không khép",
         "Close the quotation mark in this row; inside a quoted value write it twice.",

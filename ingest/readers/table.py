@@ -133,7 +133,8 @@ class TableReader(FeatureReader):
             ),
             by_place,
         )  # fmt: skip
-        self.columns = {n: "text" for n in self._header if n != self._place.wkt}
+        self._carried = [n for n in self._header if n != self._place.wkt]
+        self.columns = dict.fromkeys(self._carried, "text")
         srid = re.match(r"\s*SRID=(\d+);", by_place.get(self._place.wkt or "") or "", re.IGNORECASE)
         if srid:
             self.say_crs(int(srid[1]), Text(en="the WKT says so (SRID)", vi="WKT ghi như vậy (SRID)"))
@@ -186,7 +187,7 @@ class TableReader(FeatureReader):
             problems[new], raw[new] = said[new], written[new]
         else:
             shapes = points(values[str(self._place.x)], values[str(self._place.y)])
-        return make_batch({name: values[name] for name in self.columns}, shapes, problems, raw)
+        return make_batch({name: values[name] for name in self._carried}, shapes, problems, raw)
 
 
 def points(x: pd.Series, y: pd.Series) -> npt.NDArray[np.object_]:
