@@ -66,13 +66,14 @@ class PublishResult:
 
     report: Report | RasterReport
     outcome: Outcome | None
+    strict: bool = False
 
     @property
     def exit_code(self) -> int:
-        """0 clean, 1 with warnings, 2 refused. What went to quarantine of a published version is a warning."""
-        if self.outcome is None:
-            return self.report.exit_code
-        return min(self.report.exit_code, 1)
+        """0 clean, 1 with warnings, 2 refused. What goes to quarantine is a warning, and refuses all with `strict`."""
+        if self.outcome is None and self.strict and self.report.bad:
+            return REFUSED
+        return self.report.exit_code
 
     def to_dict(self) -> dict[str, Any]:
         """Give the result for machines: the report's document, and `version`, `unchanged`, `published`."""
@@ -170,7 +171,7 @@ def publish_file(
         if plan.blockers or request.dry_run or request.strict:
             report = _checked(reader, plan, settings, stage)
             if not report.publishable or request.dry_run or report.bad:
-                return PublishResult(report, None)
+                return PublishResult(report, None, request.strict)
         columns = _columns(theme, plan, layer, request.mode)
         provenance = Provenance(
             actor, source_name, digest.result(), _fingerprint(digest.result(), plan, columns, request), request.reason
@@ -211,7 +212,7 @@ def _publish_raster(
     with opened(path, theme, _raster_request(request), options_of(request, settings), settings) as (reader, plan):
         report, cells = survey(reader, plan, stage)
         if cells is None or request.dry_run or (request.strict and report.bad):
-            return PublishResult(report, None)
+            return PublishResult(report, None, request.strict)
         provenance = Provenance(actor, source_name, sha256, fingerprint(sha256, plan), request.reason)
         outcome = stage_raster(database, settings, request.layer, reader, report, cells, provenance, stage)
         return PublishResult(report, outcome)

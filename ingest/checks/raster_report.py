@@ -80,9 +80,11 @@ class RasterReport:
 
     @property
     def exit_code(self) -> int:
-        """0 clean, 1 with warnings, 2 if anything is refused, be it some pixels or the whole file."""
+        """0 clean, 1 with warnings or pixels that are left out, 2 if the raster cannot be published."""
+        if not self.publishable:
+            return REFUSED
         grave = {problem.severity for problem in self.problems}
-        return REFUSED if "refused" in grave else WITH_WARNINGS if "warning" in grave else CLEAN
+        return WITH_WARNINGS if grave & {"refused", "warning"} else CLEAN
 
     @property
     def publishable(self) -> bool:

@@ -34,9 +34,11 @@ class Report:
 
     @property
     def exit_code(self) -> int:
-        """0 clean, 1 with warnings, 2 if anything is refused, be it one feature or the whole file."""
+        """0 clean, 1 with warnings or features that go to quarantine, 2 if nothing of the file can be published."""
+        if not self.publishable:
+            return REFUSED
         grave = {problem.severity for problem in self.problems}
-        return REFUSED if "refused" in grave else WITH_WARNINGS if "warning" in grave else CLEAN
+        return WITH_WARNINGS if grave & {"refused", "warning"} else CLEAN
 
     @property
     def publishable(self) -> bool:
