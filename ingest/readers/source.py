@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import re
 import shutil
@@ -28,6 +29,16 @@ from twin.crs import parse_crs, usable_crs
 from twin.errors import BadInput
 from twin.text import Text
 
+logger = logging.getLogger(__name__)
+DAMAGED = Text(
+    en="it is damaged, cut off, or not what its name says; export it anew with the program that made it",
+    vi="tệp bị hỏng, bị cụt hoặc không đúng như tên gọi; hãy xuất lại bằng phần mềm đã tạo ra nó",
+)
+DAMAGED_AT = Text(
+    en="it is damaged or cut off in line {line}; export it anew with the program that made it",
+    vi="tệp bị hỏng hoặc bị cụt ở dòng {line}; hãy xuất lại bằng phần mềm đã tạo ra nó",
+)
+_PLACE = re.compile(r"\bline (\d+)")
 # Columns of a batch that are not the file's own.
 PROBLEM = "__problem__"
 RAW = "__raw__"
@@ -369,8 +380,17 @@ def inside(folder: Path, file: Path) -> Path:
 
 
 def cannot_read(path: Path, reason: object) -> BadInput:
-    """The error for a file that is not what its name says."""
-    said = reason if isinstance(reason, Text) else str(reason).strip().split("\n")[0][:300]
+    """The error for a file that is not what its name says.
+
+    What a library says of it is written to the log: it is English, about the inside of the library, and advises what
+    would be refused here.
+    """
+    if isinstance(reason, Text):
+        said = reason
+    else:
+        logger.info("%s cannot be read: %s", path.name, str(reason).strip()[:1000])
+        place = _PLACE.search(str(reason))
+        said = DAMAGED_AT.format(line=place[1]) if place else DAMAGED
     return BadInput(
         Text(en="{file} cannot be read: {reason}", vi="Không đọc được {file}: {reason}").format(
             file=path.name, reason=said

@@ -320,4 +320,14 @@ class VectorReader(FeatureReader):
     def _unreadable(self, error: BaseException) -> BadInput:
         if "OGR_GEOJSON_MAX_OBJ_SIZE" in str(error):
             return exceeded(self.path.name, self.limits, "object_bytes")
+        if "Geometry type is not supported" in str(error):
+            return cannot_read(
+                self.path,
+                Text(
+                    en="its layer holds any kind of geometry in three dimensions, which is not read from this format; "
+                    "save it as GeoPackage, or without heights",
+                    vi="lớp chứa nhiều loại hình học ba chiều, định dạng này không đọc được; hãy lưu thành GeoPackage, "
+                    "hoặc bỏ độ cao",
+                ),
+            )
         return cannot_read(self.path, str(error).replace(str(self._source), self.path.name))
