@@ -93,7 +93,6 @@ class CityGmlReader(CityModelReader):
                 thing.faces = []
         return thing
 
-
     def _find_elsewhere(self) -> None:
         """Keep what objects refer to in other objects of the file, and what that refers to in turn."""
         held = 0

@@ -8,6 +8,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from ingest.readers.text import sibling
+
 # GDAL makes whole numbers of narrower columns, and is exact there.
 EXACT_DIGITS = 18
 _LOOKED_AT = 100_000
@@ -61,3 +63,28 @@ class WideNumbers:
         zero, digit = beginning == 48, (beginning >= 48) & (beginning <= 57)
         first = zero & (np.cumsum(digit, axis=1) == 1) & (np.cumsum(beginning > 32, axis=1) == 1)
         return bool((first[:, :-1] & digit[:, 1:]).any())
+
+
+def records_in(dbf: Path) -> int | None:
+    """How many rows a DBF file has; None if it is shorter than that."""
+    with dbf.open("rb") as file:
+        head = file.read(32)
+    if len(head) < 32:
+        return None
+    rows, start, width = (int.from_bytes(head[a:b], "little") for a, b in ((4, 8), (8, 10), (10, 12)))
+    return rows if dbf.stat().st_size >= start + rows * width else None
+
+
+def shapes_in(shp: Path) -> int | None:
+    """How many shapes the index of a Shapefile counts; None if the .shp or the index is shorter than it says."""
+    shx = sibling(shp, ".shx")
+    for part in (shp, shx):
+        if part is None:
+            return None
+        with part.open("rb") as file:
+            head = file.read(100)
+        # In words of two bytes.
+        length = 2 * int.from_bytes(head[24:28], "big")
+        if len(head) < 100 or part.stat().st_size < length:
+            return None
+    return (length - 100) // 8

@@ -6,11 +6,14 @@ import json
 import mmap
 import re
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
+import orjson
+
 from ingest.limits import Limits, exceeded
+from ingest.readers.source import DAMAGED_AT, cannot_read
 
 CHUNK = 1 << 20
 # A name is told apart from others by its last letters.
@@ -21,7 +24,9 @@ _SLACK = 10
 _ID = re.compile(rb'"id"\s*:')
 # Escapes of characters that GDAL cannot hold: it ends a text at a zero. The backslash before must itself stand alone.
 _ZERO = re.compile(rb"(?<!\\)((?:\\\\)*)\\u0000")
-_SURROGATE = re.compile(rb"(?<!\\)(?:\\\\)*\\u[dD](?:([89abAB])|[c-fC-F])[0-9a-fA-F]{2}(\\u[dD][c-fC-F][0-9a-fA-F]{2})?")
+_SURROGATE = re.compile(
+    rb"(?<!\\)(?:\\\\)*\\u[dD](?:([89abAB])|[c-fC-F])[0-9a-fA-F]{2}(\\u[dD][c-fC-F][0-9a-fA-F]{2})?"
+)
 # Coordinates are skipped in one go; else strings (with what makes them names), numbers of ids, and braces are steps.
 _STEP = re.compile(
     rb'"coordinates"\s*:\s*[\[\]\d\s,.eE+\-]*|("(?:[^"\\]|\\.)*")\s*(?:(:)\s*(-?\d[\d.eE+\-]*)?)?|([{}])', re.DOTALL
@@ -68,6 +73,25 @@ def look_at(path: Path, limits: Limits, lines: bool) -> Looked:
             if ids and property_id:
                 break
     return Looked(ids, property_id, zeros, halves)
+
+
+def check_lines(path: Path, limits: Limits) -> None:
+    """Refuse a file with a line that is no JSON: GDAL passes over it in silence."""
+    with path.open("rb") as file:
+        if file.read(1) == b"\x1e":
+            return
+        file.seek(0)
+        for number, line in enumerate(iter(lambda: file.readline(limits.object_bytes), b""), start=1):
+            if len(line) >= limits.object_bytes:
+                raise exceeded(path.name, limits, "object_bytes")
+            if line.strip():
+                try:
+                    orjson.loads(line)
+                except orjson.JSONDecodeError:
+                    with suppress(ValueError):
+                        json.loads(line)
+                        continue
+                    raise cannot_read(path, DAMAGED_AT.format(line=number)) from None
 
 
 def without_zeros(path: Path, folder: Path) -> Path:

@@ -32,7 +32,7 @@ def check_schema(path: Path) -> bool:
             types = []
             if "gpkg_geometry_columns" in names:
                 types = connection.execute("SELECT geometry_type_name, z, m FROM gpkg_geometry_columns").fetchall()
-    except sqlite3.Error:
+    except (sqlite3.Error, UnicodeDecodeError):
         raise cannot_read(
             path,
             Text(
@@ -80,7 +80,7 @@ def with_plain_types(path: Path, folder: Path) -> Path:
                 "UPDATE gpkg_geometry_columns SET geometry_type_name = 'GEOMETRY', z = 0, m = 0 "
                 f"WHERE upper(geometry_type_name) NOT IN ({known})"  # noqa: S608 - names of this module
             )
-    except sqlite3.Error as error:
+    except (sqlite3.Error, UnicodeDecodeError) as error:
         raise cannot_read(path, error) from None
     return copy
 
@@ -90,6 +90,6 @@ def has_column(path: Path, table: str | None, column: str) -> bool:
     try:
         with closing(sqlite3.connect(f"file:{quote(str(path))}?mode=ro&immutable=1", uri=True)) as connection:
             found = connection.execute("SELECT name FROM pragma_table_info(?)", (table,)).fetchall()
-    except sqlite3.Error:
+    except (sqlite3.Error, UnicodeDecodeError):
         return False
     return column.lower() in {str(name).lower() for (name,) in found}

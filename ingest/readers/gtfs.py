@@ -158,7 +158,9 @@ class _Lines(FeatureReader):
             more["name"] = more.get("name", more["code"]).where(more.get("name", more["code"]).notna(), more["code"])
         if "route_type" in table:
             more["mode"] = table["route_type"].map(mode_of)
-        self._table = pd.DataFrame({**{n: values for n, values in more.items() if n not in table}, **dict(table.items())})
+        self._table = pd.DataFrame(
+            {**{n: values for n, values in more.items() if n not in table}, **dict(table.items())}
+        )
 
     def _shapes_of_routes(self, trips: Path | None) -> list[list[str]]:
         missing_columns(self.path, {"route_id"}, dict.fromkeys(self._table.columns, "text"))

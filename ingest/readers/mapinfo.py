@@ -17,6 +17,9 @@ _OTHER_FILES = re.compile(
     rb"^\s*(Open\s+Table|Create\s+View|File\s+\")|IsSeamless\W+TRUE", re.IGNORECASE | re.MULTILINE
 )
 _DATA = re.compile(rb"^\s*Data\s*$", re.IGNORECASE | re.MULTILINE)
+_OBJECT = re.compile(
+    rb"\s*(Point|Line|Pline|Region|Arc|Text|Rect|Roundrect|Ellipse|Multipoint|Collection|None)\b", re.IGNORECASE
+)
 _PARTS = frozenset({".dat", ".map", ".id", ".ind", ".mid"})
 
 
@@ -46,14 +49,28 @@ def open_mapinfo(path: Path, format: str, options: ReadOptions) -> Reader:
         raise
     reader.own(folder)
     values = sibling(path, ".mid") if path.suffix.lower() == ".mif" else None
-    if values is not None and reader.count is not None and (rows := _rows(values)) != reader.count:
+    count = _objects(path) if values is not None else None
+    if values is not None and count is not None and (rows := _rows(values)) != count:
         reader.note(
             "rows.left_out",
             Text(
                 en="{mid} has {rows} rows, {mif} {count} objects", vi="{mid} có {rows} dòng, {mif} có {count} đối tượng"
-            ).format(mid=values.name, rows=rows, mif=path.name, count=reader.count),
+            ).format(mid=values.name, rows=rows, mif=path.name, count=count),
         )
     return reader
+
+
+def _objects(mif: Path) -> int | None:
+    """How many objects a .mif file has; None where collections make that hard to tell."""
+    count, begun = 0, False
+    with mif.open("rb") as file:
+        for line in file:
+            begun = begun or _DATA.match(line) is not None
+            if begun and (found := _OBJECT.match(line)):
+                if found[1].lower() == b"collection":
+                    return None
+                count += 1
+    return count
 
 
 def _rows(values: Path) -> int:

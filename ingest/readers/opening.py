@@ -199,10 +199,12 @@ def _open(path: Path, format: Format, options: ReadOptions) -> Reader:
 
 
 def _geojson(path: Path, format: Format, options: ReadOptions) -> Reader:
-    from ingest.readers.geojson import feature_ids, look_at, without_zeros
+    from ingest.readers.geojson import check_lines, feature_ids, look_at, without_zeros
     from ingest.readers.vector import VectorReader
 
     lines = format is formats.GEOJSON_LINES
+    if lines:
+        check_lines(path, options.limits)
     found = look_at(path, options.limits, lines)
     folder = workspace(options) if found.zeros else None
     try:
@@ -239,7 +241,7 @@ def _geopackage(path: Path, format: Format, options: ReadOptions) -> Reader:
 
 
 def _shapefile(path: Path, format: Format, options: ReadOptions) -> Reader:
-    from ingest.readers.dbf import WideNumbers
+    from ingest.readers.dbf import WideNumbers, records_in, shapes_in
     from ingest.readers.text import declared_by_shapefile, sibling
     from ingest.readers.vector import VectorReader
 
@@ -260,10 +262,28 @@ def _shapefile(path: Path, format: Format, options: ReadOptions) -> Reader:
                 vi="thiếu tệp {dbf} chứa thuộc tính; hãy gửi cùng lúc .shp, .shx, .dbf và .prj, tốt nhất là nén ZIP",
             ).format(dbf=f"{path.stem}.dbf"),
         )
+    drawn, described = shapes_in(path), records_in(dbf)
+    if drawn is None or described is None:
+        raise cannot_read(
+            path,
+            Text(
+                en="the .shp or the .dbf is cut off: it is shorter than it says; copy or download all parts again",
+                vi="tệp .shp hoặc .dbf bị cụt: ngắn hơn mức tệp tự ghi; hãy sao chép hoặc tải lại mọi phần",
+            ),
+        )
     wide = WideNumbers(dbf)
-    return VectorReader(
+    reader = VectorReader(
         path, options, format.name, "ESRI Shapefile", declared_by_shapefile(path), wide=wide if wide.columns else None
     )
+    if drawn != described:
+        reader.note(
+            "rows.left_out",
+            Text(
+                en="the .shp has {drawn} shapes, the .dbf {described} rows",
+                vi=".shp có {drawn} hình, .dbf có {described} dòng",
+            ).format(drawn=drawn, described=described),
+        )
+    return reader
 
 
 def _mapinfo(path: Path, format: Format, options: ReadOptions) -> Reader:
@@ -279,6 +299,17 @@ def _plain(driver: str) -> Callable[[Path, Format, ReadOptions], Reader]:
         return VectorReader(path, options, format.name, driver)
 
     return opener
+
+
+def _drawing(path: Path, format: Format, options: ReadOptions) -> Reader:
+    from ingest.readers.dxf import look_at_drawing
+    from ingest.readers.vector import VectorReader
+
+    left_out = look_at_drawing(path, options.limits)
+    reader = VectorReader(path, options, format.name, "DXF")
+    if left_out is not None:
+        reader.note("objects.left_out", left_out)
+    return reader
 
 
 def _geodatabase(path: Path, format: Format, options: ReadOptions) -> Reader:
@@ -359,7 +390,7 @@ _OPEN: dict[Format, Callable[[Path, Format, ReadOptions], Reader]] = {
     formats.CSV: _csv,
     formats.XLSX: _xlsx,
     formats.KML: _kml,
-    formats.DXF: _plain("DXF"),
+    formats.DXF: _drawing,
     formats.MAPINFO_TAB: _mapinfo,
     formats.MAPINFO_MIF: _mapinfo,
     formats.FILEGDB: _geodatabase,

@@ -69,7 +69,8 @@ class ParquetReader(FeatureReader):
             self._read_table(schema)
         if len(set(schema.names)) < len(schema.names):
             raise cannot_read(
-                path, Text(en="two of its columns have one name; rename one", vi="có hai cột trùng tên; hãy đổi tên một cột")
+                path,
+                Text(en="two of its columns have one name; rename one", vi="có hai cột trùng tên; hãy đổi tên một cột"),
             )
         self._fields = [f.name for f in schema if f.name not in (self._geometry, self._covering)]
         self._names = unique_names(self._fields)

@@ -111,7 +111,10 @@ _KNOWN_BUT_NOT_READ: tuple[tuple[re.Pattern[bytes], Text], ...] = (
     ),
     (
         re.compile(rb"\x1f\x8b"),
-        Text(en="it is packed with gzip; unpack it first, or pack it as ZIP", vi="tệp nén gzip; hãy giải nén, hoặc nén ZIP"),
+        Text(
+            en="it is packed with gzip; unpack it first, or pack it as ZIP",
+            vi="tệp nén gzip; hãy giải nén, hoặc nén ZIP",
+        ),
     ),
     (
         re.compile(rb"(?i)<!doctype html|<html"),
@@ -177,7 +180,8 @@ _KNOWN_XML: dict[str, Text] = {
     "FeatureCollection": Text(en="it is GML; save it as GeoPackage", vi="đây là GML; hãy lưu thành GeoPackage"),
     "gpx": Text(en="it is GPX; save it as GeoJSON or KML", vi="đây là GPX; hãy lưu thành GeoJSON hoặc KML"),
     "svg": Text(
-        en="it is a picture (SVG); ask for the data that it was made from", vi="đây là hình vẽ (SVG); hãy xin dữ liệu gốc"
+        en="it is a picture (SVG); ask for the data that it was made from",
+        vi="đây là hình vẽ (SVG); hãy xin dữ liệu gốc",
     ),
     "html": Text(
         en="it is a web page, perhaps one that asks for a login; download the data itself",
@@ -201,7 +205,12 @@ def _json_format(path: Path, text: bytes, name: str) -> Format:
     geojson = {b"FeatureCollection", b"Feature", b"Point", b"Polygon", b"MultiPolygon", b"LineString",
                b"MultiLineString", b"MultiPoint", b"GeometryCollection"}  # fmt: skip
     is_arcgis = b'"esriGeometry' in text and b"Feature" not in kinds
-    if text[:1] == b"{" and not is_arcgis and b"Topology" not in kinds and (geojson & set(kinds) or b'"features"' in text):
+    if (
+        text[:1] == b"{"
+        and not is_arcgis
+        and b"Topology" not in kinds
+        and (geojson & set(kinds) or b'"features"' in text)
+    ):
         lines = re.match(rb'\{[^\n]*"type"\s*:\s*"Feature"[^\n]*\}\s*\r?\n\s*\{', text)
         return GEOJSON_LINES if lines else GEOJSON
     for pattern, reason in _KNOWN_JSON:
@@ -238,12 +247,15 @@ _KNOWN_ZIP = {
         vi="đây là tài liệu LibreOffice; hãy lưu bảng thành XLSX hoặc CSV",
     ),
     "word/document.xml": Text(
-        en="it is a Word document; save its table as XLSX or CSV", vi="đây là tệp Word; hãy lưu bảng thành XLSX hoặc CSV"
+        en="it is a Word document; save its table as XLSX or CSV",
+        vi="đây là tệp Word; hãy lưu bảng thành XLSX hoặc CSV",
     ),
     "ppt/presentation.xml": Text(
         en="it is a PowerPoint file; ask for the data itself", vi="đây là tệp PowerPoint; hãy xin chính dữ liệu"
     ),
-    "xl/workbook.bin": Text(en="it is an XLSB workbook; save it as XLSX", vi="đây là bảng tính XLSB; hãy lưu thành XLSX"),
+    "xl/workbook.bin": Text(
+        en="it is an XLSB workbook; save it as XLSX", vi="đây là bảng tính XLSB; hãy lưu thành XLSX"
+    ),
 }
 
 

@@ -86,9 +86,7 @@ def find_place(path: Path, columns: Sequence[str], options: ReadOptions, sample:
     # "ToaDo_X" is "toa_do_x" to a program that joins words otherwise.
     plain = {column_name(name).replace("_", ""): name for name in reversed(columns)}
     for xs, ys, degrees in ((LONGITUDES, LATITUDES, True), (EASTINGS, NORTHINGS, False)):
-        x, y = (
-            next((plain[bare] for n in names if (bare := n.replace("_", "")) in plain), None) for names in (xs, ys)
-        )
+        x, y = (next((plain[bare] for n in names if (bare := n.replace("_", "")) in plain), None) for names in (xs, ys))
         if x is not None and y is not None:
             return Place(x=x, y=y, degrees=degrees)
     named = [plain[bare] for n in WKTS if (bare := n.replace("_", "")) in plain]

@@ -117,7 +117,7 @@ def known_encoding(name: str) -> str:
     """The encoding of this name; an unknown one is refused."""
     try:
         return codecs.lookup(name).name
-    except LookupError:
+    except (LookupError, ValueError):
         raise BadInput(
             Text(
                 en="There is no encoding “{name}”. Examples: utf-8, cp1258, cp1252.",
@@ -133,7 +133,9 @@ def declared_by_shapefile(shp: Path) -> Declared:
         said = cpg.read_bytes()[:80].decode("ascii", "replace").strip()
         if encoding := _code_page(said):
             untrue = encoding == "utf-8" and dbf is not None and not _is_unicode(dbf)
-            return Declared(encoding, cpg.name, untrue, encoding in _OF_DOS and dbf is not None and _is_dos(_texts(dbf)))
+            return Declared(
+                encoding, cpg.name, untrue, encoding in _OF_DOS and dbf is not None and _is_dos(_texts(dbf))
+            )
     if dbf is not None:
         with dbf.open("rb") as file:
             header = file.read(32)
@@ -196,7 +198,7 @@ def _code_page(said: str) -> str | None:
         plain = "utf-8" if digits[1] == "65001" else f"cp{digits[1]}"
     try:
         return codecs.lookup(plain).name
-    except LookupError:
+    except (LookupError, ValueError):
         return None
 
 

@@ -28,6 +28,7 @@ from ingest.readers.source import (
     CRS_IN_FILE,
     CRS_OF_FORMAT,
     CRS_SILENT,
+    DAMAGED,
     FeatureReader,
     Pick,
     ReadOptions,
@@ -219,10 +220,15 @@ class VectorReader(FeatureReader):
                 stream, self._ready = self._ready, None
             else:
                 _, stream = opened.enter_context(self._open(rows))
+            read = 0
             while (batch := self._next(stream)) is not None:
+                read += batch.num_rows
                 keys = None if ids is None else self._next_ids(ids, batch.num_rows)
                 for start in range(0, batch.num_rows, rows):
                     yield batch.slice(start, rows), None if keys is None else keys[start : start + rows]
+            # GDAL stops in silence where some files are cut off. Of a Shapefile it counts what was deleted too.
+            if self.count is not None and read < self.count and self.driver != "ESRI Shapefile":
+                raise cannot_read(self.path, DAMAGED)
         if ids is not None and next(ids, self) is not self:
             raise self._unlike_ids()
 

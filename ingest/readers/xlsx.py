@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime
 import zipfile
+import zlib
 from collections.abc import Iterator
 from itertools import islice
 from pathlib import Path
@@ -33,7 +34,7 @@ INEXACT_FROM = 1e15
 FORMULA = object()
 ERRORS = (
     zipfile.BadZipFile, InvalidFileException, ParseError, KeyError, ValueError, TypeError, AttributeError, IndexError,
-    OSError, EOFError, OverflowError,
+    OSError, EOFError, OverflowError, zlib.error, NotImplementedError, RuntimeError,
 )  # fmt: skip
 
 
@@ -64,8 +65,8 @@ class XlsxReader(TableReader):
                     try:
                         with archive.open(part) as file:
                             refuse_doctype(self.path, file)
-                    except (zipfile.BadZipFile, OSError, EOFError) as error:
-                        raise cannot_read(self.path, error) from None
+                    except ERRORS as error:
+                        raise _unreadable(self.path, error) from None
 
     def _book(self) -> Any:
         from contextlib import closing
