@@ -68,12 +68,14 @@ def _about_the_file(command: Callable[..., Any]) -> Callable[..., Any]:
     help=say(
         "Check a file against a theme and write nothing: what it is, how its columns fit, "
         "every problem and what to do.\n\n"
-        "Exit code: 0 clean, 1 with warnings or with features that would be set aside, 2 refused.\n\n"
+        "Exit code: 0 clean, 1 with warnings or features to set aside, 2 refused, 3 not possible now, 70 a fault of "
+        "this program.\n\n"
         "Examples:\n\n  twin ingest check nha.shp --theme buildings\n\n"
         "  twin ingest check nha.shp --layer construction.buildings --html report.html",
         "Kiểm tra một tệp theo chuyên đề, không ghi gì: tệp là gì, cột ứng với trường nào, "
         "mọi vấn đề và cách xử lý.\n\n"
-        "Mã thoát: 0 sạch, 1 có cảnh báo hoặc có đối tượng sẽ bị cách ly, 2 bị từ chối.\n\n"
+        "Mã thoát: 0 sạch, 1 có cảnh báo hoặc có đối tượng bị cách ly, 2 bị từ chối, 3 hiện chưa làm được, 70 lỗi của "
+        "chương trình.\n\n"
         "Ví dụ:\n\n  twin ingest check nha.shp --theme buildings\n\n"
         "  twin ingest check nha.shp --layer construction.buildings --html baocao.html",
     ),
@@ -114,13 +116,15 @@ def check(
     help=say(
         "Publish a file into a layer, checked, as one new version. What fails the checks is set aside with its reason "
         "(see: twin ingest quarantine). An unchanged file makes no version.\n\n"
-        "Exit code: 0 clean, 1 with warnings or with features set aside, 2 refused: the layer is as it was.\n\n"
+        "Exit code: 0 clean, 1 with warnings or features set aside, 2 refused and the layer is as it was, 3 not "
+        "possible now, 70 a fault of this program.\n\n"
         "Examples:\n\n  twin ingest publish tram.csv --layer transport.bus_stops --theme transit_stops\n\n"
         '  twin ingest publish nha.gpkg --layer construction.buildings --mode upsert --reason "survey of May"\n\n'
         "  TWIN_KEY=… twin ingest publish nha.gpkg --layer construction.buildings --server https://city.example",
         "Công bố một tệp vào một lớp, có kiểm tra, thành một phiên bản mới. Đối tượng không đạt được cách ly kèm lý do "
         "(xem: twin ingest quarantine). Tệp không đổi thì không tạo phiên bản.\n\n"
-        "Mã thoát: 0 sạch, 1 có cảnh báo hoặc có đối tượng bị cách ly, 2 bị từ chối: lớp vẫn như cũ.\n\n"
+        "Mã thoát: 0 sạch, 1 có cảnh báo hoặc có đối tượng bị cách ly, 2 bị từ chối và lớp vẫn như cũ, 3 hiện chưa "
+        "làm được, 70 lỗi của chương trình.\n\n"
         "Ví dụ:\n\n  twin ingest publish tram.csv --layer transport.bus_stops --theme transit_stops\n\n"
         '  twin ingest publish nha.gpkg --layer construction.buildings --mode upsert --reason "khảo sát tháng 5"\n\n'
         "  TWIN_KEY=… twin ingest publish nha.gpkg --layer construction.buildings --server https://city.example",

@@ -285,7 +285,7 @@ def _ended(result: PublishResult, request: PublishRequest) -> Ended:
         with speaking(language):
             pages[language] = to_html(result.report)
     outcome = result.outcome
-    done = outcome is not None or (request.dry_run and result.report.exit_code < 2)
+    done = outcome is not None or (request.dry_run and result.exit_code < 2)
     return Ended(
         JobState.DONE if done else JobState.REFUSED,
         version=outcome.number if outcome else None, result=result.to_dict(), pages=pages,

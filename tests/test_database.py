@@ -111,7 +111,7 @@ def test_missing_postgis_is_one_sentence(monkeypatch: pytest.MonkeyPatch) -> Non
 def test_a_folder_that_is_a_file_is_one_sentence(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     done = run("db", "up", TWIN_HOME=str(tmp_path / "file" / "home"))
-    assert done.returncode == 1
+    assert done.returncode == 3
     assert done.stderr.count("\n") == 1 and "cannot be used" in done.stderr
 
 
@@ -133,7 +133,7 @@ def test_a_port_in_use_is_one_sentence_before_anything_starts() -> None:
         taken.listen()
         port = taken.getsockname()[1]
         done = run("demo", "--port", str(port))
-    assert done.returncode == 1
+    assert done.returncode == 3
     assert f"The port {port} on 127.0.0.1 is in use" in done.stderr
     assert "Traceback" not in done.stderr
 
@@ -142,7 +142,7 @@ def test_a_server_that_is_not_there_is_one_sentence_without_the_password() -> No
     url = f"postgresql://somebody:hunter2@127.0.0.1:{free_port()}/city"
     for arguments in (("db", "migrate"), ("layer", "list")):
         done = run(*arguments, TWIN_DATABASE_URL=url)
-        assert done.returncode == 1
+        assert done.returncode == 3
         assert "cannot be reached" in done.stderr and "Traceback" not in done.stderr
         assert "hunter2" not in done.stderr
 
@@ -150,7 +150,7 @@ def test_a_server_that_is_not_there_is_one_sentence_without_the_password() -> No
 @pytest.mark.parametrize("url", ["mysql://x/y", "nonsense", "postgresql//x"])
 def test_an_address_that_is_none_is_refused_with_an_example(url: str) -> None:
     done = run("db", "migrate", TWIN_DATABASE_URL=url)
-    assert done.returncode == 1
+    assert done.returncode == 3
     assert "postgresql://user" in done.stderr
 
 

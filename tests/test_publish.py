@@ -223,7 +223,7 @@ def test_a_new_layer_is_made_with_its_theme_for_an_agency_that_is_known(city: Da
     path = tmp_path / "nha.gpkg"
     houses().to_file(path)
     unknown = twin(city, "ingest", "publish", str(path), "--layer", "construction.new")
-    assert unknown.returncode == 1 and "--theme" in unknown.stderr
+    assert unknown.returncode == 3 and "--theme" in unknown.stderr
     made = twin(
         city,
         "ingest",
@@ -238,7 +238,7 @@ def test_a_new_layer_is_made_with_its_theme_for_an_agency_that_is_known(city: Da
     )
     assert made.returncode == 0, made.stderr
     stranger = twin(city, "ingest", "publish", str(path), "--layer", "nobody.new", "--theme", "buildings")
-    assert stranger.returncode == 1 and "construction" in stranger.stderr
+    assert stranger.returncode == 3 and "construction" in stranger.stderr
 
 
 def test_a_layer_of_the_agency_s_own_is_proposed_made_published_and_served(city: Database, tmp_path: Path) -> None:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import gc
 import json
 import sys
+import tempfile
+import traceback
 from importlib.metadata import EntryPoint, entry_points
 from typing import Any, NoReturn
 
@@ -14,7 +16,7 @@ from rich.text import Text as Styled
 
 from twin import __version__
 from twin.click_words import teach_click
-from twin.errors import TwinError
+from twin.errors import UNFORESEEN, TwinError
 from twin.text import LANGUAGES, Language, Text, language_of_environment, printable, set_language
 
 GROUP = "twin.commands"
@@ -136,9 +138,24 @@ def main(arguments: list[str] | None = None) -> NoReturn:
 
         if sentence := explain(error):
             _complain(sentence)
-        raise
+        _confess(error)
     finally:
         gc.enable()
+
+
+def _confess(error: Exception) -> NoReturn:
+    """Tell of a fault of the program itself in one sentence; the details go to a file for those who mend it."""
+    with tempfile.NamedTemporaryFile(
+        "w", prefix="twin-fault-", suffix=".txt", encoding="utf-8", errors="replace", delete=False
+    ) as details:
+        details.write(f"twin {__version__}\n{' '.join(map(printable, sys.argv))}\n\n")
+        details.write("".join(traceback.format_exception(error)))
+    said = Text(
+        en="this program has a fault ({kind}) and stopped; nothing was published. Please report it with {file}",
+        vi="chương trình gặp lỗi ({kind}) và đã dừng; chưa công bố gì. Hãy báo lỗi kèm tệp {file}",
+    )
+    click.secho(f"twin: {said.format(kind=type(error).__name__, file=details.name)}", fg="red", err=True)
+    sys.exit(UNFORESEEN)
 
 
 def _complain(error: TwinError) -> NoReturn:

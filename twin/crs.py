@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 import shapely
 from pyproj import CRS, Transformer
-from pyproj.exceptions import CRSError
+from pyproj.exceptions import CRSError, ProjError
 from pyproj.transformer import TransformerGroup
 
 from twin.errors import BadInput
@@ -33,6 +33,25 @@ def parse_crs(value: Any) -> CRS:
                 vi="“{value}” không phải hệ tọa độ mà PROJ biết. Ví dụ: EPSG:9210",
             ).format(value=str(value)[:80])
         ) from None
+
+
+def usable_crs(found: Any) -> CRS | None:
+    """Return the horizontal part of a system that can be brought to longitude and latitude; None of any other."""
+    try:
+        crs = CRS.from_user_input(found)
+        if crs.is_compound:
+            crs = crs.sub_crs_list[0]
+        if crs.is_geocentric or crs.is_vertical or crs.is_engineering:
+            return None
+        if (crs.source_crs if crs.is_bound and crs.source_crs else crs).name.lower().startswith("undefined"):
+            return None
+        if len(crs.axis_info) == 3:
+            crs = crs.to_2d()
+        # Whether there is a way at all; another planet or a plane of no place has none.
+        transform(np.array([[0.0, 0.0]]), crs)
+    except (CRSError, ProjError, ValueError, TypeError):
+        return None
+    return crs
 
 
 @lru_cache(maxsize=64)

@@ -6,11 +6,14 @@ from collections.abc import Mapping
 
 from twin.text import Text
 
+# How programs end, besides 0: done with warnings, refused, not possible now, and a fault of the program itself.
+WITH_WARNINGS, REFUSED, NOT_POSSIBLE, UNFORESEEN = 1, 2, 3, 70
+
 
 class TwinError(Exception):
     """Something a person can act on; shown as one sentence, never as a traceback."""
 
-    exit_code = 1
+    exit_code = NOT_POSSIBLE
 
     def __init__(self, message: Text) -> None:
         super().__init__(message)
@@ -23,7 +26,7 @@ class TwinError(Exception):
 class BadInput(TwinError):
     """What was asked or given cannot be understood."""
 
-    exit_code = 2
+    exit_code = REFUSED
 
 
 class NotFound(TwinError):
@@ -53,7 +56,7 @@ class Busy(TwinError):
 class TooLarge(TwinError):
     """More was given than is taken."""
 
-    exit_code = 2
+    exit_code = REFUSED
 
 
 class TooMany(TwinError):

@@ -154,6 +154,7 @@ def inspect(
         matches = _joined(matches, join, decoded)
     fields, own = prepare(matches.mapping(), columns, theme, Path(name), partner)
     problems: list[Noted] = [(code, detail, None) for code, detail in reference.problems]
+    problems += [(code, detail, None) for code, detail in getattr(reader, "notes", ())]
     problems += _about_fields(matches, fields, encodings)
     if not reader.has_geometry and not (partner and partner.has_shapes):
         problems.append(("geometry.unmapped", ", ".join(list(columns)[:20]), None))

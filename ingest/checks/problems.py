@@ -130,6 +130,11 @@ KINDS: dict[str, Kind] = {
         "Nếu các dòng cùng giá trị là một đối tượng, hãy chỉ lấy dòng đầu bằng tệp ánh xạ: unique = \"CỘT\" và "
         "id = \"CỘT\" (--write-mapping đề xuất sẵn).",
     ),
+    "table.place": _kind(
+        "info", "Columns taken for the place", "Cột được dùng làm tọa độ",
+        "If others are meant, name them with --longitude and --latitude, or --wkt.",
+        "Nếu là cột khác, hãy chỉ rõ bằng --longitude và --latitude, hoặc --wkt.",
+    ),
     # Geometry
     "geometry.missing": _kind(
         "refused", "No geometry", "Không có hình học",
@@ -157,9 +162,53 @@ KINDS: dict[str, Kind] = {
         "refused", "Rows with more values than the table has columns", "Dòng có nhiều giá trị hơn số cột",
         "Put values that contain the separator in quotation marks.", "Đặt giá trị chứa dấu phân cách trong ngoặc kép.",
     ),
+    "row.short": _kind(
+        "warning", "Rows with fewer values than the table has columns", "Dòng có ít giá trị hơn số cột",
+        "Compare these rows with the file: what is missing was taken for empty values at the end.",
+        "Đối chiếu các dòng này với tệp: phần thiếu được coi là giá trị trống ở cuối dòng.",
+    ),
+    "rows.left_out": _kind(
+        "warning", "Lines of a table that are not read", "Dòng trong bảng không đọc được",
+        "Correct these lines at the source; the features are made without them.",
+        "Sửa các dòng này ở nguồn; các đối tượng được tạo mà không có chúng.",
+    ),
+    "row.quotes": _kind(
+        "refused", "Rows with a quotation mark that has no partner", "Dòng có dấu ngoặc kép không khép",
+        "Close the quotation mark in this row; inside a quoted value write it twice.",
+        "Khép dấu ngoặc kép ở dòng này; bên trong giá trị có ngoặc kép thì viết hai lần.",
+    ),
+    "value.formula": _kind(
+        "warning", "Formulas without a stored value; empty here", "Công thức chưa có giá trị; ở đây để trống",
+        "Open the workbook in Excel or LibreOffice, let it calculate, and save it again.",
+        "Mở bảng tính bằng Excel hoặc LibreOffice để tính lại rồi lưu.",
+    ),
+    "geometry.formula": _kind(
+        "refused", "Coordinates that are a formula without a stored value", "Tọa độ là công thức chưa có giá trị",
+        "Open the workbook in Excel or LibreOffice, let it calculate, and save it again.",
+        "Mở bảng tính bằng Excel hoặc LibreOffice để tính lại rồi lưu.",
+    ),
+    "value.inexact": _kind(
+        "warning", "Codes that are stored as numbers of more than 15 digits", "Mã lưu dạng số quá 15 chữ số",
+        "The last digits are lost in the file already. Store the column as text at the source.",
+        "Các chữ số cuối đã mất ngay trong tệp. Hãy lưu cột này ở dạng chữ từ nguồn.",
+    ),
+    "object.incomplete": _kind(
+        "refused", "Objects with parts that are missing", "Đối tượng thiếu phần tạo thành",
+        "Export the objects whole, with the parts that the detail names.",
+        "Xuất lại trọn đối tượng cùng các phần nêu ở chi tiết.",
+    ),
+    "objects.left_out": _kind(
+        "warning", "Objects that are not read", "Đối tượng không được đọc",
+        "If they are needed, save them as plain points, lines or polygons.",
+        "Nếu cần, hãy lưu thành điểm, đường hoặc vùng thông thường.",
+    ),
     "object.unreadable": _kind(
         "refused", "Objects that cannot be read", "Đối tượng không đọc được",
         "Repair the file with the program that made it.", "Sửa tệp bằng phần mềm đã tạo ra nó.",
+    ),
+    "geometry.invalid": _kind(
+        "refused", "Geometry that could not be mended", "Hình học không sửa được",
+        "Draw the feature anew.", "Vẽ lại đối tượng.",
     ),
     "geometry.too_large": _kind(
         "refused", "A geometry with too many vertices", "Hình có quá nhiều đỉnh",
@@ -346,6 +395,11 @@ KINDS: dict[str, Kind] = {
     "text.not_unicode": _kind(
         "refused", "Text that is not Unicode, as its format asks", "Chữ không phải Unicode như định dạng yêu cầu",
         "Save the file again with its text in UTF-8.", "Lưu lại tệp với chữ ở dạng UTF-8.",
+    ),
+    "text.broken": _kind(
+        "warning", "Halves of characters (surrogates) in text; shown as �", "Ký tự bị cắt đôi trong chữ; hiện thành �",
+        "Correct the text at the source; emoji are cut like this by programs that shorten text.",
+        "Sửa chữ ở nguồn; phần mềm cắt ngắn chữ thường làm hỏng biểu tượng như vậy.",
     ),
     "text.nfd": _kind(
         "info", "Text with loose tone marks (NFD); joined", "Chữ có dấu tách rời (NFD); đã ghép",

@@ -80,10 +80,11 @@ class RasterReport:
 
     @property
     def exit_code(self) -> int:
-        """0 clean, 1 with warnings or with pixels that are left out, 2 if the raster cannot be published."""
+        """0 clean, 1 with warnings or pixels that are left out, 2 if the raster cannot be published."""
         if not self.publishable:
             return REFUSED
-        return WITH_WARNINGS if {"refused", "warning"} & {problem.severity for problem in self.problems} else CLEAN
+        grave = {problem.severity for problem in self.problems}
+        return WITH_WARNINGS if grave & {"refused", "warning"} else CLEAN
 
     @property
     def publishable(self) -> bool:

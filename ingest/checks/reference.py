@@ -8,7 +8,7 @@ Systems that differ by the datum alone (some 200 m) cannot be told apart in this
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -16,9 +16,10 @@ import numpy.typing as npt
 import shapely
 from pyproj import CRS
 
+from ingest.checks.systems import meant
 from layers.theme import METRES_PER_DEGREE
 from twin.city import City
-from twin.crs import parse_crs, transform
+from twin.crs import parse_crs, transform, usable_crs
 from twin.text import Text
 
 Floats = npt.NDArray[np.float64]
@@ -125,8 +126,14 @@ def decide(coordinates: Floats, stated: Any, reason: Text, city: City, confirmed
 
     `confirmed`: a person has named the system, so another one is suggested but not insisted on.
     """
-    coordinates = _sample(coordinates)
-    own = _stated(stated, city) if stated is not None else None
+    own, doubt = _stated(stated, city) if stated is not None else (None, None)
+    decided = _decide(_sample(coordinates), own, reason, city, confirmed)
+    if doubt is None or decided.reading.crs != getattr(own, "crs", None):
+        return decided
+    return replace(decided, problems=(*decided.problems, ("crs.doubtful", doubt)))
+
+
+def _decide(coordinates: Floats, own: Reading | None, reason: Text, city: City, confirmed: bool) -> Reference:
     if not len(coordinates):
         return Reference(own or _known(city)[0], reason)
     if own is not None and (inside := _inside(_place(own, coordinates), city)) >= 1 - CLEARLY_BETTER:
@@ -232,12 +239,15 @@ def _known(city: City) -> list[Reading]:
     return [*known, Reading(parse_crs(WEB_MERCATOR), Text("Web Mercator", "Web Mercator"))]
 
 
-def _stated(stated: Any, city: City) -> Reading:
-    crs = parse_crs(stated)
-    for reading in _known(city):
-        if crs.equals(reading.crs, ignore_axis_order=True):
-            return reading
-    return Reading(crs, Text(en=crs.name, vi=crs.name))
+def _stated(stated: Any, city: City) -> tuple[Reading | None, Text | None]:
+    """The reading of a stated system, and what is doubtful about it; None of one that no place can be computed from."""
+    known = _known(city)
+    usable = usable_crs(parse_crs(stated))
+    if usable is None:
+        return None, None
+    crs, doubt = meant(usable, [reading.crs for reading in known])
+    reading = next((reading for reading in known if reading.crs == crs), None)
+    return reading or Reading(crs, Text(en=crs.name, vi=crs.name)), doubt
 
 
 def _readings(own: Reading | None, city: City) -> Iterator[Reading]:

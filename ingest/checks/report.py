@@ -36,10 +36,11 @@ class Report:
 
     @property
     def exit_code(self) -> int:
-        """0 clean, 1 with warnings or with features that go to quarantine, 2 if nothing can be published."""
+        """0 clean, 1 with warnings or features that go to quarantine, 2 if nothing of the file can be published."""
         if not self.publishable:
             return REFUSED
-        return WITH_WARNINGS if {"refused", "warning"} & {problem.severity for problem in self.problems} else CLEAN
+        grave = {problem.severity for problem in self.problems}
+        return WITH_WARNINGS if grave & {"refused", "warning"} else CLEAN
 
     @property
     def publishable(self) -> bool:

@@ -98,6 +98,8 @@ def examine(
     faults.add(usable & shapely.is_missing(shapes), "geometry.kind", lambda row: Text(
         en="{wanted} are expected, and this is {found}", vi="cần {wanted}, nhưng đây là {found}"
     ).format(wanted=KIND_NAMES[kind], found=TYPE_NAMES[types[row]]))  # fmt: skip
+    shapes, again = _verified(shapes, arrived, kind, faults)
+    mended += again
     there = ~shapely.is_missing(shapes)
     if shapes is not arrived:
         measured = measure(shapes)
@@ -203,6 +205,50 @@ def _mend(shapes: Shapes, doubtful: Mask, faults: Faults) -> tuple[Shapes, int]:
         en="area {before:,.1f} m² → {after:,.1f} m²", vi="diện tích {before:,.1f} m² → {after:,.1f} m²"
     ).format(before=before[row], after=after[row]))  # fmt: skip
     return shapes, int(kept.sum())
+
+
+def _verified(shapes: Shapes, arrived: Shapes, kind: GeometryKind, faults: Faults) -> tuple[Shapes, int]:
+    """Check again what was taken out of collections or mended; what stays invalid is set aside.
+
+    Parts of a collection are valid by themselves and may yet overlap as one geometry.
+    """
+    there = ~shapely.is_missing(shapes)
+    if kind == "point" or not there.any():
+        return shapes, 0
+    doubtful = there
+    if kind == "polygon":
+        # All others were looked at before.
+        changed = np.fromiter((a is not b for a, b in zip(shapes, arrived, strict=True)), np.bool_, len(shapes))
+        doubtful = there & changed
+    broken = doubtful.copy()
+    broken[doubtful] = ~shapely.is_valid(shapes[doubtful])
+    if not broken.any():
+        return shapes, 0
+    shapes = shapes.copy()
+    for row in np.flatnonzero(broken):
+        shapes[row] = _sound(shapes[row], DIMENSION[kind])
+    invalid = broken & (shapely.is_missing(shapes) | ~shapely.is_valid(shapes))
+    # A line of one place has no length, which is told by itself.
+    flat = invalid & (shapely.length(arrived) == 0)
+    faults.add(invalid & ~flat, "geometry.invalid")
+    shapes[invalid] = None
+    shapes[flat] = arrived[flat]
+    return shapes, int((broken & ~invalid).sum())
+
+
+def _sound(shape: BaseGeometry, dimension: int) -> BaseGeometry | None:
+    """Mend a geometry of lines or polygons: parts without extent go, those that overlap become one."""
+    parts = shapely.get_parts(shape)
+    if dimension == 1:
+        parts = parts[shapely.length(parts) > 0]
+        if len(parts) < 2:
+            return parts[0] if len(parts) else None
+        return shapely.multilinestrings(parts)
+    try:
+        union = shapely.union_all(shapely.make_valid(parts, method="structure", keep_collapsed=False))
+    except shapely.GEOSException:
+        return None
+    return _parts_of(union, dimension) if union.geom_type == "GeometryCollection" else union
 
 
 def _extent(shapes: Shapes, bounds: Floats, there: Mask, kind: GeometryKind, faults: Faults) -> None:

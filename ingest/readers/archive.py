@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import shutil
 import stat
 import unicodedata
@@ -23,6 +24,7 @@ METHODS = frozenset({zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED})
 END_RECORD = b"PK\x05\x06"
 NESTED = (".zip", ".kmz", ".7z", ".rar", ".gz", ".tar", ".tgz", ".bz2", ".xz", ".zst")
 _ENCRYPTED = 0x1
+_BROKEN = Text(en="the archive is cut off or broken; pack it anew", vi="tệp nén bị cụt hoặc hỏng; hãy nén lại")
 
 
 def members(path: Path, limits: Limits) -> list[zipfile.ZipInfo]:
@@ -31,8 +33,11 @@ def members(path: Path, limits: Limits) -> list[zipfile.ZipInfo]:
     try:
         with zipfile.ZipFile(path) as archive:
             entries = archive.infolist()
-    except (zipfile.BadZipFile, NotImplementedError, ValueError, OSError, EOFError) as error:
-        raise cannot_read(path, error) from None
+        for entry in entries:
+            # Old programs for Windows part folders with a backslash, which a ZIP must not have.
+            entry.filename = entry.filename.replace("\\", "/")
+    except (zipfile.BadZipFile, NotImplementedError, ValueError, OSError, EOFError):
+        raise cannot_read(path, _BROKEN) from None
     if len(entries) > limits.entries:
         raise exceeded(path.name, limits, "entries")
     seen: set[str] = set()
@@ -65,9 +70,14 @@ def unpack(path: Path, options: ReadOptions, chosen: Sequence[str] | None = None
                 if entry.filename.lower().endswith(NESTED):
                     continue
                 written = _write(archive, entry, folder, path, options.limits, written)
-    except (zipfile.BadZipFile, zlib.error, NotImplementedError, RuntimeError, OSError, EOFError, ValueError) as error:
+    except OSError as error:
         shutil.rmtree(folder, ignore_errors=True)
-        raise cannot_read(path, error) from None
+        if error.errno == errno.ENOSPC:
+            raise
+        raise cannot_read(path, _BROKEN) from None
+    except (zipfile.BadZipFile, zlib.error, NotImplementedError, RuntimeError, EOFError, ValueError):
+        shutil.rmtree(folder, ignore_errors=True)
+        raise cannot_read(path, _BROKEN) from None
     except BaseException:
         shutil.rmtree(folder, ignore_errors=True)
         raise
@@ -109,7 +119,7 @@ def _count_entries(path: Path, limits: Limits) -> None:
         tail = file.read()
     at = tail.rfind(END_RECORD)
     if at < 0 or len(tail) < at + 22:
-        raise cannot_read(path, Text(en="the archive is cut off or broken", vi="tệp nén bị cụt hoặc hỏng"))
+        raise cannot_read(path, _BROKEN)
     entries = int.from_bytes(tail[at + 10 : at + 12], "little")
     directory = int.from_bytes(tail[at + 12 : at + 16], "little")
     # The number may lie, the length of the directory cannot be made up for; 65,535 means "see the 64-bit record".
@@ -134,7 +144,7 @@ _LIES = Text(en="its size is not the one that the archive states", vi="kích th�
 def _unsafe(entry: zipfile.ZipInfo) -> Text | None:
     name = entry.filename
     kind = stat.S_IFMT(entry.external_attr >> 16)
-    if not name or "\\" in name or "\0" in name or any(ord(c) < 32 for c in name):
+    if not name or "\0" in name or any(ord(c) < 32 for c in name):
         return Text(en="the name has signs that a file name cannot have", vi="tên có ký tự không hợp lệ")
     parts = PurePosixPath(name).parts
     if name.startswith("/") or ".." in parts or (len(name) > 1 and name[1] == ":"):

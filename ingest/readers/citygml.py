@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from copy import deepcopy
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import shapely
 
+from ingest.limits import exceeded
 from ingest.readers.citymodel import CityModelReader
 from ingest.readers.solids import FOOTPRINT, ROOF_EDGE, CityObject, Face, Ring
 from ingest.readers.source import ReadOptions
 from ingest.readers.wkb import NOT_FINITE, UNCLOSED, UNREADABLE
 from ingest.readers.xml import Element, Walk, local, text_of
+from layers.theme import METRES_PER_DEGREE
 
 MEMBERS = frozenset({"cityObjectMember", "featureMember", "featureMembers"})
 _ID = "{http://www.opengis.net/gml}id"
@@ -33,7 +36,17 @@ _SKIPPED = frozenset({
 })  # fmt: skip
 _POLYGONS = frozenset({"Polygon", "Triangle", "Rectangle", "PolygonPatch"})
 _LINES = frozenset({"LineString", "Curve", "LineStringSegment"})
+# What holds a face, or only the reference to one.
+_HOLDERS = frozenset({
+    "surfaceMember", "surfaceMembers", "baseSurface", "patches", "exterior", "interior", "solidMember", "geometryMember",
+    "lod0MultiSurface", "lod1MultiSurface", "lod2MultiSurface", "lod3MultiSurface", "lod4MultiSurface", "lod1Solid",
+    "lod2Solid", "lod3Solid", "lod4Solid", "lod0FootPrint", "lod0RoofEdge", "lod0Geometry", "lod1Geometry",
+    "lod2Geometry", "lod3Geometry", "lod4Geometry", "lod2Surface", "lod3Surface", "lod4Surface",
+})  # fmt: skip
+INCOMPLETE = "object.incomplete"
 MAX_STEPS = 60
+# A ring whose ends are nearer than this, in metres, is closed but for rounding.
+CLOSED_BELOW = 0.001
 
 
 class _BrokenError(ValueError):
@@ -49,9 +62,11 @@ class CityGmlReader(CityModelReader):
     def __init__(self, path: Path, options: ReadOptions) -> None:
         self._north_first = False
         self._reference: str | None = None
-        self._dimension = 3
+        self._elsewhere: dict[str, Element] = {}
+        self._wanted: set[str] = set()
         super().__init__(path, options)
         self._north_first = self.say_reference(self._reference)
+        self._find_elsewhere()
 
     def _objects(self, shapes: bool) -> Iterator[CityObject]:
         walk = Walk(self.path, self.limits)
@@ -68,19 +83,56 @@ class CityGmlReader(CityModelReader):
 
     def _object(self, element: Element, shapes: bool) -> CityObject:
         thing = CityObject(_id(element) or "", local(element), _attributes(element))
-        if shapes:
+        if not shapes:
+            self._wanted |= _references(element)
+        else:
             try:
-                _Shapes(element, self._north_first).add_to(thing)
+                _Shapes(element, self._north_first, self._elsewhere).add_to(thing)
             except _BrokenError as error:
                 thing.problem = str(error)
                 thing.faces = []
         return thing
 
+    def _find_elsewhere(self) -> None:
+        """Keep what objects refer to in other objects of the file, and what that refers to in turn."""
+        held = 0
+        for _ in range(MAX_STEPS):
+            wanted = self._wanted - self._elsewhere.keys()
+            if not wanted:
+                return
+            before = len(self._elsewhere)
+            walk = Walk(self.path, self.limits)
+            for event, element in walk:
+                if event == "start":
+                    continue
+                if len(walk.above) == 2 and local(walk.above[-1]) in MEMBERS:
+                    for part in element.iter():
+                        if (name := _id(part)) in wanted and name is not None:
+                            kept = deepcopy(part)
+                            self._elsewhere[name] = kept
+                            self._wanted |= _references(kept)
+                            held += sum(len(e.text or "") for e in kept.iter())
+                    walk.forget(element)
+                elif len(walk.above) == 1:
+                    walk.forget(element)
+                if held > self.limits.object_bytes:
+                    raise exceeded(self.path.name, self.limits, "object_bytes")
+            if len(self._elsewhere) == before:
+                return
+
+
+def _references(element: Element) -> set[str]:
+    """What an object refers to that does not stand in it."""
+    there = {name for e in element.iter() if (name := _id(e)) is not None}
+    named = {e.attrib[_HREF][1:] for e in element.iter() if e.attrib.get(_HREF, "").startswith("#")}
+    return named - there
+
 
 class _Shapes:
-    """The geometry of one object; faces that are only referred to are looked up within it."""
+    """The geometry of one object; faces that are only referred to are looked up within it, then in the other objects."""
 
-    def __init__(self, element: Element, north_first: bool) -> None:
+    def __init__(self, element: Element, north_first: bool, elsewhere: Mapping[str, Element]) -> None:
+        self._elsewhere = elsewhere
         self._north_first = north_first
         self._by_id = {name: e for e in element.iter() if (name := _id(e)) is not None}
         self._root = element
@@ -150,9 +202,11 @@ class _Shapes:
         if steps > MAX_STEPS:
             return
         reference = element.attrib.get(_HREF)
-        if reference and reference.startswith("#") and reference not in seen:
-            target = self._by_id.get(reference[1:])
-            if target is not None:
+        if reference and local(element) in _HOLDERS:
+            target = self._by_id.get(reference[1:], self._elsewhere.get(reference[1:]))
+            if target is None or not reference.startswith("#"):
+                raise _BrokenError(f"{INCOMPLETE}: {reference[:120]}")
+            if reference not in seen:
                 seen.add(reference)
                 yield from self._polygons(target, steps + 1, seen)
             return
@@ -169,13 +223,18 @@ class _Shapes:
                 ring = self._ring(side)
                 if not np.isfinite(ring).all():
                     raise _BrokenError(f"{NOT_FINITE}: {_id(element) or 'a face'}")
-                if len(ring) < 4 or np.abs(ring[0] - ring[-1]).max() > (1e-11 if self._north_first else 1e-6):
+                if len(ring) < 4 or self._gap(ring) > CLOSED_BELOW:
                     raise _BrokenError(f"{UNCLOSED}: {_id(element) or 'a face'}, {len(ring)} vertices")
                 ring[-1] = ring[0]
                 rings.append(ring)
         if not rings:
             raise _BrokenError(f"{UNREADABLE}: {_id(element) or 'a face'} has no ring")
         return tuple(rings)
+
+    def _gap(self, ring: Ring) -> float:
+        """How far the end of a ring lies from its beginning, in metres."""
+        gap = np.abs(ring[0] - ring[-1])
+        return float((gap * ([METRES_PER_DEGREE, METRES_PER_DEGREE, 1.0] if self._north_first else 1.0)).max())
 
     def _ring(self, element: Element) -> Ring:
         parts = [self._coordinates(e, element) for e in element.iter() if local(e) in ("posList", "pos", "coordinates")]

@@ -13,6 +13,7 @@ import geopandas as gpd
 import numpy as np
 import orjson
 import pandas as pd
+import shapely
 from pyproj import CRS
 from pyproj.exceptions import CRSError
 
@@ -28,7 +29,7 @@ from ingest.readers.source import (
     choose_layer,
     make_batch,
 )
-from ingest.readers.wkb import TOO_LARGE
+from ingest.readers.wkb import TOO_LARGE, UNREADABLE
 from layers.theme import FieldType
 from twin.text import Text
 
@@ -37,6 +38,8 @@ OWN: dict[str, FieldType] = {
     "id": "text", "object_type": "text", "height": "number", "levels": "integer", "roof_type": "text",
     "base_height": "number", "lod": "number", "parts": "text", "solid": "text",
 }  # fmt: skip
+# The ground itself is no object that stands on it.
+TERRAIN = frozenset({"ReliefFeature", "TINRelief", "RasterRelief", "MassPointRelief", "BreaklineRelief"})
 MEASURED = ("measuredHeight", "height", "relativeHeight")
 STOREYS = ("storeysAboveGround", "storeys_above_ground")
 ROOF = ("roofType",)
@@ -62,7 +65,7 @@ class CityModelReader(FeatureReader):
         found: dict[str, FieldType] = {}
         for thing in self._objects(shapes=False):
             kinds[thing.type] += 1
-            if options.layer in (None, thing.type):
+            if options.layer == thing.type or (options.layer is None and thing.type not in TERRAIN):
                 for name, value in thing.attributes.items():
                     kind = _type(value)
                     if kind is not None and found.setdefault(name, kind) != kind:
@@ -73,6 +76,9 @@ class CityModelReader(FeatureReader):
         if not kinds:
             raise cannot_read(path, Text(en="it has no objects", vi="không có đối tượng nào"))
         self.layers = tuple(sorted(kinds))
+        self._left_out = TERRAIN & kinds.keys() if options.layer is None else frozenset()
+        if self._left_out:
+            self._leave_out_terrain(kinds)
         self.layer = choose_layer(path.name, self.layers, options.layer) if options.layer else None
         self.count = kinds[self.layer] if self.layer else kinds.total()
         taken = {name.casefold() for name in OWN} | RESERVED_COLUMNS
@@ -86,6 +92,25 @@ class CityModelReader(FeatureReader):
         self.columns = OWN | {self._attributes[n]: kind for n, kind in found.items()}
         check_columns(path.name, list(self.columns), self.limits)
 
+    def _leave_out_terrain(self, kinds: Counter[str]) -> None:
+        named = ", ".join(f"{kinds[kind]} × {kind}" for kind in sorted(self._left_out))
+        if not kinds.keys() - self._left_out:
+            raise cannot_read(
+                self.path,
+                Text(
+                    en="it holds terrain only ({named}); publish heights as GeoTIFF, or take these objects all the same "
+                    "with --source-layer",
+                    vi="tệp chỉ có địa hình ({named}); hãy công bố độ cao dạng GeoTIFF, hoặc vẫn lấy các đối tượng này "
+                    "bằng --source-layer",
+                ).format(named=named),
+            )
+        self.note(
+            "objects.left_out",
+            Text(en="{named} (--source-layer takes them)", vi="{named} (lấy bằng --source-layer)").format(named=named),
+        )
+        for kind in self._left_out:
+            del kinds[kind]
+
     @abstractmethod
     def _objects(self, shapes: bool) -> Iterator[CityObject]:
         """Give the objects in the file's order; without `shapes` only their attributes are needed."""
@@ -95,7 +120,7 @@ class CityModelReader(FeatureReader):
         waiting: list[CityObject] = []
         vertices = 0
         for thing in self._objects(shapes=True):
-            if self.layer in (None, thing.type):
+            if self.layer in (None, thing.type) and thing.type not in self._left_out:
                 waiting.append(thing)
                 vertices += _vertices(thing)
                 if len(waiting) == rows or vertices > VERTICES_AT_ONCE:
@@ -114,8 +139,14 @@ class CityModelReader(FeatureReader):
             if _vertices(thing) > self.limits.vertices:
                 problems[i] = f"{TOO_LARGE}: more than {self.limits.vertices:,} vertices"
                 thing.faces = []
-            shapes[i] = footprint(thing, degrees)
-            rows.append(self._row(thing))
+            try:
+                shapes[i] = footprint(thing, degrees)
+                rows.append(self._row(thing))
+            except (shapely.GEOSException, ValueError, TypeError, IndexError, OverflowError) as error:
+                # One that cannot be put together stops nobody else.
+                problems[i] = problems[i] or f"{UNREADABLE}: {type(error).__name__} {error}"[:200]
+                thing.faces, thing.others = [], []
+                rows.append(self._row(thing))
         table = pd.DataFrame(rows, columns=list(self.columns), dtype=object)
         return make_batch({n: _typed(table[n], kind) for n, kind in self.columns.items()}, shapes, problems)
 

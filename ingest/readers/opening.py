@@ -8,13 +8,14 @@ import shutil
 import stat
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ingest.readers import archive
 from ingest.readers import recognise as formats
 from ingest.readers.recognise import FORMATS, Format, recognise
-from ingest.readers.source import ChooseLayer, Reader, ReadOptions, cannot_read, inside
+from ingest.readers.source import ChooseLayer, Reader, ReadOptions, cannot_read, inside, workspace
 from ingest.spec import Source
 from twin.errors import BadInput, SetupProblem
 from twin.text import Text
@@ -198,22 +199,49 @@ def _open(path: Path, format: Format, options: ReadOptions) -> Reader:
 
 
 def _geojson(path: Path, format: Format, options: ReadOptions) -> Reader:
-    from ingest.readers.geojson import check_geojson
+    from ingest.readers.geojson import check_lines, feature_ids, look_at, without_zeros
     from ingest.readers.vector import VectorReader
 
-    check_geojson(path, options.limits)
-    return VectorReader(path, options, format.name, "GeoJSONSeq" if format is formats.GEOJSON_LINES else "GeoJSON")
+    lines = format is formats.GEOJSON_LINES
+    if lines:
+        check_lines(path, options.limits)
+    found = look_at(path, options.limits, lines)
+    folder = workspace(options) if found.zeros else None
+    try:
+        reader = VectorReader(
+            path, options, format.name, "GeoJSONSeq" if lines else "GeoJSON",
+            read_from=without_zeros(path, folder) if folder else None,
+            ids=partial(feature_ids, path, lines) if found.ids else None, replace_id=found.ids and not found.property_id,
+        )  # fmt: skip
+    except BaseException:
+        if folder:
+            shutil.rmtree(folder, ignore_errors=True)
+        raise
+    if folder:
+        reader.own(folder)
+    if found.half_surrogates:
+        reader.note("text.broken", str(found.half_surrogates))
+    return reader
 
 
 def _geopackage(path: Path, format: Format, options: ReadOptions) -> Reader:
-    from ingest.readers.geopackage import check_schema
+    from ingest.readers.geopackage import check_schema, with_plain_types
     from ingest.readers.vector import VectorReader
 
-    check_schema(path, options.limits)
-    return VectorReader(path, options, format.name, "GPKG")
+    if not check_schema(path, options.limits):
+        return VectorReader(path, options, format.name, "GPKG")
+    folder = workspace(options)
+    try:
+        reader = VectorReader(path, options, format.name, "GPKG", read_from=with_plain_types(path, folder))
+    except BaseException:
+        shutil.rmtree(folder, ignore_errors=True)
+        raise
+    reader.own(folder)
+    return reader
 
 
 def _shapefile(path: Path, format: Format, options: ReadOptions) -> Reader:
+    from ingest.readers.dbf import WideNumbers, records_in, shapes_in
     from ingest.readers.text import declared_by_shapefile, sibling
     from ingest.readers.vector import VectorReader
 
@@ -225,7 +253,37 @@ def _shapefile(path: Path, format: Format, options: ReadOptions) -> Reader:
                 vi="thiếu tệp {shx} đi kèm; hãy gửi cùng lúc .shp, .shx, .dbf và .prj, tốt nhất là nén ZIP",
             ).format(shx=f"{path.stem}.shx"),
         )
-    return VectorReader(path, options, format.name, "ESRI Shapefile", declared_by_shapefile(path))
+    dbf = sibling(path, ".dbf")
+    if dbf is None:
+        raise cannot_read(
+            path,
+            Text(
+                en="the file {dbf} with its attributes is missing; send .shp, .shx, .dbf and .prj together, best as ZIP",
+                vi="thiếu tệp {dbf} chứa thuộc tính; hãy gửi cùng lúc .shp, .shx, .dbf và .prj, tốt nhất là nén ZIP",
+            ).format(dbf=f"{path.stem}.dbf"),
+        )
+    drawn, described = shapes_in(path), records_in(dbf)
+    if drawn is None or described is None:
+        raise cannot_read(
+            path,
+            Text(
+                en="the .shp or the .dbf is cut off: it is shorter than it says; copy or download all parts again",
+                vi="tệp .shp hoặc .dbf bị cụt: ngắn hơn mức tệp tự ghi; hãy sao chép hoặc tải lại mọi phần",
+            ),
+        )
+    wide = WideNumbers(dbf)
+    reader = VectorReader(
+        path, options, format.name, "ESRI Shapefile", declared_by_shapefile(path), wide=wide if wide.columns else None
+    )
+    if drawn != described:
+        reader.note(
+            "rows.left_out",
+            Text(
+                en="the .shp has {drawn} shapes, the .dbf {described} rows",
+                vi=".shp có {drawn} hình, .dbf có {described} dòng",
+            ).format(drawn=drawn, described=described),
+        )
+    return reader
 
 
 def _mapinfo(path: Path, format: Format, options: ReadOptions) -> Reader:
@@ -241,6 +299,17 @@ def _plain(driver: str) -> Callable[[Path, Format, ReadOptions], Reader]:
         return VectorReader(path, options, format.name, driver)
 
     return opener
+
+
+def _drawing(path: Path, format: Format, options: ReadOptions) -> Reader:
+    from ingest.readers.dxf import look_at_drawing
+    from ingest.readers.vector import VectorReader
+
+    left_out = look_at_drawing(path, options.limits)
+    reader = VectorReader(path, options, format.name, "DXF")
+    if left_out is not None:
+        reader.note("objects.left_out", left_out)
+    return reader
 
 
 def _geodatabase(path: Path, format: Format, options: ReadOptions) -> Reader:
@@ -321,7 +390,7 @@ _OPEN: dict[Format, Callable[[Path, Format, ReadOptions], Reader]] = {
     formats.CSV: _csv,
     formats.XLSX: _xlsx,
     formats.KML: _kml,
-    formats.DXF: _plain("DXF"),
+    formats.DXF: _drawing,
     formats.MAPINFO_TAB: _mapinfo,
     formats.MAPINFO_MIF: _mapinfo,
     formats.FILEGDB: _geodatabase,

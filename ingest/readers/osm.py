@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import geopandas as gpd
+import numpy as np
 import osmium
 import osmium.filter
 import pandas as pd
@@ -17,6 +18,7 @@ import shapely
 
 from ingest.readers.source import (
     CRS_OF_FORMAT,
+    PROBLEM,
     RESERVED_COLUMNS,
     ChooseLayer,
     FeatureReader,
@@ -25,9 +27,12 @@ from ingest.readers.source import (
     make_batch,
 )
 from ingest.spec import OsmFilter
+from twin.errors import BadInput
+from twin.text import Text
 
 ANY = "*"
 OTHERS = "other_tags"
+INCOMPLETE = "object.incomplete"
 # A tag becomes a column if this share of the objects has it; at most so many do.
 FREQUENT, MOST_TAGS = 0.01, 40
 # What people usually take from an extract.
@@ -75,8 +80,8 @@ class OsmReader(FeatureReader):
                 if len(waiting) == rows:
                     yield self._frame(waiting)
                     waiting = []
-        except (RuntimeError, OSError) as error:
-            raise cannot_read(self.path, error) from error
+        except (RuntimeError, OSError):
+            raise self._unreadable() from None
         if waiting:
             yield self._frame(waiting)
 
@@ -89,14 +94,32 @@ class OsmReader(FeatureReader):
         if wanted.geometry == "polygon":
             processor = osmium.FileProcessor(self.path).with_areas(osmium.filter.KeyFilter(*wanted.tags))
             processor = processor.with_filter(osmium.filter.KeyFilter(*wanted.tags))
+        done: set[str] = set()
         for item in processor:
             if not _is_kind(item, wanted.geometry) or not _matches(item.tags, wanted):
                 continue
             try:
-                wkb = _wkb(shapes, item, wanted.geometry)
+                wkb, problem = _wkb(shapes, item, wanted.geometry), None
             except (RuntimeError, osmium.InvalidLocationError):
-                wkb = None
-            yield {"osm": _name(item), "way": _way(item), **self._tags(item.tags), "geometry": wkb}
+                wkb, problem = None, f"{INCOMPLETE}: {_name(item)} has points that are not in the file, or too few"
+            if wanted.geometry == "polygon":
+                done.add(_name(item))
+            yield self._item(item, wkb, problem)
+        if wanted.geometry == "polygon":
+            yield from self._not_assembled(done)
+
+    def _not_assembled(self, done: set[str]) -> Iterator[dict[str, Any]]:
+        """Give the outlines of which no area could be made: members are missing, or they do not close."""
+        wanted = self._filter
+        for item in osmium.FileProcessor(self.path).with_filter(osmium.filter.KeyFilter(*wanted.tags)):
+            if not _is_outline(item) or _name(item) in done or not _matches(item.tags, wanted):
+                continue
+            detail = f"{_name(item)}: its outline does not close, or members of it are not in the file"
+            yield self._item(item, None, f"{INCOMPLETE}: {detail}")
+
+    def _item(self, item: Any, wkb: str | None, problem: str | None) -> dict[str, Any]:
+        named = {"osm": _name(item), "way": _way(item), **self._tags(item.tags)}
+        return {**named, "geometry": wkb, PROBLEM: problem}
 
     def _tags(self, tags: Any) -> dict[str, str | None]:
         found = {key: tags.get(key) for key in self._kept}
@@ -114,15 +137,25 @@ class OsmReader(FeatureReader):
                 if (type(item) is osmium.osm.Node) == (wanted.geometry == "point") and _matches(item.tags, wanted):
                     number += 1
                     counts.update(tag.k for tag in item.tags)
-        except (RuntimeError, OSError) as error:
-            raise cannot_read(self.path, error) from error
+        except (RuntimeError, OSError):
+            raise self._unreadable() from None
         often = [key for key, count in counts.most_common(MOST_TAGS) if count >= FREQUENT * number]
         return [key for key in often if key not in ("osm", "way", OTHERS, *RESERVED_COLUMNS)]
 
+    def _unreadable(self) -> BadInput:
+        return cannot_read(
+            self.path,
+            Text(
+                en="the extract is damaged or cut off; download it anew",
+                vi="tệp trích OpenStreetMap bị hỏng hoặc bị cụt; hãy tải lại",
+            ),
+        )
+
     def _frame(self, items: list[dict[str, Any]]) -> gpd.GeoDataFrame:
         geometry = shapely.from_wkb([item.pop("geometry") for item in items])
+        problems = np.array([item.pop(PROBLEM) for item in items], dtype=object)
         columns = {name: [item[name] for item in items] for name in self.columns}
-        return make_batch({n: pd.Series(v, dtype=object) for n, v in columns.items()}, geometry)
+        return make_batch({n: pd.Series(v, dtype=object) for n, v in columns.items()}, geometry, problems)
 
 
 def _named(path: Path, layer: str | None) -> OsmFilter:
@@ -133,6 +166,13 @@ def _named(path: Path, layer: str | None) -> OsmFilter:
     geometry, key, values = found.groups()
     chosen = tuple(v.strip() for v in values.split(",") if v.strip()) if values else (ANY,)
     return OsmFilter(geometry=geometry, tags={key: chosen or (ANY,)})
+
+
+def _is_outline(item: Any) -> bool:
+    """Whether an object is meant as an area: a relation of outlines, or a way that ends where it begins."""
+    if item.is_relation():
+        return item.tags.get("type") in ("multipolygon", "boundary")
+    return bool(item.is_way() and len(item.nodes) > 1 and item.nodes[0].ref == item.nodes[-1].ref)
 
 
 def _is_kind(item: Any, geometry: str) -> bool:
@@ -163,6 +203,8 @@ def _name(item: Any) -> str:
         return f"node/{item.id}"
     if item.is_way():
         return f"way/{item.id}"
+    if item.is_relation():
+        return f"relation/{item.id}"
     return f"{'way' if item.from_way() else 'relation'}/{item.orig_id()}"
 
 

@@ -15,6 +15,7 @@ from pyproj import CRS
 
 from ingest.limits import exceeded
 from ingest.readers.arrow import column_type, to_series
+from ingest.readers.geoarrow import NATIVE, from_native, is_native
 from ingest.readers.source import (
     CRS_IN_FILE,
     CRS_OF_FORMAT,
@@ -29,6 +30,7 @@ from ingest.readers.source import (
 )
 from ingest.readers.table import find_place, points
 from ingest.readers.wkb import from_wkb, from_wkt
+from twin.errors import BadInput
 from twin.text import Text
 
 ERRORS = (pa.ArrowException, OSError, ValueError, KeyError, TypeError)
@@ -44,8 +46,8 @@ class ParquetReader(FeatureReader):
         try:
             self._file = pq.ParquetFile(path, buffer_size=1 << 20, thrift_string_size_limit=64 << 20)
             schema = self._file.schema_arrow
-        except ERRORS as error:
-            raise cannot_read(path, error) from None
+        except ERRORS:
+            raise self._unreadable() from None
         check_columns(path.name, schema.names, self.limits)
         metadata = self._file.metadata
         self.count = metadata.num_rows
@@ -55,6 +57,9 @@ class ParquetReader(FeatureReader):
         ):
             raise exceeded(path.name, self.limits, "unpacked_bytes")
         self._geometry: str | None = None
+        self._native: str | None = None
+        # A column of boxes that only helps programs to find rows; its numbers are those of the geometry.
+        self._covering: str | None = None
         if b"geo" in (schema.metadata or {}):
             self.format = "GeoParquet"
             self._read_geo(schema, schema.metadata[b"geo"])
@@ -62,7 +67,12 @@ class ParquetReader(FeatureReader):
             self.format = "Parquet"
             self.layer, self.layers = path.stem, (path.stem,)
             self._read_table(schema)
-        self._fields = [f.name for f in schema if f.name != self._geometry]
+        if len(set(schema.names)) < len(schema.names):
+            raise cannot_read(
+                path,
+                Text(en="two of its columns have one name; rename one", vi="có hai cột trùng tên; hãy đổi tên một cột"),
+            )
+        self._fields = [f.name for f in schema if f.name not in (self._geometry, self._covering)]
         self._names = unique_names(self._fields)
         self.columns = {
             name: column_type(schema.field(field).type) for field, name in zip(self._fields, self._names, strict=True)
@@ -73,21 +83,33 @@ class ParquetReader(FeatureReader):
             geo = json.loads(stored)
             described = {n: c for n, c in geo["columns"].items() if n in schema.names}
             primary = str(geo["primary_column"])
-        except ERRORS as error:
-            raise cannot_read(self.path, f"geo: {error}") from None
+        except (*ERRORS, AttributeError):
+            raise cannot_read(
+                self.path,
+                Text(
+                    en="its description of the geometry (“geo”) is not that of a GeoParquet; write it anew",
+                    vi="phần mô tả hình học (“geo”) không đúng chuẩn GeoParquet; hãy ghi lại tệp",
+                ),
+            ) from None
         # Several columns of geometry are several layers of the file.
         self.layers = tuple(described)
         asked = self.options.layer or (primary if primary in described else None)
         self._geometry = self.layer = choose_layer(self.path.name, self.layers, asked)
         column: dict[str, Any] = described[self._geometry]
-        if str(column.get("encoding", "WKB")).upper() != "WKB":
-            raise cannot_read(
-                self.path,
-                Text(
-                    en="its geometry is not WKB; write it with geometry_encoding=WKB",
-                    vi="hình không ở dạng WKB; hãy ghi với geometry_encoding=WKB",
-                ),
-            )
+        encoding = str(column.get("encoding", "WKB")).upper()
+        if encoding != "WKB":
+            self._native = encoding
+            if encoding not in NATIVE or not is_native(schema.field(self._geometry).type, encoding):
+                raise cannot_read(
+                    self.path,
+                    Text(
+                        en="its geometry is not WKB; write it with geometry_encoding=WKB",
+                        vi="hình không ở dạng WKB; hãy ghi với geometry_encoding=WKB",
+                    ),
+                )
+        covering = _covering(column)
+        if covering in schema.names and pa.types.is_struct(schema.field(covering).type):
+            self._covering = covering
         if "crs" not in column:
             self.say_crs(4326, CRS_OF_FORMAT)
         elif column["crs"] is None:
@@ -114,8 +136,8 @@ class ParquetReader(FeatureReader):
         try:
             for batch in self._file.iter_batches(batch_size=rows, use_threads=False):
                 yield self._batch(batch)
-        except ERRORS as error:
-            raise cannot_read(self.path, error) from None
+        except ERRORS:
+            raise self._unreadable() from None
 
     def _batch(self, batch: pa.RecordBatch) -> gpd.GeoDataFrame:
         problems = np.full(batch.num_rows, None, dtype=object)
@@ -124,8 +146,12 @@ class ParquetReader(FeatureReader):
             stored = batch.column(self._geometry)
             if isinstance(stored, pa.ExtensionArray):
                 stored = stored.storage
-            read = from_wkt if pa.types.is_string(stored.type) or pa.types.is_large_string(stored.type) else from_wkb
-            shapes, problems, raw = read(stored.to_numpy(zero_copy_only=False), self.limits)
+            if self._native is not None:
+                shapes, problems, raw = from_native(stored, self._native, self.limits)
+            else:
+                texts = pa.types.is_string(stored.type) or pa.types.is_large_string(stored.type)
+                read = from_wkt if texts else from_wkb
+                shapes, problems, raw = read(stored.to_numpy(zero_copy_only=False), self.limits)
         values = {
             name: to_series(batch.column(field), name, self.limits, problems)
             for field, name in zip(self._fields, self._names, strict=True)
@@ -135,7 +161,24 @@ class ParquetReader(FeatureReader):
             shapes = points(values[place[str(self._place.x)]], values[place[str(self._place.y)]])
         return make_batch(values, shapes, problems, raw)
 
+    def _unreadable(self) -> BadInput:
+        return cannot_read(
+            self.path,
+            Text(
+                en="the Parquet file is damaged or cut off; write it anew, or send it as GeoPackage",
+                vi="tệp Parquet bị hỏng hoặc bị cụt; hãy ghi lại, hoặc gửi dạng GeoPackage",
+            ),
+        )
+
     def close(self) -> None:
         """Close the file."""
         self._file.close()
         super().close()
+
+
+def _covering(column: dict[str, Any]) -> str | None:
+    """The column that the file names as the boxes of its geometries (GeoParquet 1.1)."""
+    try:
+        return str(column["covering"]["bbox"]["xmin"][0])
+    except (KeyError, IndexError, TypeError):
+        return None

@@ -109,7 +109,21 @@ _KNOWN_BUT_NOT_READ: tuple[tuple[re.Pattern[bytes], Text], ...] = (
         re.compile(rb"%PDF"),
         Text(en="it is a PDF; ask for the data that it was made from", vi="đây là PDF; hãy xin dữ liệu gốc"),
     ),
-    (re.compile(rb"Rar!|7z\xbc\xaf|\x1f\x8b"), Text(en="pack it as ZIP instead", vi="hãy nén lại dạng ZIP")),
+    (
+        re.compile(rb"\x1f\x8b"),
+        Text(
+            en="it is packed with gzip; unpack it first, or pack it as ZIP",
+            vi="tệp nén gzip; hãy giải nén, hoặc nén ZIP",
+        ),
+    ),
+    (
+        re.compile(rb"(?i)<!doctype html|<html"),
+        Text(
+            en="it is a web page, perhaps one that asks for a login; download the data itself",
+            vi="đây là trang web, có thể là trang đăng nhập; hãy tải chính dữ liệu",
+        ),
+    ),
+    (re.compile(rb"Rar!|7z\xbc\xaf"), Text(en="pack it as ZIP instead", vi="hãy nén lại dạng ZIP")),
 )
 
 
@@ -144,6 +158,42 @@ def _text_format(path: Path, head: bytes) -> Format:
     )
 
 
+_KNOWN_JSON: tuple[tuple[re.Pattern[bytes], Text], ...] = (
+    (
+        re.compile(rb'"esriGeometry\w+"|"geometryType"\s*:|"attributes"\s*:\s*\{'),
+        Text(
+            en="it is the JSON of ArcGIS; ask the server for GeoJSON (f=geojson), or save it as GeoPackage",
+            vi="đây là JSON của ArcGIS; hãy yêu cầu máy chủ trả GeoJSON (f=geojson), hoặc lưu thành GeoPackage",
+        ),
+    ),
+    (
+        re.compile(rb'"type"\s*:\s*"Topology"'),
+        Text(en="it is TopoJSON; save it as GeoJSON", vi="đây là TopoJSON; hãy lưu thành GeoJSON"),
+    ),
+)
+# By the name of the root, for what is well known.
+_KNOWN_XML: dict[str, Text] = {
+    "osm": Text(
+        en="it is OpenStreetMap in XML; save it as .osm.pbf (osmium cat FILE -o FILE.osm.pbf)",
+        vi="đây là OpenStreetMap dạng XML; hãy lưu thành .osm.pbf (osmium cat TỆP -o TỆP.osm.pbf)",
+    ),
+    "FeatureCollection": Text(en="it is GML; save it as GeoPackage", vi="đây là GML; hãy lưu thành GeoPackage"),
+    "gpx": Text(en="it is GPX; save it as GeoJSON or KML", vi="đây là GPX; hãy lưu thành GeoJSON hoặc KML"),
+    "svg": Text(
+        en="it is a picture (SVG); ask for the data that it was made from",
+        vi="đây là hình vẽ (SVG); hãy xin dữ liệu gốc",
+    ),
+    "html": Text(
+        en="it is a web page, perhaps one that asks for a login; download the data itself",
+        vi="đây là trang web, có thể là trang đăng nhập; hãy tải chính dữ liệu",
+    ),
+    "ExceptionReport": Text(
+        en="it is an error message of a server; ask for the data again",
+        vi="đây là thông báo lỗi của máy chủ; hãy yêu cầu dữ liệu lại",
+    ),
+}
+
+
 def _json_format(path: Path, text: bytes, name: str) -> Format:
     kinds = re.findall(rb'"type"\s*:\s*"(\w{1,40})"', text)
     first_line = text.partition(b"\n")[0]
@@ -154,9 +204,18 @@ def _json_format(path: Path, text: bytes, name: str) -> Format:
         return GEOJSON_LINES
     geojson = {b"FeatureCollection", b"Feature", b"Point", b"Polygon", b"MultiPolygon", b"LineString",
                b"MultiLineString", b"MultiPoint", b"GeometryCollection"}  # fmt: skip
-    if text[:1] == b"{" and (geojson & set(kinds) or b'"features"' in text):
+    is_arcgis = b'"esriGeometry' in text and b"Feature" not in kinds
+    if (
+        text[:1] == b"{"
+        and not is_arcgis
+        and b"Topology" not in kinds
+        and (geojson & set(kinds) or b'"features"' in text)
+    ):
         lines = re.match(rb'\{[^\n]*"type"\s*:\s*"Feature"[^\n]*\}\s*\r?\n\s*\{', text)
         return GEOJSON_LINES if lines else GEOJSON
+    for pattern, reason in _KNOWN_JSON:
+        if pattern.search(text):
+            raise cannot_read(path, reason)
     raise cannot_read(
         path,
         Text(en="it is JSON, but neither GeoJSON nor CityJSON", vi="là JSON nhưng không phải GeoJSON hay CityJSON"),
@@ -170,6 +229,8 @@ def _xml_format(path: Path) -> Format:
         return KML
     if name == "CityModel" and "citygml" in namespace:
         return CITYGML
+    if name in _KNOWN_XML:
+        raise cannot_read(path, _KNOWN_XML[name])
     raise cannot_read(
         path,
         Text(
@@ -179,10 +240,32 @@ def _xml_format(path: Path) -> Format:
     )
 
 
+# By a part that the archive of a known program has.
+_KNOWN_ZIP = {
+    "content.xml": Text(
+        en="it is a document of LibreOffice; save the table as XLSX or CSV",
+        vi="đây là tài liệu LibreOffice; hãy lưu bảng thành XLSX hoặc CSV",
+    ),
+    "word/document.xml": Text(
+        en="it is a Word document; save its table as XLSX or CSV",
+        vi="đây là tệp Word; hãy lưu bảng thành XLSX hoặc CSV",
+    ),
+    "ppt/presentation.xml": Text(
+        en="it is a PowerPoint file; ask for the data itself", vi="đây là tệp PowerPoint; hãy xin chính dữ liệu"
+    ),
+    "xl/workbook.bin": Text(
+        en="it is an XLSB workbook; save it as XLSX", vi="đây là bảng tính XLSB; hãy lưu thành XLSX"
+    ),
+}
+
+
 def _zip_format(path: Path, limits: Limits) -> Format | None:
     names = {entry.filename.lower() for entry in members(path, limits)}
     if "xl/workbook.xml" in names:
         return XLSX
+    for part, reason in _KNOWN_ZIP.items():
+        if part in names:
+            raise cannot_read(path, reason)
     if any(name.rpartition("/")[2] == "stops.txt" for name in names):
         return GTFS
     return None

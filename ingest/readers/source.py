@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import re
 import shutil
@@ -24,10 +25,20 @@ from ingest.frames import objects, with_geometry
 from ingest.limits import Limits, exceeded
 from ingest.spec import OsmFilter
 from layers.theme import FieldType
-from twin.crs import parse_crs
+from twin.crs import parse_crs, usable_crs
 from twin.errors import BadInput
 from twin.text import Text
 
+logger = logging.getLogger(__name__)
+DAMAGED = Text(
+    en="it is damaged, cut off, or not what its name says; export it anew with the program that made it",
+    vi="tệp bị hỏng, bị cụt hoặc không đúng như tên gọi; hãy xuất lại bằng phần mềm đã tạo ra nó",
+)
+DAMAGED_AT = Text(
+    en="it is damaged or cut off in line {line}; export it anew with the program that made it",
+    vi="tệp bị hỏng hoặc bị cụt ở dòng {line}; hãy xuất lại bằng phần mềm đã tạo ra nó",
+)
+_PLACE = re.compile(r"\bline (\d+)")
 # Columns of a batch that are not the file's own.
 PROBLEM = "__problem__"
 RAW = "__raw__"
@@ -80,6 +91,9 @@ class Reader(Protocol):
     * `solids` names the columns that hold a 3D shape as hexadecimal WKB (MultiPolygon Z) in `crs`, heights in metres;
       `ingest.readers.solids.solids_to_wgs84` brings them to EPSG:4326.
 
+    * `notes` are the problems of the whole file that were found on opening it: a code of `ingest.checks.problems`, and
+      what was found.
+
     A batch is a GeoDataFrame, rows in the file's order, with `columns`, the column "geometry" and three more. In
     `__problem__` stands None, or why this feature cannot be used, as "reason" or "reason: detail"; its geometry is
     then None or as far as it could be read. `__raw__` holds such a geometry as the file writes it (WKT, GeoJSON or
@@ -101,6 +115,7 @@ class Reader(Protocol):
     count: int | None
     has_geometry: bool
     solids: tuple[str, ...]
+    notes: list[tuple[str, str | Text]]
 
     def batches(self, rows: int) -> Iterator[gpd.GeoDataFrame]:
         """Read the features from the beginning, at most `rows` at a time."""
@@ -116,11 +131,34 @@ UNICODE = Text(en="text of this format is always Unicode", vi="định dạng n�
 CRS_GIVEN = Text(en="as you said", vi="theo chỉ định của bạn")
 CRS_IN_FILE = Text(en="the file says so", vi="tệp ghi như vậy")
 CRS_SILENT = Text(en="the file does not say in which coordinate system it is", vi="tệp không ghi hệ tọa độ")
+CRS_OF_NO_PLACE = Text(
+    en="what the file writes (“{name}”) is no coordinate system of places on the earth",
+    vi="nội dung tệp ghi (“{name}”) không phải hệ tọa độ trên mặt đất",
+)
 CRS_OF_FORMAT = Text(
     en="this format is always in longitude and latitude (WGS 84)",
     vi="định dạng này luôn dùng kinh độ, vĩ độ (WGS 84)",
 )
 ENCODING_GIVEN = Text(en="as you said", vi="theo chỉ định của bạn")
+
+
+def given_crs(given: Any) -> Any:
+    """Read the system that a person gives; one that no place on the earth can be computed from is refused."""
+    crs = usable_crs(parse_crs(given))
+    if crs is None:
+        raise BadInput(
+            Text(
+                en="“{name}” is no coordinate system of places on the earth. Example: EPSG:9210",
+                vi="“{name}” không phải hệ tọa độ trên mặt đất. Ví dụ: EPSG:9210",
+            ).format(name=str(given)[:80])
+        )
+    return crs
+
+
+def _name_of(crs: Any) -> str:
+    text = str(crs)
+    quoted = re.search(r'"([^"]{1,80})"', text)
+    return quoted[1] if quoted else text[:80]
 
 
 class FileReader:
@@ -144,14 +182,23 @@ class FileReader:
         self.path = path
         self.options = options
         self.limits = options.limits
+        self.notes: list[tuple[str, str | Text]] = []
         self._folders: list[finalize] = []
 
     def say_crs(self, found: Any, reason: Text) -> None:
         """Take the CRS that a person gave, else the one that was found."""
         if self.options.crs is not None:
-            self.crs, self.crs_reason = parse_crs(self.options.crs), CRS_GIVEN
+            self.crs, self.crs_reason = given_crs(self.options.crs), CRS_GIVEN
+        elif found is None:
+            self.crs, self.crs_reason = None, reason
+        elif (crs := usable_crs(found)) is None:
+            self.crs, self.crs_reason = None, CRS_OF_NO_PLACE.format(name=_name_of(found))
         else:
-            self.crs, self.crs_reason = found, reason
+            self.crs, self.crs_reason = crs, reason
+
+    def note(self, code: str, detail: str | Text) -> None:
+        """Take down what people should know of the whole file; `code` is one of `ingest.checks.problems`."""
+        self.notes.append((code, detail))
 
     def own(self, folder: Path) -> None:
         """Remove `folder` when this reader is closed or forgotten."""
@@ -336,8 +383,17 @@ def inside(folder: Path, file: Path) -> Path:
 
 
 def cannot_read(path: Path, reason: object) -> BadInput:
-    """The error for a file that is not what its name says."""
-    said = reason if isinstance(reason, Text) else str(reason).strip().split("\n")[0][:300]
+    """The error for a file that is not what its name says.
+
+    What a library says of it is written to the log: it is English, about the inside of the library, and advises what
+    would be refused here.
+    """
+    if isinstance(reason, Text):
+        said = reason
+    else:
+        logger.info("%s cannot be read: %s", path.name, str(reason).strip()[:1000])
+        place = _PLACE.search(str(reason))
+        said = DAMAGED_AT.format(line=place[1]) if place else DAMAGED
     return BadInput(
         Text(en="{file} cannot be read: {reason}", vi="Không đọc được {file}: {reason}").format(
             file=path.name, reason=said

@@ -5,8 +5,11 @@ from __future__ import annotations
 import csv
 import re
 from abc import abstractmethod
+from collections import deque
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 from typing import TextIO
 
@@ -36,6 +39,8 @@ from layers.theme import FieldType
 from twin.text import Text
 
 Rows = list[list[str | None]]
+# So many rows show what a column holds.
+SAMPLE = 100
 
 LONGITUDES = ("longitude", "lon", "lng", "long", "kinh_do", "kinhdo", "kd", "stop_lon")
 LATITUDES = ("latitude", "lat", "vi_do", "vido", "vd", "stop_lat")
@@ -45,7 +50,17 @@ WKTS = ("wkt", "geom", "geometry", "the_geom", "geom_wkt", "wkt_geom", "shape", 
 _WKT = re.compile(
     r"\s*(SRID=\d+;)?\s*(POINT|LINESTRING|POLYGON|MULTIPOINT|MULTILINESTRING|MULTIPOLYGON|GEOMETRYCOLLECTION)\b", re.I
 )
-TOO_MANY_VALUES = "row.columns"
+TOO_MANY_VALUES, TOO_FEW_VALUES, QUOTES = "row.columns", "row.short", "row.quotes"
+# Excel's line that says which character parts the values.
+_SEP_LINE = re.compile(r'"?sep=(.)"?', re.IGNORECASE)
+
+
+class BrokenRow(list[str | None]):
+    """A row that cannot be taken apart: why, and how it stands in the file."""
+
+    def __init__(self, reason: str, detail: str, text: str) -> None:
+        super().__init__()
+        self.reason, self.detail, self.text = reason, detail, text
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,28 +85,36 @@ def find_place(path: Path, columns: Sequence[str], options: ReadOptions, sample:
     if options.longitude is not None and options.latitude is not None:
         missing_columns(path, {options.longitude, options.latitude}, present)
         return Place(x=options.longitude, y=options.latitude)
-    plain = {column_name(name): name for name in reversed(columns)}
+    # "ToaDo_X" is "toa_do_x" to a program that joins words otherwise.
+    plain = {column_name(name).replace("_", ""): name for name in reversed(columns)}
     for xs, ys, degrees in ((LONGITUDES, LATITUDES, True), (EASTINGS, NORTHINGS, False)):
-        x, y = (next((plain[n] for n in names if n in plain), None) for names in (xs, ys))
+        x, y = (next((plain[bare] for n in names if (bare := n.replace("_", "")) in plain), None) for names in (xs, ys))
         if x is not None and y is not None:
             return Place(x=x, y=y, degrees=degrees)
-    for name in (*(plain[n] for n in WKTS if n in plain), *columns):
+    named = [plain[bare] for n in WKTS if (bare := n.replace("_", "")) in plain]
+    for name in (*named, *columns):
         if _WKT.match(sample.get(name) or ""):
             return Place(wkt=name)
-    named = next((plain[n] for n in WKTS if n in plain), None)
-    if named is not None:
-        return Place(wkt=named)
+    # A column of that name without any value yet; what holds other values ("Point") is not geometry.
+    if empty := next((name for name in named if not sample.get(name)), None):
+        return Place(wkt=empty)
     return NOWHERE
 
 
 class TableReader(FeatureReader):
     """A table of text; the coordinates stay among its columns, WKT does not."""
 
-    def _begin(self, header: Sequence[str], sample: Sequence[str | None]) -> None:
+    # Whether a row ends where its values do, so that missing ones mean something.
+    _names_short_rows = False
+
+    def _begin(self, header: Sequence[str], rows: Sequence[Sequence[str | None]]) -> None:
+        """Take the names of the columns, and find those of the coordinates by names and by some rows' values."""
         check_columns(self.path.name, header, self.limits)
         # A column of WKT may well be called "geometry", which is no conflict: it becomes the geometry.
         self._header = unique_names(header)
-        by_place = dict(zip(self._header, sample, strict=False))
+        by_place: dict[str, str | None] = {}
+        for row in rows:
+            by_place |= {n: v for n, v in zip(self._header, row, strict=False) if v and n not in by_place}
         asked = {old: new for old, new in zip(header, self._header, strict=True) if old != new}
         options = self.options
         self._place = find_place(
@@ -104,7 +127,8 @@ class TableReader(FeatureReader):
             by_place,
         )  # fmt: skip
         self.has_geometry = self._place != NOWHERE
-        self.columns = {n: "text" for n in self._header if n != self._place.wkt}
+        self._carried = [n for n in self._header if n != self._place.wkt]
+        self.columns = dict.fromkeys(self._carried, "text")
         srid = re.match(r"\s*SRID=(\d+);", by_place.get(self._place.wkt or "") or "", re.IGNORECASE)
         if srid:
             self.say_crs(int(srid[1]), Text(en="the WKT says so (SRID)", vi="WKT ghi như vậy (SRID)"))
@@ -118,6 +142,9 @@ class TableReader(FeatureReader):
             )
         else:
             self.say_crs(None, CRS_SILENT)
+        if not self._place.degrees and options.wkt is None and options.longitude is None:
+            place = self._place
+            self.note("table.place", place.wkt if place.wkt is not None else f"x = {place.x}, y = {place.y}")
 
     @abstractmethod
     def _rows(self, rows: int) -> Iterator[Rows]:
@@ -133,6 +160,11 @@ class TableReader(FeatureReader):
         problems = np.full(len(rows), None, dtype=object)
         raw = np.full(len(rows), None, dtype=object)
         for i, row in enumerate(rows):
+            if isinstance(row, BrokenRow):
+                problems[i] = f"{row.reason}: {row.detail}"
+                raw[i] = row.text[:RAW_LENGTH]
+            elif len(row) < width and self._names_short_rows:
+                problems[i] = f"{TOO_FEW_VALUES}: {len(row)} values, {width} columns"
             if len(row) > width and any(row[width:]):
                 problems[i] = f"{TOO_MANY_VALUES}: {len(row)} values, {width} columns"
                 raw[i] = "\t".join(value or "" for value in row)[:RAW_LENGTH]
@@ -143,13 +175,15 @@ class TableReader(FeatureReader):
         values = {name: pd.Series(table[:, i], dtype=object) for i, name in enumerate(self._header)}
         if self._place.wkt is not None:
             shapes, said, written = from_wkt(values[self._place.wkt].to_numpy(), self.limits)
-            new = np.array([p is None for p in problems], dtype=bool)
+            new = np.array([p is None or (s is not None) for p, s in zip(problems, said, strict=True)], dtype=bool)
+            new &= np.array([not isinstance(row, BrokenRow) for row in rows], dtype=bool)
+            new &= np.array([p is None or not p.startswith(TOO_MANY_VALUES) for p in problems], dtype=bool)
             problems[new], raw[new] = said[new], written[new]
         elif not self.has_geometry:
             shapes = np.full(len(rows), None, dtype=object)
         else:
             shapes = points(values[str(self._place.x)], values[str(self._place.y)])
-        return make_batch({name: values[name] for name in self.columns}, shapes, problems, raw)
+        return make_batch({name: values[name] for name in self._carried}, shapes, problems, raw)
 
 
 def points(x: pd.Series, y: pd.Series) -> npt.NDArray[np.object_]:
@@ -180,6 +214,7 @@ class CsvReader(TableReader):
 
     format = "CSV"
     driver = "csv"
+    _names_short_rows = True
 
     def __init__(self, path: Path, options: ReadOptions, file: Path | None = None) -> None:
         super().__init__(path, options)
@@ -188,13 +223,17 @@ class CsvReader(TableReader):
         self.layers = (path.stem,)
         self._find_encoding()
         with self._open() as content:
-            self._delimiter = _delimiter(content.readline(self._longest))
+            first = content.readline(self._longest)
+        said = _SEP_LINE.fullmatch(first.strip())
+        self._skipped = int(said is not None)
+        self._delimiter = said[1] if said else _delimiter(first)
+        self._width: int | None = None
         lines = self._parsed()
         header = next(lines, None)
-        if header is None:
-            raise cannot_read(path, Text(en="it is empty", vi="tệp rỗng"))
-        sample = next(lines, [])
-        self._begin([name or "" for name in header], sample)
+        if header is None or isinstance(header, BrokenRow):
+            raise cannot_read(path, Text(en="its first line cannot be read", vi="không đọc được dòng đầu tiên"))
+        self._width = len(header)
+        self._begin([name or "" for name in header], list(islice(lines, SAMPLE)))
 
     @property
     def _longest(self) -> int:
@@ -229,18 +268,46 @@ class CsvReader(TableReader):
         return self._file.open(encoding=self._codec, errors="replace", newline="")
 
     def _parsed(self) -> Iterator[list[str | None]]:
+        """Take the file apart into rows.
+
+        A quotation mark without a partner would swallow the lines behind it. A row of several lines that is not as
+        wide as the table, or goes on behind a closing mark, is such a one: its first line is set aside, and the others
+        are read again.
+        """
         csv.field_size_limit(self.limits.string_length)
         try:
             with self._open() as file:
-                for row in csv.reader(self._lines(file), delimiter=self._delimiter):
-                    if row:
+                lines = _Lines(self._lines(file))
+                for _ in range(self._skipped):
+                    next(lines, None)
+                parser = csv.reader(lines, delimiter=self._delimiter, strict=True)
+                while True:
+                    lines.taken.clear()
+                    try:
+                        row = next(parser)
+                    except StopIteration:
+                        return
+                    except csv.Error as error:
+                        yield self._again(lines, str(error))
+                        continue
+                    if len(lines.taken) > 1 and self._width is not None and len(row) != self._width:
+                        yield self._again(lines, f"{len(row)} values")
+                    elif row:
                         yield [value or None for value in row]
-        except csv.Error as error:
-            if "field larger" in str(error):
-                raise exceeded(self.path.name, self.limits, "string_length") from None
-            raise cannot_read(self.path, error) from None
         except (OSError, UnicodeError) as error:
             raise cannot_read(self.path, error) from None
+
+    def _again(self, lines: _Lines, reason: str) -> list[str | None]:
+        first, *others = lines.taken or [""]
+        if not others:
+            if "field larger" in reason:
+                raise exceeded(self.path.name, self.limits, "string_length")
+            with suppress(csv.Error):
+                # A blank behind a closing mark is no fault.
+                tidy = re.sub(rf'"[ \t]+(?={re.escape(self._delimiter)}|\r?\n?$)', '"', first)
+                return [v or None for v in next(csv.reader([tidy], delimiter=self._delimiter, strict=True), [])]
+        lines.give_back(others)
+        return BrokenRow(QUOTES, first.strip()[:200], first.rstrip("\r\n"))
 
     def _lines(self, file: TextIO) -> Iterator[str]:
         while line := file.readline(self._longest):
@@ -259,6 +326,27 @@ class CsvReader(TableReader):
                 waiting = []
         if waiting:
             yield waiting
+
+
+class _Lines:
+    """Lines of a file; `taken` are those since it was last cleared, and some can be given back to come again."""
+
+    def __init__(self, lines: Iterator[str]) -> None:
+        self._lines = lines
+        self._again: deque[str] = deque()
+        self.taken: list[str] = []
+
+    def __iter__(self) -> Iterator[str]:
+        return self
+
+    def __next__(self) -> str:
+        line = self._again.popleft() if self._again else next(self._lines)
+        self.taken.append(line)
+        return line
+
+    def give_back(self, lines: Sequence[str]) -> None:
+        """Let these lines come again, before all others."""
+        self._again.extendleft(reversed(lines))
 
 
 def _delimiter(header: str) -> str:

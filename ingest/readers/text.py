@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import codecs
 import re
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -17,6 +18,7 @@ from twin.errors import BadInput
 from twin.text import Text
 
 # "Western European" is what programs write when nobody chose: Vietnamese text in TCVN3 or VNI declares it too.
+_OF_DOS = frozenset({"cp437", "cp850"})
 _NOBODY_CHOSE = frozenset({"cp1252", "iso8859-1", "ascii", "cp437", "cp850"})
 # The language byte of a DBF file. Source: the ESRI and dBASE lists of language driver ids.
 _LANGUAGE_DRIVERS = {
@@ -37,11 +39,15 @@ _LOOKED_AT = 8 * 2**20
 
 @dataclass(frozen=True, slots=True)
 class Declared:
-    """The encoding that a file declares, None if none, where it does, and whether its text proves that untrue."""
+    """The encoding that a file declares, None if none, where it does, and whether its text proves that untrue.
+
+    `sure`: the text is plainly of this encoding, though it is one that programs write when nobody chose.
+    """
 
     encoding: str | None
     where: str
     untrue: bool = False
+    sure: bool = False
 
 
 class Decoder:
@@ -65,7 +71,7 @@ class Decoder:
                 en="the file declares no encoding: it is decided for each column by what stands in it",
                 vi="tệp không khai báo bảng mã: sẽ xác định cho từng cột theo nội dung",
             )
-        elif codecs.lookup(declared.encoding).name in _NOBODY_CHOSE:
+        elif not declared.sure and codecs.lookup(declared.encoding).name in _NOBODY_CHOSE:
             self.encoding, self.raw = None, True
             self.reason = Text(
                 en="{where} says {encoding}, which programs write unasked: it is decided for each column by what "
@@ -119,24 +125,48 @@ def declared_by_shapefile(shp: Path) -> Declared:
     if cpg is not None:
         said = cpg.read_bytes()[:80].decode("ascii", "replace").strip()
         if encoding := _code_page(said):
-            return Declared(encoding, cpg.name, encoding == "utf-8" and dbf is not None and not _is_unicode(dbf))
+            untrue = encoding == "utf-8" and dbf is not None and not _is_unicode(dbf)
+            return Declared(
+                encoding, cpg.name, untrue, encoding in _OF_DOS and dbf is not None and _is_dos(_texts(dbf))
+            )
     if dbf is not None:
         with dbf.open("rb") as file:
             header = file.read(32)
         if len(header) == 32 and (encoding := _LANGUAGE_DRIVERS.get(header[29])):
-            return Declared(encoding, dbf.name)
+            return Declared(encoding, dbf.name, sure=encoding in _OF_DOS and _is_dos(_texts(dbf)))
     return Declared(None, shp.name)
 
 
 def _is_unicode(dbf: Path) -> bool:
     """Whether the text of a DBF file is UTF-8, as far as its first megabytes tell."""
+    for value in _texts(dbf):
+        try:
+            value.decode("utf-8")
+        except UnicodeDecodeError as error:
+            if error.start < len(value) - 3:
+                return False
+    return True
+
+
+def _is_dos(texts: Iterator[bytes]) -> bool:
+    """Whether most letters are where the code pages of DOS have them, and all others control characters."""
+    letters = controls = 0
+    for text in texts:
+        special = [byte for byte in text if byte > 127]
+        letters += len(special)
+        controls += sum(byte < 0xA0 for byte in special)
+    return controls * 2 > letters
+
+
+def _texts(dbf: Path) -> Iterator[bytes]:
+    """The different values with special letters in the text columns of a DBF file's first megabytes, column by column."""
     with dbf.open("rb") as file:
         header = file.read(32)
         start, width = int.from_bytes(header[8:10], "little"), int.from_bytes(header[10:12], "little")
         fields = file.read(max(0, start - 32))
         records = file.read(_LOOKED_AT)
     if not width:
-        return True
+        return
     at, texts = 1, []
     for field in range(0, len(fields) - 31, 32):
         if fields[field : field + 1] == b"\r":
@@ -148,13 +178,7 @@ def _is_unicode(dbf: Path) -> bool:
     rows = np.frombuffer(records, np.uint8, len(records) // width * width).reshape(-1, width)
     for begin, size in texts:
         column = rows[:, begin : begin + size]
-        for value in {row.tobytes() for row in column[(column > 127).any(axis=1)]}:
-            try:
-                value.decode("utf-8")
-            except UnicodeDecodeError as error:
-                if error.start < len(value) - 3:
-                    return False
-    return True
+        yield from {row.tobytes() for row in column[(column > 127).any(axis=1)]}
 
 
 def _code_page(said: str) -> str | None:

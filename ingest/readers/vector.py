@@ -5,6 +5,7 @@ from __future__ import annotations
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -21,10 +22,13 @@ from pyogrio.errors import CRSError, DataLayerError, DataSourceError, FeatureErr
 
 from ingest.limits import exceeded
 from ingest.readers.arrow import column_type, to_series
+from ingest.readers.dbf import WideNumbers
+from ingest.readers.geopackage import has_column
 from ingest.readers.source import (
     CRS_IN_FILE,
     CRS_OF_FORMAT,
     CRS_SILENT,
+    DAMAGED,
     FeatureReader,
     Pick,
     ReadOptions,
@@ -46,12 +50,21 @@ ERRORS = (
     DataSourceError, DataLayerError, FeatureError, FieldError, GeometryError, CRSError,
     ValueError, OSError, RuntimeError, pa.ArrowException,
 )  # fmt: skip
-_FID = "OGC_FID"
+# What these drivers keep beside the columns to tell features apart stands in the file.
+KEYED = frozenset({"GPKG", "OpenFileGDB"})
+Ids = Callable[[], Iterator[str | None]]
+# A batch, and the ids of its features, if the file has them beside the properties.
+Part = tuple[pa.RecordBatch, npt.NDArray[np.object_] | None]
 TEXT = frozenset({"GeoJSON", "GeoJSONSeq"})
 ONE_LAYER = TEXT | {"FlatGeobuf", "ESRI Shapefile"}
 UNASKED_ROWS = 10_000
 # How the WKB of a point, a line and a polygon begins, little-endian and in two dimensions.
 PLAIN = frozenset(b"\x01" + kind.to_bytes(4, "little") for kind in (1, 2, 3))
+
+
+def _as_texts(numbers: pa.Array) -> npt.NDArray[np.object_]:
+    texts: npt.NDArray[np.object_] = numbers.cast(pa.string()).to_numpy(zero_copy_only=False)
+    return texts
 
 
 def _rings(shapes: npt.NDArray[np.object_]) -> npt.NDArray[np.intp]:
@@ -65,9 +78,11 @@ class VectorReader(FeatureReader):
 
     def __init__(
         self, path: Path, options: ReadOptions, format: str, driver: str,
-        declared: Declared | None = None, read_from: Path | None = None,
+        declared: Declared | None = None, read_from: Path | None = None, ids: Ids | None = None,
+        wide: WideNumbers | None = None, replace_id: bool = False,
     ) -> None:  # fmt: skip
         super().__init__(path, options)
+        self._ids, self._replace_id, self._wide = ids, replace_id, wide
         self.format, self.driver = format, driver
         self._source = read_from or path
         if not plainly_named(self._source):
@@ -137,16 +152,46 @@ class VectorReader(FeatureReader):
     def _schema(self) -> None:
         with ExitStack() as opened:
             meta, stream = opened.enter_context(self._open(UNASKED_ROWS))
-            self._geometry = meta["geometry_name"] or "wkb_geometry"
-            self._fid = meta["fid_column"] or _FID
-            fields = [f for f in stream.schema if f.name not in (self._geometry, self._fid)]
+            schema, own = stream.schema, len(meta["fields"])
+            # GDAL's number of the feature stands first and its geometry last; a field may have the name of either, so
+            # all are known by their place.
+            self._begin = 1 if len(schema) > own else 0
+            self._geometry = self._begin + own if len(schema) > self._begin + own else None
             if self.driver in TEXT:
                 # Opening a text means reading all of it: what was opened for its columns serves for the features too.
                 self._opened, self._ready = opened.pop_all(), stream
-        self._fields = [f.name for f in fields]
-        names = [self._decoder.name(f.name) if self._decoder else f.name for f in fields]
-        self._names = unique_names(names)
-        self.columns = {name: column_type(field.type) for name, field in zip(self._names, fields, strict=True)}
+        places = list(range(self._begin, self._begin + own))
+        if self._replace_id:
+            # GDAL makes a property of ids that are text.
+            places = [place for place in places if schema.field(place).name != "id"]
+        kinds = {place: column_type(schema.field(place).type) for place in places}
+        if self._wide is not None:
+            kinds |= {self._begin + place: "text" for place in self._wide.columns if self._begin + place in kinds}
+        names = [schema.field(place).name for place in places]
+        if self._decoder is not None:
+            names = [self._decoder.name(name) for name in names]
+        # Behind the others, so that these keep their names if one is called the same.
+        key = self._key_name(str(meta["fid_column"] or ""), names)
+        names = unique_names([*names, *([key] if key else [])])
+        self._key = names.pop() if key else None
+        self._places = dict(zip(names, places, strict=True))
+        self.columns = {name: kinds[place] for name, place in self._places.items()}
+        if self._key is not None:
+            self.columns = {self._key: "text"} | self.columns
+
+    def _key_name(self, stored: str, names: list[str]) -> str | None:
+        """The name of the column for what the driver keeps beside the fields to tell features apart, if the file has it.
+
+        Where GDAL only numbers the rows there is none.
+        """
+        if self._ids is not None:
+            return "id"
+        if self.driver not in KEYED or not stored or self._begin == 0:
+            return None
+        if self.driver == "GPKG" and not has_column(self._source, self.layer, stored):
+            # A view without a key: what GDAL gives is no more than a number of rows.
+            return None
+        return None if stored in names else stored
 
     def _open(self, rows: int) -> Any:
         try:
@@ -162,19 +207,47 @@ class VectorReader(FeatureReader):
 
     def sampled(self, rows: int, pick: Pick) -> Iterator[tuple[gpd.GeoDataFrame, int]]:
         """Read some rows of each batch, with the batch's length; only those are converted."""
-        for batch in self._record_batches(rows):
-            yield self._batch(batch.take(pa.array(pick(batch.num_rows)))), batch.num_rows
+        for batch, keys in self._record_batches(rows):
+            picked = pick(batch.num_rows)
+            yield self._batch((batch.take(pa.array(picked)), None if keys is None else keys[picked])), batch.num_rows
 
-    def _record_batches(self, rows: int) -> Iterator[pa.RecordBatch]:
+    def _record_batches(self, rows: int) -> Iterator[Part]:
+        """Give the batches, each with its features' ids where the file has them beside the properties."""
+        ids = self._ids() if self._ids is not None else None
         with ExitStack() as opened:
             if self._ready is not None:
                 opened.push(self._opened.pop_all())
                 stream, self._ready = self._ready, None
             else:
                 _, stream = opened.enter_context(self._open(rows))
+            read = 0
             while (batch := self._next(stream)) is not None:
+                read += batch.num_rows
+                keys = None if ids is None else self._next_ids(ids, batch.num_rows)
                 for start in range(0, batch.num_rows, rows):
-                    yield batch.slice(start, rows)
+                    yield batch.slice(start, rows), None if keys is None else keys[start : start + rows]
+            # GDAL stops in silence where some files are cut off. Of a Shapefile it counts what was deleted too.
+            if self.count is not None and read < self.count and self.driver != "ESRI Shapefile":
+                raise cannot_read(self.path, DAMAGED)
+        if ids is not None and next(ids, self) is not self:
+            raise self._unlike_ids()
+
+    def _next_ids(self, ids: Iterator[str | None], rows: int) -> npt.NDArray[np.object_]:
+        found = list(islice(ids, rows))
+        if len(found) < rows:
+            raise self._unlike_ids()
+        keys = np.full(rows, None, dtype=object)
+        keys[:] = found
+        return keys
+
+    def _unlike_ids(self) -> BadInput:
+        return cannot_read(
+            self.path,
+            Text(
+                en="not everything in “features” is a feature, so that ids cannot be given to them; write it anew",
+                vi="trong “features” có phần không phải đối tượng nên không gán được mã; hãy xuất lại tệp",
+            ),
+        )
 
     def close(self) -> None:
         """Close the file and remove what was unpacked."""
@@ -193,26 +266,33 @@ class VectorReader(FeatureReader):
             except ERRORS as error:
                 raise self._unreadable(error) from error
 
-    def _batch(self, batch: pa.RecordBatch) -> gpd.GeoDataFrame:
-        if self._geometry in batch.schema.names:
+    def _batch(self, part: Part) -> gpd.GeoDataFrame:
+        batch, keys = part
+        if self._geometry is not None:
             wkb = batch.column(self._geometry).to_numpy(zero_copy_only=False)
         else:
             wkb = np.full(batch.num_rows, None, dtype=object)
         shapes, problems, raw = from_wkb(wkb, self.limits)
         self._straighten(batch, shapes, problems, raw)
         values: dict[str, pd.Series] = {}
-        for field, name in zip(self._fields, self._names, strict=True):
+        if self._key is not None:
+            values[self._key] = pd.Series(_as_texts(batch.column(0)) if keys is None else keys, dtype=object)
+        for name, place in self._places.items():
             decode: Callable[[Any], npt.NDArray[np.object_]] | None = None
+            if self._wide is not None and place - self._begin in self._wide.columns:
+                records = batch.column(0).to_numpy()
+                values[name] = pd.Series(self._wide.values(place - self._begin, records), dtype=object)
+                continue
             if self._decoder is not None:
                 decode = self._decoder.values
-            values[name] = to_series(batch.column(field), name, self.limits, problems, decode)
+            values[name] = to_series(batch.column(place), name, self.limits, problems, decode)
         return make_batch(values, shapes, problems, raw, wkb if self._is_plain(batch, shapes) else None)
 
     def _is_plain(self, batch: pa.RecordBatch, shapes: npt.NDArray[np.object_]) -> bool:
         """Whether the geometry is written as shapely would write it: flat, of one part, in the usual byte order, and
         nothing behind it.
         """
-        if self._geometry not in batch.schema.names:
+        if self._geometry is None:
             return False
         written = batch.column(self._geometry)
         if not all(head.as_py() in PLAIN for head in pc.unique(pc.binary_slice(written, 0, 5))):
@@ -228,12 +308,12 @@ class VectorReader(FeatureReader):
         raw: npt.NDArray[np.object_],
     ) -> None:  # fmt: skip
         """Read geometries with curves again, by number: that way GDAL gives them as lines."""
-        if self._fid not in batch.schema.names:
+        if not self._begin:
             return
         curved = [i for i, problem in enumerate(problems) if problem is not None and problem.startswith(CURVED)]
         if not curved:
             return
-        fids = batch.column(self._fid).to_numpy()[curved]
+        fids = batch.column(0).to_numpy()[curved]
         _, found, wkb, _ = pyogrio.raw.read(
             self._source, layer=self.layer, columns=[], fids=fids, return_fids=True, **self._options
         )
@@ -246,4 +326,14 @@ class VectorReader(FeatureReader):
     def _unreadable(self, error: BaseException) -> BadInput:
         if "OGR_GEOJSON_MAX_OBJ_SIZE" in str(error):
             return exceeded(self.path.name, self.limits, "object_bytes")
+        if "Geometry type is not supported" in str(error):
+            return cannot_read(
+                self.path,
+                Text(
+                    en="its layer holds any kind of geometry in three dimensions, which is not read from this format; "
+                    "save it as GeoPackage, or without heights",
+                    vi="lớp chứa nhiều loại hình học ba chiều, định dạng này không đọc được; hãy lưu thành GeoPackage, "
+                    "hoặc bỏ độ cao",
+                ),
+            )
         return cannot_read(self.path, str(error).replace(str(self._source), self.path.name))

@@ -4,19 +4,24 @@ from __future__ import annotations
 
 import datetime
 import zipfile
+import zlib
 from collections.abc import Iterator
+from itertools import islice
 from pathlib import Path
 from typing import Any
 from xml.etree.ElementTree import ParseError
 
+import geopandas as gpd
 import openpyxl
 from openpyxl.utils.exceptions import InvalidFileException
+from openpyxl.worksheet._reader import FORMULA_TAG, VALUE_TAG, WorkSheetParser
 
 from ingest.limits import exceeded
 from ingest.readers.archive import members
-from ingest.readers.source import ReadOptions, cannot_read, choose_layer
-from ingest.readers.table import Rows, TableReader
+from ingest.readers.source import PROBLEM, ReadOptions, cannot_read, choose_layer
+from ingest.readers.table import SAMPLE, Rows, TableReader
 from ingest.readers.xml import refuse_doctype
+from twin.errors import BadInput
 from twin.text import Text
 
 # What Excel itself can hold.
@@ -24,9 +29,12 @@ MAX_ROWS = 1_048_576
 SHARED_STRINGS = "xl/sharedStrings.xml"
 # A title or two may stand above the names of the columns.
 HEADER_WITHIN = 20
+# Excel keeps 15 digits of a number.
+INEXACT_FROM = 1e15
+FORMULA = object()
 ERRORS = (
     zipfile.BadZipFile, InvalidFileException, ParseError, KeyError, ValueError, TypeError, AttributeError, IndexError,
-    OSError, EOFError, OverflowError,
+    OSError, EOFError, OverflowError, zlib.error, NotImplementedError, RuntimeError,
 )  # fmt: skip
 
 
@@ -45,8 +53,7 @@ class XlsxReader(TableReader):
         if not sheets:
             raise cannot_read(path, Text(en="it has no rows", vi="không có dòng nào"))
         self.layer = choose_layer(path.name, self.layers, options.layer)
-        header, sample = self._find_header()
-        self._begin(header, sample)
+        self._begin(*self._find_header())
 
     def _check_parts(self) -> None:
         """Look at the parts of the file before the library does: sizes, and no document types."""
@@ -58,8 +65,8 @@ class XlsxReader(TableReader):
                     try:
                         with archive.open(part) as file:
                             refuse_doctype(self.path, file)
-                    except (zipfile.BadZipFile, OSError, EOFError) as error:
-                        raise cannot_read(self.path, error) from None
+                    except ERRORS as error:
+                        raise _unreadable(self.path, error) from None
 
     def _book(self) -> Any:
         from contextlib import closing
@@ -67,35 +74,70 @@ class XlsxReader(TableReader):
         try:
             return closing(openpyxl.load_workbook(self.path, read_only=True, data_only=True, keep_links=False))
         except ERRORS as error:
-            raise cannot_read(self.path, error) from None
+            raise _unreadable(self.path, error) from None
 
-    def _values(self, sheet: Any) -> Iterator[list[str | None]]:
+    def _values(self, sheet: Any) -> Iterator[XlsxRow]:
         """The rows of a sheet that are not empty."""
-        sheet.reset_dimensions()
+        widths = _padded(sheet.parent)
         try:
-            for row in sheet.iter_rows(max_row=MAX_ROWS, values_only=True):
-                values = [_text(value) for value in row]
-                while values and values[-1] is None:
-                    values.pop()
-                if values:
-                    yield values
+            with sheet._get_source() as source:
+                parser = _Parser(
+                    source, sheet._shared_strings, data_only=True, epoch=sheet.parent.epoch,
+                    date_formats=sheet.parent._date_formats, timedelta_formats=sheet.parent._timedelta_formats,
+                )  # fmt: skip
+                for number, cells in parser.parse():
+                    if number > MAX_ROWS:
+                        break
+                    row = XlsxRow()
+                    for cell in cells:
+                        value = cell["value"]
+                        if value is None:
+                            continue
+                        place = cell["column"] - 1
+                        if place >= self.limits.columns:
+                            raise exceeded(self.path.name, self.limits, "columns")
+                        row.extend([None] * (place + 1 - len(row)))
+                        if value is FORMULA:
+                            row.formulas.append(place)
+                            continue
+                        if type(value) in (int, float) and abs(value) >= INEXACT_FROM:
+                            row.inexact.append(place)
+                        row[place] = _text(value, widths.get(cell.get("style_id", 0), 0))
+                    while row and row[-1] is None and len(row) - 1 not in row.formulas:
+                        row.pop()
+                    if row:
+                        yield row
         except ERRORS as error:
-            raise cannot_read(self.path, error) from None
+            raise _unreadable(self.path, error) from None
 
-    def _find_header(self) -> tuple[list[str], list[str | None]]:
+    def _find_header(self) -> tuple[list[str], list[XlsxRow]]:
         with self._book() as book:
-            first: list[list[str | None]] = []
-            for row in self._values(book[self.layer]):
-                first.append(row)
-                if len(first) > HEADER_WITHIN:
-                    break
-        filled = [sum(v is not None for v in row) for row in first]
+            first = list(islice(self._values(book[self.layer]), HEADER_WITHIN + SAMPLE))
+            beginning = first[: HEADER_WITHIN + 1]
+        filled = [sum(v is not None for v in row) for row in beginning]
         # The names are the first row that is about as full as the fullest.
         self._skip = next(i for i, n in enumerate(filled) if n >= max(filled) * 0.6)
         header = first[self._skip]
         width = max(len(row) for row in first[self._skip :])
         names = [value or "" for value in header] + [""] * (width - len(header))
-        return names, first[self._skip + 1] if len(first) > self._skip + 1 else []
+        return names, first[self._skip + 1 :]
+
+    def _batch(self, rows: Rows) -> gpd.GeoDataFrame:
+        batch = super()._batch(rows)
+        problems = batch[PROBLEM].to_numpy(dtype=object).copy()
+        place = {self._header.index(n) for n in (self._place.x, self._place.y, self._place.wkt) if n is not None}
+        for i, row in enumerate(rows):
+            if not isinstance(row, XlsxRow) or problems[i] is not None:
+                continue
+            if row.formulas:
+                code = "geometry.formula" if place & set(row.formulas) else "value.formula"
+                problems[i] = f"{code}: {self._named(row.formulas)}"
+            elif row.inexact:
+                problems[i] = f"value.inexact: {self._named(row.inexact)}"
+        return batch.assign(**{PROBLEM: problems})
+
+    def _named(self, columns: list[int]) -> str:
+        return ", ".join(self._header[c] for c in columns if c < len(self._header))
 
     def _rows(self, rows: int) -> Iterator[Rows]:
         with self._book() as book:
@@ -111,13 +153,56 @@ class XlsxReader(TableReader):
                 yield waiting
 
 
-def _text(value: object) -> str | None:
-    if value is None:
-        return None
+class XlsxRow(list[str | None]):
+    """A row's values as text, and the places of cells that lost something: formulas without a value, long numbers."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.formulas: list[int] = []
+        self.inexact: list[int] = []
+
+
+class _Parser(WorkSheetParser):
+    """Tells a formula without a stored value from an empty cell."""
+
+    def parse_cell(self, element: Any) -> Any:
+        cell = super().parse_cell(element)
+        if cell["value"] in (None, "") and element.find(FORMULA_TAG) is not None and not element.findtext(VALUE_TAG):
+            # A text that a formula came to may be empty.
+            cell["value"] = None if element.get("t") == "str" else FORMULA
+        return cell
+
+
+def _padded(book: Any) -> dict[int, int]:
+    """The styles that show whole numbers with zeros in front, such as 00123, with the number of their digits."""
+    found = {}
+    for style, cell in enumerate(book._cell_styles):
+        code = book._number_formats[cell.numFmtId - 164] if cell.numFmtId >= 164 else ""
+        bare = code.partition(";")[0].replace("\\", "").strip('"')
+        if len(bare) > 1 and set(bare) == {"0"}:
+            found[style] = len(bare)
+    return found
+
+
+def _unreadable(path: Path, error: Exception) -> BadInput:
+    return cannot_read(
+        path,
+        Text(
+            en="the workbook is damaged or cut off ({kind}); open it in Excel or LibreOffice and save it again as XLSX",
+            vi="bảng tính bị hỏng hoặc bị cụt ({kind}); hãy mở bằng Excel hoặc LibreOffice rồi lưu lại dạng XLSX",
+        ).format(kind=type(error).__name__),
+    )
+
+
+def _text(value: object, digits: int = 0) -> str | None:
     if isinstance(value, bool):
         return "true" if value else "false"
+    if isinstance(value, float) and value.is_integer() and abs(value) < 1e21:
+        value = int(value)
+    if isinstance(value, int):
+        return f"{value:0{digits}d}" if value >= 0 else str(value)
     if isinstance(value, float):
-        return str(int(value)) if value.is_integer() and abs(value) < 2**53 else repr(value)
+        return repr(value)
     if isinstance(value, datetime.datetime | datetime.date | datetime.time):
         if isinstance(value, datetime.datetime) and value.time() == datetime.time():
             return value.date().isoformat()

@@ -56,7 +56,7 @@ def test_wkt_that_does_not_parse_is_a_problem_of_its_row_alone(tmp_path: Path) -
 def test_a_row_with_too_many_values_keeps_its_place_and_is_named(tmp_path: Path) -> None:
     (tmp_path / "a.csv").write_text("id,lon,lat\n1,106.7,10.8\n2,106,7,10,8\n3,106.9\n4,106.9,10.8,,\n")
     _, rows = read(tmp_path / "a.csv")
-    assert problems(rows) == [None, "row.columns", None, None]
+    assert problems(rows) == [None, "row.columns", "row.short", None]
     assert rows.geometry.isna().tolist() == [False, False, True, False]
     assert rows[RAW][1] == "2\t106\t7\t10\t8"
 

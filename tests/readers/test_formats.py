@@ -337,7 +337,7 @@ def test_stops_routes_and_shapes_of_a_timetable(tmp_path: Path) -> None:
         ("a.json", b'{"a": 1}', "neither GeoJSON nor CityJSON"),
         ("a.bin", b"\0\1\2\3", "no format that is read here"),
         ("a.csv", b"", "empty"),
-        ("a.xml", b"<gpx/>", "gpx"),
+        ("a.xml", b"<gpx/>", "GPX"),
         ("a.gml", b"<not closed", "cannot be read"),
     ],
 )

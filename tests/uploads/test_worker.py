@@ -94,7 +94,7 @@ def test_an_officer_publishes_a_shapefile_in_vn2000_over_http(programs: Programs
     key, html = programs.key(), tmp_path / "report.html"
     process = programs.publish(str(path), "--layer", LAYER, "--reason", "khảo sát", "--html", str(html), key=key)
     out, err = process.communicate(timeout=60)
-    assert process.returncode == 1, out + err
+    assert process.returncode == 3, out + err
     assert "nha.zip" in out and "EPSG:9210" in out and "N0003" in out
     assert f"Published version 1 of {LAYER}: 59 features" in err and "1 set aside" in err
     assert "<svg" in html.read_text() and "N0003" in html.read_text()
@@ -153,7 +153,7 @@ def test_what_is_refused_says_so_in_the_reader_s_language_with_the_exit_codes_of
     dry = programs.publish(str(tmp_path / "nha.gpkg"), "--layer", "construction.sheds", "--dry-run", key=key)
     stranger = programs.publish(str(tmp_path / "nha.gpkg"), "--layer", "health.clinics", key=key)
     outs = [p.communicate(timeout=60) for p in (hostile, strict, dry, stranger)]
-    assert [p.returncode for p in (hostile, strict, dry, stranger)] == [2, 2, 1, 1], outs
+    assert [p.returncode for p in (hostile, strict, dry, stranger)] == [2, 2, 1, 3], outs
     assert "nha.geojson" in outs[0][1] and "Không đọc được" in outs[0][1]
     assert "Bị từ chối: lớp vẫn như cũ" in outs[1][1] and "Chưa ghi gì" in outs[2][1]
     assert "không được công bố vào lớp của “health”" in outs[3][1]
