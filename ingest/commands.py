@@ -14,6 +14,7 @@ from ingest import agency, history, worker
 from twin.cli import console, say
 from twin.config import Settings, load_settings
 from twin.db.database import Database, open_database
+from twin.errors import STAYED
 from twin.text import Text, format_number, printable
 
 if TYPE_CHECKING:
@@ -116,13 +117,13 @@ class _Terminal:
         "Load a whole city: the data folder's, as its city.toml describes it, or the sample city. What is already "
         "there as it should be is left alone. A layer whose files cannot be published keeps its last good version; the "
         "others are loaded.\n\n"
-        "Exit code: 0 all layers are as their files say, 2 some stayed as they were.\n\n"
+        "Exit code: 0 all layers are as their files say, 4 some stayed as they were.\n\n"
         "Examples:\n\n  twin ingest city --data ../data/hcmc\n\n"
         "  twin ingest city --data ../data/hcmc --check --layer transport.bus_stops",
         "Nạp cả một thành phố: từ thư mục dữ liệu theo mô tả trong city.toml, hoặc thành phố mẫu. Phần đã có và không "
         "đổi thì giữ nguyên. Lớp có tệp không công bố được thì giữ phiên bản tốt gần nhất; các lớp khác vẫn được "
         "nạp.\n\n"
-        "Mã thoát: 0 mọi lớp đúng như tệp, 2 có lớp giữ nguyên như cũ.\n\n"
+        "Mã thoát: 0 mọi lớp đúng như tệp, 4 có lớp giữ nguyên như cũ.\n\n"
         "Ví dụ:\n\n  twin ingest city --data ../data/hcmc\n\n"
         "  twin ingest city --data ../data/hcmc --check --layer transport.bus_stops",
     ),
@@ -180,10 +181,6 @@ def city(
         )  # fmt: skip
         return STAYED
     return 0
-
-
-# The exit code of a load after which some layers are not as their files say.
-STAYED = 2
 
 
 def _check_city(load: CityLoad, settings: Settings, database: Database, only: tuple[str, ...]) -> int:

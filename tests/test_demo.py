@@ -166,3 +166,18 @@ def test_a_part_that_ends_again_and_again_is_given_up_with_a_sentence(monkeypatc
         for _ in range(20):
             watch.look()
     assert part.starts == 5
+
+
+def test_a_demo_shows_the_city_without_the_layers_that_cannot_be_loaded_names_them_and_ends_with_a_code_of_its_own(
+    home: Path, tmp_path: Path
+) -> None:
+    from tests.test_city_load import LAMPS, MINIMAL
+
+    layer = MINIMAL[MINIMAL.index("[[layer]]") :].replace("transport.lamps", "transport.bulbs")
+    (tmp_path / "city.toml").write_text(MINIMAL + layer.replace("lamps.csv", "gone.csv"))
+    (tmp_path / "lamps.csv").write_text(LAMPS)
+    with demo(home, free_port(), "--data", str(tmp_path)) as (process, lines):
+        text = "".join(lines)
+        assert READY in text and "transport.bulbs" in text and "gone.csv" in text
+        process.send_signal(signal.SIGINT)
+        assert process.wait(30) == 4

@@ -11,6 +11,7 @@ import urllib.error
 import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType
 from typing import NoReturn
@@ -21,7 +22,7 @@ from twin.cli import console, say
 from twin.config import Settings, load_settings
 from twin.db.database import DATABASE_NAME, cluster_of, open_database, remember_opened
 from twin.db.migrate import migrate
-from twin.errors import SetupProblem
+from twin.errors import STAYED, SetupProblem
 from twin.supervision import STOP_SECONDS, Part, PrivateDatabase, Program, running, start_program
 from twin.text import Text
 
@@ -33,9 +34,11 @@ SERVER_START_SECONDS = 60
     help=say(
         "Show a city on this machine: starts the private database, loads the sample city (or the files in --data), "
         "starts the server, prints the address and stays. Ctrl-C stops all of it; a second start reloads nothing.\n\n"
+        "Exit code: 0, or 4 if some layers stayed as they were because their files cannot be published.\n\n"
         "Examples:\n\n  twin demo\n\n  twin demo --data ../data/hcmc --port 8080",
         "Dựng một thành phố trên máy này: bật cơ sở dữ liệu riêng, nạp thành phố mẫu (hoặc các tệp trong --data), "
         "bật máy chủ, in địa chỉ và chờ. Ctrl-C dừng tất cả; lần chạy sau không nạp lại.\n\n"
+        "Mã thoát: 0, hoặc 4 nếu có lớp giữ nguyên như cũ vì tệp không công bố được.\n\n"
         "Ví dụ:\n\n  twin demo\n\n  twin demo --data ../data/hcmc --port 8080",
     ),
 )
@@ -48,29 +51,39 @@ SERVER_START_SECONDS = 60
     help=say("Size of the sample city.", "Số công trình của thành phố mẫu."),
 )  # fmt: skip
 @click.option("--port", type=click.IntRange(1, 65535), help=say("Port to listen on.", "Cổng của máy chủ."))
-def demo(data: Path | None, buildings: int, port: int | None) -> None:
-    """Run the demo until it is told to stop."""
+def demo(data: Path | None, buildings: int, port: int | None) -> int:
+    """Run the demo until it is told to stop; the exit code tells whether all layers could be loaded."""
     settings = load_settings()
     if port:
         settings = settings.model_copy(update={"port": port})
     require_free_port(settings.host, settings.port)
+    loading = _Loading()
     try:
         with _stopping_on_signals():
-            _run(settings, data, buildings)
+            _run(settings, data, buildings, loading)
     except _Stop:
         # To be stopped is how a demo ends: nothing went wrong.
         console().print(say("Stopped.", "Đã dừng."))
+    return loading.code
+
+
+@dataclass
+class _Loading:
+    """How the city was loaded: the exit code of the program that did it."""
+
+    code: int = 0
 
 
 class _Stop(Exception):  # not an error
     """Somebody asked the program to end."""
 
 
-def _run(settings: Settings, data: Path | None, buildings: int) -> NoReturn:
+def _run(settings: Settings, data: Path | None, buildings: int, loading: _Loading) -> NoReturn:
     with _database(settings, _database_name(data, buildings)) as name:
         _step(2, say("Loading the city", "Nạp dữ liệu thành phố"))
         source = ["--data", str(data)] if data else ["--buildings", str(buildings)]
-        _run_to_end("ingest", "city", *source, "--database", name)
+        # The city is shown as far as it could be loaded; the program has named the layers that stayed as they were.
+        loading.code = _run_to_end("ingest", "city", *source, "--database", name)
         _step(3, say("Starting the server", "Bật máy chủ"))
         server = ("serve", "--database", name, "--port", str(settings.port), "--host", settings.host)
         parts: list[Part] = [] if settings.database_url else [PrivateDatabase(cluster_of(settings))]
@@ -133,7 +146,7 @@ def _database(settings: Settings, name: str) -> Iterator[str]:
             cluster.stop()
 
 
-def _run_to_end(*arguments: str) -> None:
+def _run_to_end(*arguments: str) -> int:
     process = start_program(*arguments)
     try:
         code = process.wait()
@@ -141,8 +154,9 @@ def _run_to_end(*arguments: str) -> None:
         if process.poll() is None:
             process.terminate()
             process.wait(STOP_SECONDS)
-    if code:
-        sys.exit(code)  # the program has said why
+    if code not in (0, STAYED):
+        sys.exit(code)  # the program has named the reason
+    return code
 
 
 def _wait_until_healthy(process: subprocess.Popen[bytes], settings: Settings) -> None:

@@ -9,6 +9,9 @@ from twin.text import Text
 # How programs end, besides 0: done with warnings, refused, not possible now, and a fault of the program itself.
 WITH_WARNINGS, REFUSED, NOT_POSSIBLE, UNFORESEEN = 1, 2, 3, 70
 
+# The exit code of a load after which some layers stayed as they were, because their files cannot be published.
+STAYED = 4
+
 
 class TwinError(Exception):
     """Something a person can act on; shown as one sentence, never as a traceback."""

@@ -88,7 +88,7 @@ def with_plain_types(path: Path, folder: Path) -> Path:
                 connection.execute('DROP TRIGGER "' + str(name).replace('"', '""') + '"')
             connection.execute(
                 "UPDATE gpkg_geometry_columns SET geometry_type_name = 'GEOMETRY', z = 0, m = 0 "
-                f"WHERE upper(geometry_type_name) NOT IN ({known})"  # noqa: S608 - names of this module
+                f"WHERE upper(geometry_type_name) NOT IN ({known})"
             )
     except (sqlite3.Error, UnicodeDecodeError) as error:
         raise cannot_read(path, error) from None
