@@ -38,6 +38,7 @@ class _Counts:
     mended: int = 0
     without_id: int = 0
     left_out: int = 0
+    repeated: int = 0
     bounds: list[float] = field(default_factory=lambda: [np.inf, np.inf, -np.inf, -np.inf])
 
 
@@ -59,7 +60,7 @@ class Checker:
         self._ledger = Ledger(plan.limits.examples)
         self._counts = _Counts()
         self._identities = identities or Identities()
-        self._selected = Seen()
+        self._selected, self._values_of_id = Seen(), Seen()
         # What follows from a problem of the whole file is not told again of each feature.
         self._moot = _moot(plan)
         self._thinned = Thinned()
@@ -76,7 +77,9 @@ class Checker:
         plan = self.plan
         read = len(raw)
         raw, problems, written, wkb = _without_notes(raw.reset_index(drop=True))
-        selected = select(plan.mapping, decode(raw, plan.encodings), self._selected)
+        decoded = decode(raw, plan.encodings)
+        self._count_repeats(decoded)
+        selected = select(plan.mapping, decoded, self._selected)
         for part, count in selected.left_out.items():
             self._counts.left_out += count
             self._ledger.note("row.left_out", [Example("", part)], count)
@@ -114,6 +117,14 @@ class Checker:
         self._count(checked, read, examined.mended)
         return checked
 
+    def _count_repeats(self, raw: gpd.GeoDataFrame) -> None:
+        """Count the rows that repeat a value of the column that looks like an id: a sample only suspects them."""
+        repeats = self.plan.matches.repeats
+        if repeats is None or self.plan.matches.rows.unique or repeats.column not in raw:
+            return
+        values = as_text(raw[repeats.column]).dropna().to_numpy(dtype=object)
+        self._counts.repeated += int(self._values_of_id.again(hash_values(values)).sum())
+
     def _add_unmatched(self, features: gpd.GeoDataFrame, matched: Matched, faults: Faults) -> None:
         """Note the rows that the join finds no shape for, or several."""
         join = self.plan.mapping.rows.join
@@ -132,6 +143,13 @@ class Checker:
         plan, counts = self.plan, self._counts
         if counts.features == 0 and "file.empty" not in plan.blockers:
             self._ledger.note("file.empty")
+        if counts.repeated and plan.matches.repeats is not None:
+            detail = Text(
+                en="{n:,} of {of:,} rows ({share:.0%}) repeat a value that came before",
+                vi="{n:,}/{of:,} dòng ({share:.0%}) lặp lại giá trị đã có",
+            ).format(n=counts.repeated, of=counts.features, share=counts.repeated / counts.features)
+            column = plan.matches.repeats.column
+            self._ledger.note("id.repeats", [Example("", detail)], counts.repeated, of=column)
         if counts.without_id:
             self._ledger.note("id.missing", count=counts.without_id)
         if self._coverage is not None:

@@ -301,11 +301,6 @@ def _about_fields(matches: Matches, fields: FieldMapping, encodings: Mapping[str
     for field_ in matches.without_source():
         if field_.required:
             problems.append(("field.unmapped", field_.title, field_.name))
-    if matches.repeats is not None and not matches.rows.unique:
-        detail = Text(
-            en="{share:.0%} of the rows repeat a value that came before", vi="{share:.0%} số dòng lặp lại giá trị đã có"
-        ).format(share=matches.repeats.share)  # fmt: skip
-        problems.append(("id.repeats", detail, matches.repeats.column))
     if fields.own:
         names = ", ".join(fields.own)
         problems.append(("field.unknown", names if len(names) < 200 else f"{names[:200]}…", None))
