@@ -15,12 +15,12 @@ from ingest.readers import archive
 from ingest.readers import recognise as formats
 from ingest.readers.recognise import FORMATS, Format, recognise
 from ingest.readers.source import ChooseLayer, Reader, ReadOptions, cannot_read, inside
-from ingest.spec import Source
 from twin.errors import BadInput, SetupProblem
 from twin.text import Text
 
 if TYPE_CHECKING:
     from ingest.readers.raster import RasterReader
+    from ingest.spec import Source
 
 
 def open_file(path: Path, options: ReadOptions | None = None) -> Reader:
