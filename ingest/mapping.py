@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import unicodedata
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,6 +12,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
+from ingest.column_names import column_name, free_name
 from ingest.frames import objects, with_geometry
 from ingest.joins import Matched, Partner, as_text, joined
 from ingest.readers.source import missing_columns
@@ -27,22 +27,8 @@ from twin.text import Text
 # Part of every fingerprint: raise it when the same file would now give other rows.
 ROWS_REVISION = 3
 
-MAX_COLUMN_NAME = 40
-LAST_OF_NAME = 12
 # A place in a template. Not str.format: that reads attributes, and OpenStreetMap's keys have colons.
 PLACE = re.compile(r"\{([^{}]+)\}")
-
-
-def column_name(name: str) -> str:
-    """A plain identifier for any column name: tone marks off, small letters, digits and _."""
-    bare = unicodedata.normalize("NFD", name.replace("đ", "d").replace("Đ", "D"))
-    bare = "".join(c for c in bare if not unicodedata.combining(c)).lower()
-    bare = re.sub(r"[^a-z0-9]+", "_", bare).strip("_")
-    if len(bare) > MAX_COLUMN_NAME:
-        # Long names often differ in the year at their end.
-        tail = bare[-LAST_OF_NAME:].strip("_")
-        bare = f"{bare[: MAX_COLUMN_NAME - len(tail) - 1].rstrip('_')}_{tail}"
-    return bare if bare[:1].isalpha() else f"c_{bare}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,7 +99,7 @@ def prepare(
     own: dict[str, str] = {}
     for name in columns:
         if name not in left_out:
-            own[name] = _free_name(column_name(name), {*theme.by_name, *RESERVED, *own.values()})
+            own[name] = free_name(column_name(name), {*theme.by_name, *RESERVED, *own.values()})
     return FieldMapping(rows, fields, own, partner), {new: columns[old] for old, new in own.items()}
 
 
@@ -122,17 +108,6 @@ def columns_used(rows: RowMapping, fields: Mapping[str, FieldSource]) -> set[str
     used = {c for f in fields.values() for c in _columns_used(f)} | set(rows.where)
     used |= {c for c in (rows.unique, rows.join.on if rows.join else None) if c}
     return used | _id_columns(rows)
-
-
-def _free_name(plain: str, taken: set[str]) -> str:
-    """A name that is not taken and that the database does not cut off, which knows 63 bytes."""
-    if plain not in taken:
-        return plain
-    new, number = f"{plain}_source", 1
-    while new in taken:
-        number += 1
-        new = f"{plain}_{number}"
-    return new
 
 
 def _columns_used(field: FieldSource) -> set[str]:

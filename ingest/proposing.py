@@ -14,7 +14,7 @@ import shapely
 
 from ingest.checks.plan import Limits, decode, encodings_of, sample_of
 from ingest.checks.values import DIGITS, as_type
-from ingest.mapping import column_name
+from ingest.column_names import column_name
 from ingest.readers.opening import open_file
 from ingest.readers.source import Reader, ReadOptions
 from layers.contracts import RESOLUTIONS

@@ -12,8 +12,9 @@ from hypothesis import strategies as st
 
 from ingest.checks import Findings, check
 from ingest.checks.values import as_type
+from ingest.column_names import column_name
 from ingest.identity import HASHED_FROM, Numbering, ids_from_geometry
-from ingest.mapping import column_name, columns_of_layer
+from ingest.mapping import columns_of_layer
 from layers.registry import theme
 from twin.city import read_city
 

@@ -32,6 +32,7 @@ _PLAIN_TYPES = {
     ("datetime", "timedelta"): timedelta, ("datetime", "timezone"): timezone, ("decimal", "Decimal"): Decimal,
     ("uuid", "UUID"): UUID,
 }  # fmt: skip
+_SIMPLE = frozenset({type(None), bool, int, float, str, bytes})
 _NUMBERS = re.compile(r"[<>|=][?biufmMSU]\d*(\[\w+\])?")
 _MASKED = {str(kind()): kind for kind in (pd.Int64Dtype, pd.UInt64Dtype, pd.BooleanDtype, pd.Float64Dtype)}
 
@@ -70,6 +71,12 @@ class _Reader(pickle.Unpickler):
         return _KINDS[kind](*parts)
 
 
+class _Simple(pickle.Unpickler):
+    def find_class(self, module: str, name: str) -> Any:
+        """Return nothing: these values are of types that need no name."""
+        raise pickle.UnpicklingError(f"{module}.{name} is not taken")
+
+
 def pack(message: Any) -> bytes:
     """Return a message as bytes."""
     written = io.BytesIO()
@@ -89,12 +96,18 @@ def unpack(message: bytes) -> Any:
 
 def _array(values: npt.NDArray[Any]) -> tuple[Any, ...]:
     if values.dtype == object:
-        return (None, values.tolist(), values.shape)
+        listed = values.tolist()
+        # Written and read by C alone, since none of them needs a look.
+        if set(map(type, listed)) <= _SIMPLE:
+            return ("simple", pickle.dumps(listed, protocol=5), values.shape)
+        return (None, listed, values.shape)
     return (values.dtype.str, values.tobytes(), values.shape)
 
 
 def _to_array(kind: str | None, values: Any, shape: tuple[int, ...]) -> npt.NDArray[Any]:
-    if kind is None:
+    if kind == "simple":
+        values = _Simple(io.BytesIO(values)).load()
+    if kind is None or kind == "simple":
         found = np.empty(len(values), dtype=object)
         found[:] = values
         return found
@@ -150,9 +163,9 @@ def _table(table: pd.DataFrame) -> tuple[Any, ...]:
         known = table[WKB].to_numpy() if WKB in table else None
         # The same bytes as in the column are written once.
         if known is not None and rows and all(type(value) is bytes for value in known):
-            shapes = known.tolist()
+            shapes = WKB
         else:
-            shapes = shapely.to_wkb(np.asarray(table.geometry.values, dtype=object)).tolist()
+            shapes = shapely.to_wkb(np.asarray(table.geometry.values, dtype=object))
     return (rows, list(columns.items()), shapes, labels, crs)
 
 
@@ -161,8 +174,7 @@ def _to_table(rows: int, columns: list[tuple[str, Any]], shapes: Any, labels: An
     if shapes is None:
         table = pd.DataFrame(dict(found), index=pd.RangeIndex(rows))
     else:
-        written = np.empty(rows, dtype=object)
-        written[:] = shapes
+        written = found[WKB].to_numpy() if isinstance(shapes, str) else shapes
         table = with_geometry(found, shapely.from_wkb(written), crs)
     if labels is not None:
         table.index = pd.Index(labels)

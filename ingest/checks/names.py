@@ -8,7 +8,7 @@ from difflib import SequenceMatcher
 from functools import lru_cache
 from typing import NamedTuple
 
-from ingest.mapping import column_name
+from ingest.column_names import column_name
 from layers.theme import Field
 from twin.text import Text
 

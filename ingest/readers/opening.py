@@ -15,8 +15,7 @@ from typing import TYPE_CHECKING
 from ingest.readers import archive
 from ingest.readers import recognise as formats
 from ingest.readers.recognise import FORMATS, Format, recognise
-from ingest.readers.source import ChooseLayer, Reader, ReadOptions, cannot_read, inside, workspace
-from ingest.spec import Source
+from ingest.readers.source import ChooseLayer, Reader, ReadOptions, cannot_read, workspace
 from twin.errors import BadInput, SetupProblem
 from twin.text import Text
 
@@ -68,17 +67,6 @@ def _rasters(path: Path, options: ReadOptions) -> list[str]:
     rasters = [name for name in names if name.lower().endswith(formats.GEOTIFF.suffixes)]
     # A shapefile with a picture beside it is a shapefile; a picture with a description beside it is a picture.
     return rasters if len(rasters) == 1 and all(n.lower().endswith(_WEAK) for n in _candidates(names)) else []
-
-
-def open_source(source: Source, folder: Path) -> Reader:
-    """Open a source of a city's description. Paths are relative to `folder` and stay below it."""
-    return open_file(
-        inside(folder, source.file),
-        ReadOptions(
-            crs=source.crs, encoding=source.encoding, longitude=source.longitude, latitude=source.latitude,
-            osm=source.osm, layer=source.layer, wkt=source.wkt,
-        ),
-    )  # fmt: skip
 
 
 def plain_path(path: Path) -> Path:

@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Protocol, Self, runtime_checkable
+from typing import TYPE_CHECKING, Any, Protocol, Self, runtime_checkable
 from weakref import finalize
 
 import geopandas as gpd
@@ -23,11 +23,15 @@ import numpy.typing as npt
 
 from ingest.frames import objects, with_geometry
 from ingest.limits import Limits, exceeded
-from ingest.spec import OsmFilter
 from layers.theme import FieldType
 from twin.crs import parse_crs, usable_crs
 from twin.errors import BadInput
 from twin.text import Text
+
+if TYPE_CHECKING:
+    # Loads the database's tables, which a process that only reads a file does without.
+    from ingest.spec import OsmFilter
+
 
 logger = logging.getLogger(__name__)
 DAMAGED = Text(

@@ -19,8 +19,8 @@ import numpy.typing as npt
 import pandas as pd
 import shapely
 
+from ingest.column_names import column_name
 from ingest.limits import exceeded
-from ingest.mapping import column_name
 from ingest.readers.source import (
     CRS_SILENT,
     ENCODING_GIVEN,

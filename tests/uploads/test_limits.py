@@ -19,6 +19,8 @@ from tests.uploads.programs import Programs, eventually
 from tests.uploads.test_worker import jobs, left_over, queue, versions
 
 MANY = 15_000
+# A machine that runs other tests as well takes its time.
+PATIENCE = 120
 
 
 @pytest.fixture
@@ -48,7 +50,7 @@ def test_jobs_that_reach_their_time_limit_fail_at_once_with_a_sentence_and_the_w
     queue(programs, long, programs.key())
     queue(programs, long, programs.key("health"), "health.clinics")
     worker = programs.worker("--jobs", "1")
-    eventually(lambda: [job.state for job in jobs(programs)] == ["failed"] * 2)
+    eventually(lambda: [job.state for job in jobs(programs)] == ["failed"] * 2, PATIENCE)
     job = jobs(programs)[0]
     assert job.attempts == 1 and "TWIN_JOB_SECONDS" in job.error["en"] and "chia nhỏ tệp" in job.error["vi"]
     assert worker.poll() is None
@@ -65,7 +67,7 @@ def test_a_job_that_reaches_its_memory_limit_fails_at_once_with_a_sentence(progr
         file.write('{"type":"FeatureCollection","features":[' + ",".join([feature] * 40_000) + "]}")
     programs.settings["TWIN_UPLOAD_BYTES"] = "500000000"
     queue(programs, path, programs.key())
-    programs.worker("--once").wait(90)
+    programs.worker("--once").wait(200)
     (job,) = jobs(programs)
     assert (job.state, job.attempts) == ("failed", 1) and "TWIN_JOB_MEMORY_MB" in job.error["en"]
     assert "512 MB" in job.error["vi"] and left_over(programs) == []
@@ -78,18 +80,18 @@ def test_a_running_job_can_be_cancelled_and_leaves_nothing_behind(
     told = {"X-API-Key": key}
     queue(programs, long, key)
     worker = programs.worker()
-    eventually(lambda: copying(programs))
+    eventually(lambda: copying(programs), PATIENCE)
     address = f"/jobs/{jobs(programs)[0].id}"
     answer = door.delete(address, headers=told)
     assert answer.status_code == 202 and answer.json()["cancelRequested"]
     assert door.delete(address, headers=told).status_code in (200, 202)
-    eventually(lambda: jobs(programs)[0].state == "cancelled", 15)
+    eventually(lambda: jobs(programs)[0].state == "cancelled", PATIENCE)
     assert versions(programs) == [] and unfinished_tables(programs) == 0
     assert left_over(programs) == []
     assert door.delete(address, headers=told).status_code == 200
     # The worker has room for the next one, and for the same layer.
     queue(programs, long, key)
-    eventually(lambda: jobs(programs)[1].state == "running")
+    eventually(lambda: jobs(programs)[1].state == "running", PATIENCE)
     assert worker.poll() is None
 
 
@@ -98,11 +100,11 @@ def test_a_job_whose_version_is_made_already_ends_as_done_though_it_is_cancelled
 ) -> None:
     houses(9).to_file(tmp_path / "a.gpkg")
     queue(programs, tmp_path / "a.gpkg", programs.key())
-    programs.worker("--once").wait(60)
+    programs.worker("--once").wait(200)
     # As if the worker had died between the swap and the word that the job is done, and somebody cancelled then.
     with programs.database.session() as session:
         session.execute(sa.text("UPDATE twin.job SET state = 'running', result = NULL, cancel_requested_at = now()"))
-    programs.worker("--once").wait(60)
+    programs.worker("--once").wait(200)
     (job,) = jobs(programs)
     assert (job.state, job.version) == ("done", 1) and "Version 1" in job.error["en"]
     assert versions(programs) == [(1, "published")] and len(rows(programs.database)) == 9
@@ -117,11 +119,11 @@ def test_cancelling_at_any_moment_ends_as_cancelled_without_a_version_or_as_done
     made = 0
     for pause in (0.0, 1.0, 2.0, 2.3, 2.6, 3.0):
         queue(programs, tmp_path / "a.gpkg", key, mode="append", reason=str(pause))
-        eventually(lambda: jobs(programs)[-1].state != "queued")
+        eventually(lambda: jobs(programs)[-1].state != "queued", PATIENCE)
         time.sleep(pause)
         answer = door.delete(f"/jobs/{jobs(programs)[-1].id}", headers={"X-API-Key": key})
         assert answer.status_code in (202, 409)
-        eventually(lambda: jobs(programs)[-1].state not in ("queued", "running"))
+        eventually(lambda: jobs(programs)[-1].state not in ("queued", "running"), PATIENCE)
         job = jobs(programs)[-1]
         made += job.state == "done" and job.version == made + 1
         assert job.state in ("cancelled", "done", "refused")
@@ -133,11 +135,14 @@ def test_one_agency_s_long_job_does_not_make_another_wait(programs: Programs, tm
     queue(programs, long, mine)
     queue(programs, long, mine, "construction.sheds")
     programs.worker("--jobs", "2")
-    eventually(lambda: jobs(programs)[0].state == "running")
+    eventually(lambda: jobs(programs)[0].state == "running", PATIENCE)
     houses(5).to_file(tmp_path / "small.gpkg")
     queue(programs, tmp_path / "small.gpkg", other, "health.clinics")
-    eventually(lambda: jobs(programs)[2].state == "done")
-    assert [job.state for job in jobs(programs)[:2]] == ["running", "queued"]
+    eventually(lambda: jobs(programs)[2].state == "done", PATIENCE)
+    first, second, small = jobs(programs)
+    # It ran beside the long one, and the long one's agency had one place.
+    assert first.finished_at is None or small.started_at < first.finished_at
+    assert second.started_at is None or second.started_at >= first.finished_at
 
 
 def test_agencies_take_turns(programs: Programs, tmp_path: Path) -> None:
@@ -146,7 +151,7 @@ def test_agencies_take_turns(programs: Programs, tmp_path: Path) -> None:
     for number in range(3):
         queue(programs, tmp_path / "small.gpkg", mine, ("construction.sheds", LAYER)[number % 2], reason=str(number))
     queue(programs, tmp_path / "small.gpkg", other, "health.clinics")
-    programs.worker("--jobs", "1", "--once").wait(60)
+    programs.worker("--jobs", "1", "--once").wait(200)
     done = jobs(programs)
     assert [job.state for job in done] == ["done"] * 4
     # Queued last, taken second.
@@ -158,7 +163,7 @@ def test_a_worker_leaves_a_kind_of_job_that_it_does_not_know_to_others(programs:
     queue(programs, tmp_path / "small.gpkg", programs.key())
     with programs.database.session() as session:
         session.execute(sa.text("UPDATE twin.job SET kind = 'flood'"))
-    programs.worker("--once").wait(60)
+    programs.worker("--once").wait(200)
     (job,) = jobs(programs)
     assert (job.state, job.attempts, job.kind) == ("queued", 0, "flood")
 
@@ -167,7 +172,7 @@ def test_a_worker_that_stops_gives_all_its_jobs_back(programs: Programs, long: P
     queue(programs, long, programs.key())
     queue(programs, long, programs.key("health"), "health.clinics")
     worker = programs.worker("--jobs", "2")
-    eventually(lambda: [job.state for job in jobs(programs)] == ["running"] * 2)
+    eventually(lambda: [job.state for job in jobs(programs)] == ["running"] * 2, PATIENCE)
     os.kill(worker.pid, signal.SIGTERM)
     assert worker.wait(20) == 0
     assert [(job.state, job.attempts) for job in jobs(programs)] == [("queued", 0)] * 2
