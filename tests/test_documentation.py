@@ -9,10 +9,12 @@ import subprocess
 import sys
 from pathlib import Path
 
+import h3
 import httpx
 import pytest
 
 from tests.conftest import ROOT, LiveServer
+from twin.city import read_city
 
 # The readers of agencies' files leave out GDAL's drivers that they do not need, for this process and its children.
 ENVIRONMENT = {k: v for k, v in os.environ.items() if k not in ("GDAL_SKIP", "OGR_SKIP")}
@@ -59,3 +61,16 @@ def test_the_program_on_the_landing_page_runs_as_it_stands(live_server: LiveServ
     run = subprocess.run([sys.executable, "-c", program], cwd=tmp_path, capture_output=True, text=True, timeout=120)
     assert run.returncode == 0, run.stderr[-2000:]
     assert "construction.buildings" in run.stdout
+
+
+def test_the_area_of_a_cell_is_that_of_this_city_wherever_it_is_told() -> None:
+    """Cells of one resolution differ by a third over the world: the mean of all of them holds nowhere."""
+    view = read_city("hcmc").view
+    lng, lat = view.center
+    area = round(h3.cell_area(h3.latlng_to_cell(lat, lng, 11), "m^2"))
+    assert abs(area - 2468) <= 2
+    for name in ("docs/architecture.md", "docs/cells-api.md", "tiles/cells.py"):
+        text = (ROOT / name).read_text()
+        assert "2,468 m²" in text, name
+        # The mean is named as what it is, or not at all.
+        assert text.count("2,150") <= len(re.findall(r"mean[^.]*2,150|2,150[^.]*mean", text)), name

@@ -24,7 +24,9 @@ from tiles.features import costs
 from tiles.features.expressions import Parameters
 from tiles.features.parameters import read_filter
 from tiles.features.parsing import FilterParser
+from tiles.state import CityState
 from twin.catalogue import Version, read_catalogue
+from twin.config import Settings
 from twin.db.database import Database, libpq
 from twin.errors import TooCostly, TooMany
 
@@ -118,6 +120,17 @@ def test_the_server_itself_has_no_share() -> None:
             pass
 
     run_async(run())
+
+
+def test_a_filter_without_a_key_has_half_of_the_time(settings: Settings, database: Database) -> None:
+    async def limit_of(client: Client | None) -> str:
+        CURRENT.set(client)
+        async with CityState(settings, database).connection(asking=True) as connection:
+            return str(await connection.fetchval("SHOW statement_timeout"))
+
+    assert run_async(limit_of(Client("203.0.113.7", has_key=False))) == "5s"
+    assert run_async(limit_of(Client("a key", has_key=True))) == "10s"
+    assert run_async(limit_of(None)) == "10s"
 
 
 # What a filter costs ----------------------------------------------------------------------------------------------

@@ -3,13 +3,20 @@
 from __future__ import annotations
 
 import os
+import re
+import secrets
 import subprocess
 import sys
+import time
 from pathlib import Path
+from typing import Any
 
 import httpx
+import pytest
 
 from tests.conftest import ROOT, LiveServer
+from twin.access import new_key
+from twin.db.tables import PrincipalRole
 
 EXAMPLES = 12
 CONFIG = Path(__file__).with_name("schemathesis.toml")
@@ -50,3 +57,49 @@ def test_the_document_names_every_parameter_and_every_format(live_server: LiveSe
     for path in document["paths"].values():
         for operation in path.values():
             assert "application/problem+json" in operation["responses"]["400"]["content"]
+
+
+SHARED = ("/tiles/construction.buildings/3/8/0.mvt", "/tiles/construction.buildings/3/0/8.mvt")
+
+
+@pytest.mark.parametrize("path", SHARED)
+def test_a_tile_that_the_schema_allows_and_the_zoom_does_not_have_is_a_404(live_server: LiveServer, path: str) -> None:
+    assert httpx.get(f"{live_server.url}{path}").status_code == 404
+
+
+def test_the_schemas_refuse_what_the_server_refuses(live_server: LiveServer) -> None:
+    paths = httpx.get(f"{live_server.url}/api").json()["paths"]
+
+    def schema_of(path: str, method: str, name: str) -> dict[str, Any]:
+        found = next(p["schema"] for p in paths[path][method]["parameters"] if p["name"] == name)
+        # What may be left out is written as a choice with null.
+        return next((one for one in found.get("anyOf", ()) if one.get("type") == "string"), {}) | found
+
+    at = schema_of("/cells/{cell}", "get", "at")
+    for text, good in (
+        ("106.7,10.77", True), ("-180,90", True), ("180.0, -90.0", True), ("0,0", True), ("", False), ("1", False),
+        ("181,0", False), ("0,90.5", False), ("nan,nan", False), ("1e2,3", False), ("1,2,3", False),
+    ):  # fmt: skip
+        assert (re.search(at["pattern"], text) is not None) is good, text
+        answer = httpx.get(f"{live_server.url}/cells/8b65b56628cafff", params={"at": text})
+        assert answer.status_code == (200 if good else 400), text
+    layer = schema_of("/jobs", "get", "layer")
+    assert re.search(layer["pattern"], "construction.houses") and not re.search(layer["pattern"], "")
+    metadata = schema_of("/uploads", "post", "upload-metadata")
+    for text, good in (
+        ("layer Y29uc3RydWN0aW9uLmhvdXNlcw==", True), ("filename YS5jc3Y=,layer Y29uc3RydWN0aW9uLmhvdXNlcw==", True),
+        ("", False), ("filename YS5jc3Y=", False), ("layer", False), ("layer a", False), ("layer ****", False),
+    ):  # fmt: skip
+        assert (re.search(metadata["pattern"], text) is not None) is good, text
+
+
+def test_the_list_of_jobs_is_kept_by_nobody_though_it_is_empty(live_server: LiveServer) -> None:
+    with live_server.database.session() as session:
+        token = new_key(session, "construction", f"desk-{secrets.token_hex(3)}", PrincipalRole.PUBLISHER, "a test")
+    headers = {"Authorization": f"Bearer {token}"}
+    deadline = time.monotonic() + 10
+    while (answer := httpx.get(f"{live_server.url}/jobs", headers=headers)).status_code == 401:
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+    assert answer.status_code == 200 and answer.json() == {"jobs": []}
+    assert answer.headers["cache-control"] == "private, no-store"
