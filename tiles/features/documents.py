@@ -17,7 +17,8 @@ from tiles.features.formats import Format, negotiate
 from tiles.features.items import LayerId
 from tiles.features.links import RELATION, Link, base_of, link, path, self_and_alternates
 from tiles.features.paging import SORTABLE
-from tiles.features.queryables import geometry_schema, id_schema, properties_schema, queryables
+from tiles.features.property_schemas import geometry_schema, id_schema, properties_schema
+from tiles.features.queryables import queryables
 from tiles.features.schemas import CONFORMANCE, LANDING, PROPERTY_SCHEMA, content
 from tiles.openapi import MEDIA_TYPE as OPENAPI
 from tiles.openapi import MEDIA_TYPE_30 as OPENAPI_30
