@@ -25,7 +25,7 @@ import psycopg
 import pyogrio
 import shapely
 
-from twin.catalogue import LayerEntry, ensure_agency, ensure_layer
+from twin.catalogue.catalogue import LayerEntry, ensure_agency, ensure_layer
 from twin.db.cluster import PrivateCluster
 from twin.db.database import Database, libpq
 from twin.db.migrate import migrate

@@ -30,8 +30,8 @@ from rasterio.transform import from_origin
 from bench.publish import workplace
 from bench.tiles import ROOT, load, running
 from tests.conftest import free_port
-from tiles.raster_files import SETTINGS, THREADS
-from twin.catalogue import LayerEntry, ensure_agency, ensure_layer, read_catalogue
+from tiles.raster.files import SETTINGS, THREADS
+from twin.catalogue.catalogue import LayerEntry, ensure_agency, ensure_layer, read_catalogue
 from twin.crs import transform
 from twin.db.cluster import PrivateCluster
 from twin.db.database import Database

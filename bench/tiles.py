@@ -35,9 +35,9 @@ import mercantile
 
 from bench.publish import EAST, LAYER, NORTH, SOUTH, WEST, workplace, write_buildings
 from tests.conftest import free_port
-from tiles.choice import Chosen
-from tiles.mvt import make_tile, tile_sql
-from twin.catalogue import LayerEntry, ensure_agency, ensure_layer, read_catalogue
+from tiles.http.selection import Chosen
+from tiles.vector.mvt import make_tile, tile_sql
+from twin.catalogue.catalogue import LayerEntry, ensure_agency, ensure_layer, read_catalogue
 from twin.db.cluster import PrivateCluster
 from twin.db.database import Database
 from twin.db.migrate import migrate

@@ -10,7 +10,7 @@ from rich.console import Console
 from rich.table import Table
 
 from layers.registry import themes
-from twin.catalogue import Layer, change_entry, ensure_agency, read_catalogue, split_layer_id
+from twin.catalogue.catalogue import Layer, change_entry, ensure_agency, read_catalogue, split_layer_id
 from twin.cli import Registered, console, plain, print_json, say
 from twin.commands import as_json
 from twin.config import load_settings

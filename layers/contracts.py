@@ -15,7 +15,7 @@ from pydantic import Field as Setting
 from layers.registry import theme
 from layers.theme import Detail, Field, FieldType, GeometryKind, Importance, Rollup, Term, Theme, by_area, equal
 from twin.bounded_toml import read_toml
-from twin.catalogue import Layer
+from twin.catalogue.catalogue import Layer
 from twin.db.tables import Sharing
 from twin.errors import BadInput
 from twin.text import Text

@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 import shapely
 
-from twin.rollup import CELLS_A_TILE, Plan, Rolled, resolution_for
+from twin.cells.rollup import CELLS_A_TILE, Plan, Rolled, resolution_for
 from twin.text import Text
 
 if TYPE_CHECKING:

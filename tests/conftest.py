@@ -31,7 +31,7 @@ from twin.db.database import Database, libpq
 from twin.db.migrate import migrate
 
 if TYPE_CHECKING:
-    from ingest.city import CityLoad
+    from ingest.publish.city import CityLoad
 
 ROOT = Path(__file__).parent.parent
 HOME = ROOT / ".twin" / "test"
@@ -136,7 +136,7 @@ def settings(database: Database) -> Settings:
 
 def _loaded_once(cluster: PrivateCluster, what: str, city: Callable[[], CityLoad]) -> Database:
     """A database with a city in it, loaded by whichever test process comes first. Tests only read it."""
-    from ingest.city import load_city
+    from ingest.publish.city import load_city
 
     name = f"{os.environ[RUN]}_{what}"
     with _one_process_at_a_time(what):
@@ -158,7 +158,7 @@ def _loaded_once(cluster: PrivateCluster, what: str, city: Callable[[], CityLoad
 @pytest.fixture(scope="session")
 def sample_database(cluster: PrivateCluster) -> Database:
     """A small sample city."""
-    from ingest.city import sample_city
+    from ingest.publish.city import sample_city
 
     return _loaded_once(cluster, "sample", lambda: sample_city(SAMPLE_BUILDINGS))
 
@@ -166,7 +166,7 @@ def sample_database(cluster: PrivateCluster) -> Database:
 @pytest.fixture(scope="session")
 def real_city(cluster: PrivateCluster, city_data: Path) -> Database:
     """The city of the real files."""
-    from ingest.city import described_city
+    from ingest.publish.city import described_city
 
     return _loaded_once(cluster, "real", lambda: described_city(city_data / "hcmc"))
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import sqlalchemy as sa
 
-from twin.access import (
+from twin.access.policy import (
     ANONYMOUS,
     KEYS_SQL,
     Principal,
@@ -17,7 +17,7 @@ from twin.access import (
     readable,
     revoke_key,
 )
-from twin.catalogue import Agency, Layer, LayerEntry, ensure_agency, ensure_layer, read_catalogue
+from twin.catalogue.catalogue import Agency, Layer, LayerEntry, ensure_agency, ensure_layer, read_catalogue
 from twin.db.database import Database
 from twin.db.tables import PrincipalRole, Sharing
 from twin.errors import BadInput, NotFound, Unauthenticated

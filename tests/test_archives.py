@@ -20,7 +20,7 @@ from pmtiles.writer import Writer
 from tests.conftest import HOME, ROOT, LiveServer, serving
 from tests.test_sharing_over_http import eventually
 from tests.test_versions import LAYER, lamps, layer, publish  # noqa: F401  # a fixture
-from twin.catalogue import LayerEntry, ensure_layer
+from twin.catalogue.catalogue import LayerEntry, ensure_layer
 from twin.db.database import Database
 from twin.db.tables import Sharing
 from twin.text import Text

@@ -14,11 +14,11 @@ import psycopg
 import pytest
 import sqlalchemy as sa
 
-from ingest.publishing import PublishRequest, publish_file
+from ingest.publish.engine import PublishRequest, publish_file
 from tests.conftest import HOME, small_disk
 from tests.test_publish import LAYER, city, houses, publish, twin  # noqa: F401  # `city` is a fixture
 from tests.test_raster_publish import GROUND, write
-from twin.catalogue import LayerEntry, ensure_agency, ensure_layer, read_catalogue
+from twin.catalogue.catalogue import LayerEntry, ensure_agency, ensure_layer, read_catalogue
 from twin.config import Settings
 from twin.db.cluster import PrivateCluster
 from twin.db.database import Database, libpq

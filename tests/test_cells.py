@@ -9,7 +9,17 @@ import shapely
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from twin.cells import corners_of, cover, cover_fully, format_cell, parse_cell, point_cells, resolution_of, settle, span
+from twin.cells.cover import (
+    corners_of,
+    cover,
+    cover_fully,
+    format_cell,
+    parse_cell,
+    point_cells,
+    resolution_of,
+    settle,
+    span,
+)
 from twin.errors import BadInput
 
 SEED = 20250701

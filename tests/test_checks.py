@@ -13,8 +13,8 @@ from hypothesis import strategies as st
 from ingest.checks import Findings, check
 from ingest.checks.values import as_type
 from ingest.column_names import column_name
-from ingest.identity import HASHED_FROM, Numbering, ids_from_geometry
-from ingest.mapping import columns_of_layer
+from ingest.mapping.rows import columns_of_layer
+from ingest.publish.identity import HASHED_FROM, Numbering, ids_from_geometry
 from layers.registry import theme
 from twin.city import read_city
 
@@ -156,7 +156,9 @@ def test_ids_that_come_twice_are_found_within_a_batch_and_across() -> None:
 
 
 def test_two_ids_of_one_number_both_stay(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("ingest.identity._numbers_of", lambda ids, _: np.full(len(ids), HASHED_FROM, dtype=np.int64))
+    monkeypatch.setattr(
+        "ingest.publish.identity._numbers_of", lambda ids, _: np.full(len(ids), HASHED_FROM, dtype=np.int64)
+    )
     numbering = Numbering()
     first, repeated = numbering.number(np.array(["a", "b", "c"], dtype=object))
     second, _ = numbering.number(np.array(["d", "a"], dtype=object))

@@ -16,10 +16,10 @@ import pytest
 import shapely
 import sqlalchemy as sa
 
-from ingest.city import described_city, load_city
-from ingest.spec import read_spec
+from ingest.mapping.description import read_spec
+from ingest.publish.city import described_city, load_city
 from tests.conftest import HOME, ROOT, Quiet
-from twin.catalogue import read_catalogue
+from twin.catalogue.catalogue import read_catalogue
 from twin.config import Settings
 from twin.db.database import Database
 from twin.errors import BadInput, Conflict

@@ -15,9 +15,9 @@ from hypothesis import strategies as st
 
 from tests.conftest import LiveServer, run_async, serving
 from tests.test_sharing_over_http import key
-from tiles import writing
 from tiles.app import create_app
-from tiles.limited import MINUTE, LastMinute
+from tiles.http.rate_limits import MINUTE, LastMinute
+from tiles.publishing import requests as writing
 from twin.config import load_settings
 from twin.db.database import Database
 

@@ -118,7 +118,7 @@ def test_the_entry_point_is_the_installed_program_and_takes_the_default_command(
 
 
 def test_the_health_check_asks_a_path_that_the_server_has() -> None:
-    from tiles.health import router
+    from tiles.http.health import router
 
     check = of_last_stage("HEALTHCHECK")
     (url,) = re.findall(r"http://127\.0\.0\.1:(\d+)(/[a-z/]+)", check)

@@ -69,7 +69,7 @@ def test_the_area_of_a_cell_is_that_of_this_city_wherever_it_is_told() -> None:
     lng, lat = view.center
     area = round(h3.cell_area(h3.latlng_to_cell(lat, lng, 11), "m^2"))
     assert abs(area - 2468) <= 2
-    for name in ("docs/architecture.md", "docs/cells-api.md", "tiles/cells.py"):
+    for name in ("docs/architecture.md", "docs/cells-api.md", "tiles/cells/profile.py"):
         text = (ROOT / name).read_text()
         assert "2,468 m²" in text, name
         # The mean is named as what it is, or not at all.

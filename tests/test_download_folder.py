@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from tests.conftest import ROOT
-from twin.downloads import DownloadFolder, is_being_made
+from twin.catalogue.download_folder import DownloadFolder, is_being_made
 
 KEY, OTHER = f"a_b_v1-{'0' * 16}", f"a_b_v2-{'1' * 16}"
 
@@ -100,7 +100,7 @@ def test_what_grows_can_be_read_and_goes_on_under_its_name(folder: DownloadFolde
 
 def test_what_a_killed_program_left_is_begun_anew(folder: DownloadFolder) -> None:
     program = (
-        "import sys, time; from twin.downloads import DownloadFolder; from pathlib import Path\n"
+        "import sys, time; from twin.catalogue.download_folder import DownloadFolder; from pathlib import Path\n"
         f"making = DownloadFolder(Path(sys.argv[1])).begin({KEY!r}, 'csv'); making.workspace(); making.write(b'half')\n"
         "print('begun', flush=True); time.sleep(60)"
     )

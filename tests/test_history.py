@@ -10,15 +10,15 @@ import pytest
 import shapely
 import sqlalchemy as sa
 
-from ingest.mapping import columns_of_layer
+from ingest.mapping.rows import columns_of_layer
 from layers.registry import theme
 from tests.conftest import HOME
 from tests.test_database import run
 from tests.test_versions import LAYER, WHO, catalogue, columns, lamps, layer, publish, shape
-from twin.catalogue import Column, LayerEntry, ensure_agency, ensure_layer
+from twin.catalogue.catalogue import Column, LayerEntry, ensure_agency, ensure_layer
+from twin.catalogue.differences import changes, summary
+from twin.catalogue.staging import Provenance, Shape, Staging
 from twin.db.database import Database
-from twin.differences import changes, summary
-from twin.staging import Provenance, Shape, Staging
 from twin.text import Text
 
 __all__ = ["layer"]  # the fixture

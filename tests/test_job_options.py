@@ -16,9 +16,9 @@ from hypothesis import strategies as st
 
 from tests.conftest import ROOT
 from twin.bounded_toml import DEPTH, LENGTH, check_toml, parse_toml, read_toml
-from twin.encodings import TEXT_ENCODINGS, text_encoding
 from twin.errors import BadInput
-from twin.jobs import PublishOrder, check_order
+from twin.jobs.queue import PublishOrder, check_order
+from twin.text_encodings import TEXT_ENCODINGS, text_encoding
 
 NO_TEXT = sorted(
     {"zip", "zlib", "bz2", "hex", "base64", "uu", "quopri", "rot13", "rot_13", "idna", "punycode", "unicode_escape"}

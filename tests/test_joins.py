@@ -18,14 +18,14 @@ from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
 from ingest.checks.report import Report
-from ingest.joins import Partners, TablePartner
-from ingest.publishing import PublishRequest, PublishResult, check_file, publish_file
-from ingest.spec import Join
+from ingest.mapping.description import Join
+from ingest.mapping.joins import Partners, TablePartner
+from ingest.publish.engine import PublishRequest, PublishResult, check_file, publish_file
 from layers.registry import theme
 from tests.conftest import HOME
 from tests.test_database import run
-from twin.access import Principal
-from twin.catalogue import LayerEntry, ensure_agency, ensure_layer, read_catalogue
+from twin.access.policy import Principal
+from twin.catalogue.catalogue import LayerEntry, ensure_agency, ensure_layer, read_catalogue
 from twin.config import Settings
 from twin.db.database import Database
 from twin.db.tables import PrincipalRole, Sharing

@@ -9,8 +9,8 @@ import shapely
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from twin.cells import corners_of, cover, point_cells, settle
-from twin.lattice import Path, centres, follow, hexagons, lattice_of
+from twin.cells.cover import corners_of, cover, point_cells, settle
+from twin.cells.lattice import Path, centres, follow, hexagons, lattice_of
 
 SEED = 20260405
 CITY = (106.36, 10.37, 107.03, 11.16)

@@ -15,13 +15,13 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from tests.conftest import run_async
-from tiles import making
-from tiles.cache import Tile
-from tiles.choice import Chosen
-from tiles.grids import Grid, Place, grids_of
-from tiles.making import TileMaker
-from tiles.mvt import make_tile
-from twin.catalogue import Layer, read_catalogue
+from tiles.http.selection import Chosen
+from tiles.vector import batching as making
+from tiles.vector.batching import TileMaker
+from tiles.vector.mvt import make_tile
+from tiles.vector.tile_cache import Tile
+from tiles.vector.tile_matrix_sets import Grid, Place, grids_of
+from twin.catalogue.catalogue import Layer, read_catalogue
 from twin.city import read_city
 from twin.db.database import Database
 

@@ -11,12 +11,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from twin.catalogue.download_folder import DownloadFolder
+from twin.catalogue.raster_files import RasterFolder
 from twin.config import Settings
 from twin.db.database import open_database, remember_opened
-from twin.downloads import DownloadFolder
+from twin.jobs.uploads import UploadFolder
 from twin.private_files import FOLDERS, close_home, open_private, private_folder
-from twin.rasters import RasterFolder
-from twin.uploads import UploadFolder
 
 
 @pytest.fixture(params=[0o000, 0o022, 0o077, 0o177])

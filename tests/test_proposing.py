@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from ingest.checks.contract_proposal import FITTING, _type
 from ingest.checks.values import as_type
-from ingest.proposing import FITTING, _type
 
 WRITTEN = st.one_of(
     st.integers(-(10**9), 10**9).map(str), st.floats(-1e6, 1e6).map(str), st.floats(0, 1e6).map(lambda f: f"{f:.2f}".replace(".", ",")),

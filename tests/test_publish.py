@@ -19,11 +19,11 @@ import pytest
 import shapely
 import sqlalchemy as sa
 
-from ingest.publishing import PublishRequest, check_file, publish_file
+from ingest.publish.engine import PublishRequest, check_file, publish_file
 from layers.registry import theme
 from tests.conftest import HOME, ROOT
 from tests.test_database import run
-from twin.catalogue import LayerEntry, ensure_agency, ensure_layer, read_catalogue
+from twin.catalogue.catalogue import LayerEntry, ensure_agency, ensure_layer, read_catalogue
 from twin.config import Settings
 from twin.crs import transform
 from twin.db.database import Database

@@ -20,12 +20,12 @@ import rasterio
 import sqlalchemy as sa
 from rasterio.transform import from_origin
 
-from ingest.publishing import PublishRequest, PublishResult, check_file, publish_file
+from ingest.publish.engine import PublishRequest, PublishResult, check_file, publish_file
 from layers.registry import theme
 from tests.conftest import HOME, ROOT
 from tests.test_database import run
-from twin.catalogue import LayerEntry, ensure_agency, ensure_layer, read_catalogue
-from twin.cells import parse_cell
+from twin.catalogue.catalogue import LayerEntry, ensure_agency, ensure_layer, read_catalogue
+from twin.cells.cover import parse_cell
 from twin.config import Settings
 from twin.crs import transform
 from twin.db.database import Database
@@ -431,7 +431,7 @@ def test_a_raster_publish_killed_at_random_leaves_one_whole_version_and_the_retr
 
 
 def test_a_file_that_a_killed_program_left_half_written_is_swept(city: Database, folder: Path, tmp_path: Path) -> None:
-    from twin.staging import Provenance, Shape, Staging
+    from twin.catalogue.staging import Provenance, Shape, Staging
 
     def dies(path: Path) -> None:
         path.write_bytes(b"half")

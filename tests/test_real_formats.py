@@ -7,9 +7,9 @@ from pathlib import Path
 import pytest
 import sqlalchemy as sa
 
-from ingest.publishing import PublishRequest, publish_file
+from ingest.publish.engine import PublishRequest, publish_file
 from tests.conftest import HOME, ROOT
-from twin.catalogue import LayerEntry, ensure_agency, ensure_layer, read_catalogue
+from twin.catalogue.catalogue import LayerEntry, ensure_agency, ensure_layer, read_catalogue
 from twin.config import Settings
 from twin.db.database import Database
 from twin.text import Text

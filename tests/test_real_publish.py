@@ -14,9 +14,9 @@ import rasterio
 import shapely
 import sqlalchemy as sa
 
-from ingest.publishing import PublishRequest, PublishResult, publish_file
+from ingest.publish.engine import PublishRequest, PublishResult, publish_file
 from tests.conftest import HOME
-from twin.catalogue import LayerEntry, Version, ensure_agency, ensure_layer, read_catalogue
+from twin.catalogue.catalogue import LayerEntry, Version, ensure_agency, ensure_layer, read_catalogue
 from twin.config import Settings
 from twin.crs import transform
 from twin.db.database import Database

@@ -11,7 +11,7 @@ import sqlalchemy as sa
 from tests.conftest import LiveServer
 from tests.test_sharing_over_http import OPEN, eventually, key, server  # noqa: F401  # a fixture
 from tests.test_versions import LAYER, lamps, shape
-from twin.staging import Provenance, Staging
+from twin.catalogue.staging import Provenance, Staging
 
 ITEMS = f"/collections/{OPEN}/items?limit=10"
 

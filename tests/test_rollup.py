@@ -18,11 +18,11 @@ import sqlalchemy as sa
 from layers.registry import theme
 from tests.conftest import LiveServer
 from tests.test_versions import LAYER, WHO, layer  # noqa: F401  # a fixture
-from twin.catalogue import Column, read_catalogue
-from twin.cells import format_cell
+from twin.catalogue.catalogue import Column, read_catalogue
+from twin.catalogue.staging import Shape, Staging
+from twin.cells.cover import format_cell
+from twin.cells.rollup import CELLS_A_TILE, Plan, Rolled, parent_sql, resolution_for
 from twin.db.database import Database, libpq
-from twin.rollup import CELLS_A_TILE, Plan, Rolled, parent_sql, resolution_for
-from twin.staging import Shape, Staging
 from twin.text import Text
 
 COLUMNS = (

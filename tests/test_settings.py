@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from ingest.limits import PREFIX, Limits, load_limits
+from ingest.readers.limits import PREFIX, Limits, load_limits
 from tests.conftest import ROOT
 from twin.config import Settings
 from twin.errors import SetupProblem

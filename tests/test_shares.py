@@ -19,16 +19,16 @@ from hypothesis import strategies as st
 from starlette.datastructures import QueryParams
 
 from tests.conftest import LiveServer, run_async, serving
-from tiles.clients import CURRENT, Client, Shares
-from tiles.features import costs
-from tiles.features.expressions import Parameters
-from tiles.features.parameters import read_filter
-from tiles.features.parsing import FilterParser
-from tiles.state import CityState
-from twin.catalogue import Version, read_catalogue
+from tiles.http.clients import CURRENT, Client, Shares
+from tiles.http.server import CityState
+from tiles.ogc.filter_parsing import FilterParser
+from tiles.ogc.parameters import read_filter
+from twin.catalogue.catalogue import Version, read_catalogue
 from twin.config import Settings
 from twin.db.database import Database, libpq
 from twin.errors import TooCostly, TooMany
+from twin.query import costs
+from twin.query.expressions import Parameters
 
 ITEMS = "/collections/construction.buildings/items"
 TABLE = "layer_data.construction_buildings_v1"

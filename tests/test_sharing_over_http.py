@@ -14,15 +14,15 @@ import sqlalchemy as sa
 
 from tests.conftest import HOME, RUN, LiveServer, serving
 from tests.test_versions import LAYER, lamps, publish, shape
-from twin.access import new_key, revoke_key
-from twin.catalogue import LayerEntry, ensure_agency, ensure_layer
+from twin.access.policy import new_key, revoke_key
+from twin.catalogue.catalogue import LayerEntry, ensure_agency, ensure_layer
+from twin.catalogue.staging import Provenance, Staging
+from twin.catalogue.versions import rollback
 from twin.db.cluster import PrivateCluster
 from twin.db.database import Database
 from twin.db.migrate import migrate
 from twin.db.tables import PrincipalRole, Sharing
-from twin.staging import Provenance, Staging
 from twin.text import Text
-from twin.versions import rollback
 
 TILE = "15/26096/15409"
 OPEN = "transport.open_lamps"

@@ -13,7 +13,7 @@ import shapely
 import layers
 from layers.registry import theme, themes
 from layers.theme import Detail, Field, Rollup, Theme, equal, fields_of_style
-from tiles.display import UNITS, legend
+from tiles.ogc.display import UNITS, legend
 from twin.errors import NotFound
 from twin.text import LANGUAGES, Text
 

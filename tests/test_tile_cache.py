@@ -25,14 +25,14 @@ from hypothesis import strategies as st
 from layers.registry import theme
 from tests.conftest import LiveServer, run_async
 from tests.test_versions import LAYER, catalogue, lamps, layer, publish  # noqa: F401  # a fixture
-from tiles import encodings
-from tiles.cache import Tile, TileCache
-from tiles.cached import CachedTiles
-from tiles.choice import Chosen, choose_any
-from tiles.encodings import OFFERED, Encoding, decode, encode
-from tiles.mvt import make_tile
-from tiles.state import CityState
-from twin.catalogue import read_catalogue
+from tiles.http import content_encoding as encodings
+from tiles.http.content_encoding import OFFERED, Encoding, decode, encode
+from tiles.http.selection import Chosen, choose_any
+from tiles.http.server import CityState
+from tiles.vector.fast_path import CachedTiles
+from tiles.vector.mvt import make_tile
+from tiles.vector.tile_cache import Tile, TileCache
+from twin.catalogue.catalogue import read_catalogue
 from twin.config import load_settings
 from twin.db.database import Database
 
@@ -221,7 +221,7 @@ def test_a_tile_over_its_budget_of_bytes_is_made_again_with_fewer_features(
     whole, layers = made_tile(layer)
     assert whole.cut == () and len(layers[LAYER]["features"]) == 1500
     budget = len(whole.encoded["gzip"]) // 3
-    monkeypatch.setattr("tiles.mvt.TILE_BYTES", budget)
+    monkeypatch.setattr("tiles.vector.mvt.TILE_BYTES", budget)
     small, layers = made_tile(layer)
     assert len(small.encoded["gzip"]) <= budget
     assert small.cut == (LAYER,)
@@ -315,7 +315,7 @@ def test_the_budget_holds_for_all_layers_of_a_tile_together(
     whole = gzip_size(run_async(make()))
     shown = []
     for budget in (whole + 10_000, whole // 2, whole // 4, whole // 8, 6_000):
-        monkeypatch.setattr("tiles.mvt.TILE_BYTES", budget)
+        monkeypatch.setattr("tiles.vector.mvt.TILE_BYTES", budget)
         small = run_async(make())
         assert gzip_size(small) <= budget, budget
         shown.append(len(mapbox_vector_tile.decode(decode(small.encoded[encoding], encoding))))
@@ -332,6 +332,6 @@ def test_a_feature_that_is_larger_than_the_budget_is_left_out_and_named(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     publish(layer, crowd(1))
-    monkeypatch.setattr("tiles.mvt.TILE_BYTES", 10)
+    monkeypatch.setattr("tiles.vector.mvt.TILE_BYTES", 10)
     tile, layers = made_tile(layer)
     assert tile.cut == (LAYER,) and set(layers) == {f"{LAYER}:cut"}

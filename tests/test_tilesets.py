@@ -21,7 +21,7 @@ from hypothesis import strategies as st
 from pyproj import CRS
 
 from layers.registry import theme
-from tiles.grids import WEB_MERCATOR, Grid, box_of, grids_of
+from tiles.vector.tile_matrix_sets import WEB_MERCATOR, Grid, box_of, grids_of
 from twin.city import read_city
 from twin.crs import transform
 

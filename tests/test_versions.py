@@ -20,20 +20,20 @@ import sqlalchemy as sa
 
 from layers.registry import theme
 from tests.conftest import ROOT
-from twin.catalogue import Column, Layer, LayerEntry, ensure_agency, ensure_layer, read_catalogue
+from twin.catalogue.catalogue import Column, Layer, LayerEntry, ensure_agency, ensure_layer, read_catalogue
+from twin.catalogue.staging import Mode, Outcome, Provenance, Shape, Staging
+from twin.catalogue.versions import retire, rollback
 from twin.db.database import Database, libpq
 from twin.db.tables import Audit, Sharing
 from twin.errors import NotFound
-from twin.staging import Mode, Outcome, Provenance, Shape, Staging
 from twin.text import Text
-from twin.versions import retire, rollback
 
 LAYER = "transport.lamps"
 WHO = Provenance(actor="a test", source="made up")
 
 
 def columns() -> tuple:
-    from ingest.mapping import columns_of_layer
+    from ingest.mapping.rows import columns_of_layer
 
     return columns_of_layer(theme("places"), {})
 
@@ -300,7 +300,7 @@ def test_a_column_that_an_older_version_lacks_is_empty_for_what_came_along(layer
 
 KILLED = """
 import os, signal, sys
-import twin.staging as staging_module
+import twin.catalogue.staging as staging_module
 from tests.test_versions import LAYER, WHO, lamps, shape
 from twin.db.database import Database
 from sqlalchemy import make_url

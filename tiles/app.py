@@ -1,4 +1,4 @@
-"""The HTTP application of the developers' door."""
+"""The HTTP application: all routers together, with what they keep in memory."""
 
 from __future__ import annotations
 
@@ -9,34 +9,28 @@ from contextlib import asynccontextmanager
 from fastapi import Depends, FastAPI
 from starlette.middleware.gzip import GZipMiddleware
 
-from tiles import (
-    archives,
-    cells,
-    collections,
-    health,
-    jobs,
-    observed,
-    openapi,
-    problems,
-    raster,
-    raster_legend,
-    raster_tilesets,
-    raster_values,
-    tilesets,
-    uploads,
-    vector,
-)
-from tiles.cached import raise_failure
 from tiles.catalogue import routes as catalogue
-from tiles.counted import routes as counted
-from tiles.downloads import routes as downloading
-from tiles.downloads.preparing import Downloads
-from tiles.features import documents, items, pages
-from tiles.head import HeadMiddleware
+from tiles.cells import profile as cell_profiles
+from tiles.cells import routes as layer_cells
+from tiles.downloads import routes as downloads
+from tiles.downloads.prepare import Downloads
+from tiles.features import items
+from tiles.http import health, metrics, openapi, problems
+from tiles.http.head import HeadMiddleware
+from tiles.http.server import CityState
 from tiles.live import routes as live
 from tiles.live.followers import Followers
-from tiles.state import CityState
-from tiles.writing import BodyLimit
+from tiles.ogc import collections, documents, pages
+from tiles.publishing import jobs, uploads
+from tiles.publishing.requests import BodyLimit
+from tiles.raster import legend as raster_legend
+from tiles.raster import position as raster_position
+from tiles.raster import routes as raster_tiles
+from tiles.raster import tilesets as raster_tilesets
+from tiles.vector import archives
+from tiles.vector import routes as vector_tiles
+from tiles.vector import tilesets as vector_tilesets
+from tiles.vector.fast_path import raise_failure
 from twin import __version__
 from twin.config import Settings
 from twin.db.database import Database
@@ -46,19 +40,19 @@ def create_app(settings: Settings, database: Database) -> FastAPI:
     """Make the application for one city's database."""
     logging.basicConfig(format="%(asctime)s %(levelname)s %(name)s: %(message)s", level=logging.WARNING)
     state = CityState(settings, database)
-    downloads = Downloads(state)
+    prepared = Downloads(state)
     followers = Followers(state)
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
-        async with state.running(), downloads.running(), followers.running():
+        async with state.running(), prepared.running(), followers.running():
             yield
 
     app = FastAPI(
         title=settings.profile.title.en,
         version=__version__,
         summary="Tiles and vector APIs over the city's shared base map",
-        # The document is served by tiles/openapi.py, as it really is.
+        # The document is served by tiles/http/openapi.py, as it really is.
         openapi_url=None,
         # The ready-made documentation pages load scripts from another host.
         docs_url=None,
@@ -67,16 +61,16 @@ def create_app(settings: Settings, database: Database) -> FastAPI:
         dependencies=[Depends(raise_failure), Depends(openapi.only_known)],
     )
     app.state.city = state
-    app.state.downloads = downloads
+    app.state.downloads = prepared
     app.state.followers = followers
     app.add_middleware(GZipMiddleware, minimum_size=512, compresslevel=5)
     app.add_middleware(HeadMiddleware)
     app.add_middleware(BodyLimit)
     problems.install(app)
     modules = (
-        health, items, vector, tilesets, raster, raster_tilesets, raster_legend, raster_values, cells, counted,
-        openapi, documents, collections, pages, uploads, jobs, archives, observed, catalogue, downloading,
-        live,
+        health, items, vector_tiles, vector_tilesets, raster_tiles, raster_tilesets, raster_legend, raster_position,
+        cell_profiles, layer_cells, openapi, documents, collections, pages, uploads, jobs, archives, metrics, catalogue,
+        downloads, live,
     )  # fmt: skip
     for module in modules:
         app.include_router(module.router)

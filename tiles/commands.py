@@ -10,7 +10,7 @@ import click
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
 from tiles.downloads.commands import prepare
-from twin.catalogue import Bounds, read_catalogue
+from twin.catalogue.catalogue import Bounds, read_catalogue
 from twin.cli import console, print_json, say
 from twin.commands import as_json
 from twin.config import load_settings
@@ -21,7 +21,7 @@ from twin.private_files import private_folder
 from twin.text import Text, current_language
 
 if TYPE_CHECKING:
-    from tiles.raster_image import Form, Style
+    from tiles.raster.image import Form, Style
 
 BOX = "WEST,SOUTH,EAST,NORTH"
 # Below, tiles hold nothing; beyond, a client enlarges the last.
@@ -81,13 +81,13 @@ def bake(
     not_open: bool, as_json: bool,
 ) -> None:  # fmt: skip
     """Bake an archive."""
-    from tiles.archives import LAYERS
-    from tiles.bake import bake as bake_tiles
-    from tiles.bake import bake_pictures
-    from tiles.choice import choose_any
-    from tiles.raster import only_one
-    from tiles.raster_image import Look
-    from tiles.vector import describe
+    from tiles.http.selection import choose_any
+    from tiles.raster.image import Look
+    from tiles.raster.routes import only_one
+    from tiles.vector.archives import LAYERS
+    from tiles.vector.bake import bake as bake_tiles
+    from tiles.vector.bake import bake_pictures
+    from tiles.vector.routes import describe
 
     settings = load_settings()
     zooms = _zooms(zoom) if zoom else None

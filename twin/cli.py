@@ -15,7 +15,7 @@ from rich.console import Console
 from rich.text import Text as Styled
 
 from twin import __version__
-from twin.click_words import teach_click
+from twin.click_translations import teach_click
 from twin.errors import UNFORESEEN, TwinError
 from twin.text import LANGUAGES, Language, Text, language_of_environment, printable, set_language
 

@@ -9,9 +9,9 @@ from pathlib import Path
 from pydantic import Field, ValidationError
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
+from twin.catalogue.raster_files import RasterFolder
 from twin.city import City, read_city
 from twin.errors import SetupProblem
-from twin.rasters import RasterFolder
 from twin.text import Text
 
 HOME_NAME = ".twin"

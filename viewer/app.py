@@ -1,4 +1,4 @@
-"""The whole server: the developers' door with the map page on top."""
+"""The whole server: the APIs with the map page on top."""
 
 from __future__ import annotations
 
@@ -7,19 +7,14 @@ from collections.abc import Mapping
 from typing import Any
 
 from fastapi import Request
-from granian.utils.proxies import wrap_asgi_with_proxy_headers
 from starlette.types import ASGIApp
 
 from tiles.app import create_app
-from tiles.cached import CachedTiles
-from tiles.collections import describe
-from tiles.cors import Cors
-from tiles.limited import Limited
-from tiles.observed import Observed
-from tiles.reader import city_state, principal_of
-from tiles.remembered import Remembered
-from tiles.state import CityState
-from twin.access import readable
+from tiles.http.principal import city_state, principal_of
+from tiles.http.server import CityState
+from tiles.middleware import with_middleware
+from tiles.ogc.collections import describe
+from twin.access.policy import readable
 from twin.config import load_settings
 from twin.db.database import open_database
 from twin.text import Language
@@ -36,15 +31,7 @@ def create() -> ASGIApp:
     app = create_app(settings, open_database(settings))
     app.state.home = make_page(opening)
     app.include_router(make_router(seen_by, opening))
-    served: ASGIApp = Remembered(app, app.state.city, settings.answer_cache_mb * 2**20)
-    served = CachedTiles(served, app.state.city)
-    served = Limited(served, app, settings.rate_limit, settings.rate_limit_key)
-    if settings.cors_origins:
-        served = Cors(served, settings.cors_origins)
-    served = Observed(served, settings.slow_seconds)
-    if settings.trusted_proxies:
-        trusted = [host.strip() for host in settings.trusted_proxies.split(",")]
-        served = wrap_asgi_with_proxy_headers(served, trusted_hosts=trusted)
+    served = with_middleware(app, settings)
     # What is loaded now stays as long as the process: it need not be looked through for garbage again and again.
     gc.collect()
     gc.freeze()

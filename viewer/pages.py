@@ -92,7 +92,7 @@ def language_of(request: Request) -> Language:
 
 
 def make_page(city: City) -> Callable[[Request], Awaitable[Response]]:
-    """The map page of one city, which tiles/features/documents.py shows at / to browsers."""
+    """The map page of one city, which tiles/ogc/documents.py shows at / to browsers."""
 
     async def page(request: Request) -> Response:
         language = language_of(request)

@@ -140,9 +140,9 @@ class _Answering:
 
 def _options(path: str, options: Mapping[str, Any], limits: Mapping[str, Any]) -> tuple[Path, Any]:
     """Return a file's path and the options to read it with."""
-    from ingest.limits import Limits
+    from ingest.mapping.description import OsmFilter
+    from ingest.readers.limits import Limits
     from ingest.readers.source import ReadOptions
-    from ingest.spec import OsmFilter
 
     osm = options["osm"] and OsmFilter.model_validate(options["osm"])
     given = {**options, "workspace": Path(options["workspace"]), "osm": osm, "limits": Limits(**limits)}

@@ -20,8 +20,8 @@ from ingest.checks.shapes import Examined, area_of, examine, finite
 from ingest.checks.values import LONGEST_TEXT, typed
 from ingest.frames import objects, with_geometry
 from layers.theme import Theme
-from twin.catalogue import Column
-from twin.cells import Measured, measure
+from twin.catalogue.catalogue import Column
+from twin.cells.cover import Measured, measure
 
 
 @dataclass

@@ -27,7 +27,7 @@ from ingest.checks.wording import (
     summary,
 )
 from layers.theme import METRES_PER_DEGREE
-from twin.cells import cell_polygons
+from twin.cells.cover import cell_polygons
 from twin.text import current_language, format_number, printable
 
 POLICY = "default-src 'none'; style-src 'unsafe-inline'; img-src data:"

@@ -14,8 +14,8 @@ import pandas as pd
 from ingest.checks.names import SAME, likely_term, likeness, words_of, year_of
 from ingest.checks.problems import AS_WRITTEN, KINDS, QUARANTINE_ID, QUARANTINE_NOTES
 from ingest.checks.values import as_type
-from ingest.mapping import columns_used
-from ingest.spec import FieldSource, MappingFile, RowMapping
+from ingest.mapping.description import FieldSource, MappingFile, RowMapping
+from ingest.mapping.rows import columns_used
 from layers.theme import Field, FieldType, Theme, fold
 from twin.errors import BadInput
 from twin.text import Text

@@ -21,11 +21,11 @@ from ingest.checks.reference import Reading, Reference
 from ingest.checks.reference import decide as decide_reference
 from ingest.checks.shapes import Home
 from ingest.checks.values import LONGEST_TEXT, factorized
-from ingest.joins import Partner, Partners
-from ingest.mapping import FieldMapping, columns_of_layer, prepare
-from ingest.spec import Join, MappingFile, Source, read_mapping_file
+from ingest.mapping.description import Join, MappingFile, Source, read_mapping_file
+from ingest.mapping.joins import Partner, Partners
+from ingest.mapping.rows import FieldMapping, columns_of_layer, prepare
 from layers.theme import FieldType, Theme
-from twin.catalogue import Column
+from twin.catalogue.catalogue import Column
 from twin.city import City
 from twin.crs import parse_crs
 from twin.text import Text

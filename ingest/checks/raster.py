@@ -21,7 +21,7 @@ from ingest.readers.cell_tally import CellValues, Tally
 from ingest.readers.source import ChooseLayer
 from layers.theme import Raster, Theme
 from twin.bounded_toml import read_toml
-from twin.cells import cell_places
+from twin.cells.cover import cell_places
 from twin.city import City
 from twin.errors import BadInput
 from twin.text import Text

@@ -17,8 +17,8 @@ from ingest.checks.reference import Reference
 from ingest.checks.report import CLEAN, REFUSED, WITH_WARNINGS
 from ingest.readers.cell_tally import CellValues, Tally
 from layers.theme import Theme
-from twin.catalogue import Bounds
-from twin.cells import parents, resolution_of
+from twin.catalogue.catalogue import Bounds
+from twin.cells.cover import parents, resolution_of
 from twin.city import City
 from twin.text import Text
 

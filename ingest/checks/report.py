@@ -10,7 +10,7 @@ from shapely.geometry.base import BaseGeometry
 
 from ingest.checks.plan import Plan
 from ingest.checks.problems import SEVERITIES, Place, Problem, Severity
-from twin.catalogue import Bounds
+from twin.catalogue.catalogue import Bounds
 
 CLEAN, WITH_WARNINGS, REFUSED = 0, 1, 2
 

@@ -12,7 +12,7 @@ from shapely.geometry.base import BaseGeometry
 
 from ingest.checks.faults import Faults, Mask
 from layers.theme import METRES_PER_DEGREE, GeometryKind
-from twin.cells import Measured, measure
+from twin.cells.cover import Measured, measure
 from twin.crs import to_wgs84
 from twin.text import Text
 

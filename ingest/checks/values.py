@@ -19,7 +19,7 @@ from ingest.checks.dates import dates, moments
 from ingest.checks.faults import Detail, Faults, Mask
 from ingest.frames import of_codes
 from layers.theme import Field, fold
-from twin.catalogue import Column
+from twin.catalogue.catalogue import Column
 from twin.text import Text
 
 TRUE = frozenset({"yes", "true", "1", "t", "y", "có", "-1", "1.0"})

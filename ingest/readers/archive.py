@@ -11,7 +11,7 @@ import zlib
 from collections.abc import Sequence
 from pathlib import Path, PurePosixPath
 
-from ingest.limits import Limits, exceeded
+from ingest.readers.limits import Limits, exceeded
 from ingest.readers.source import ReadOptions, cannot_read, workspace
 from twin.errors import BadInput
 from twin.text import Text

@@ -13,7 +13,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from ingest.frames import of_codes
-from ingest.limits import Limits
+from ingest.readers.limits import Limits
 from ingest.readers.source import note
 from ingest.readers.text import decode as decode_bytes
 from layers.theme import FieldType

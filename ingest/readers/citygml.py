@@ -11,8 +11,8 @@ from typing import Any
 import numpy as np
 import shapely
 
-from ingest.limits import exceeded
 from ingest.readers.citymodel import CityModelReader
+from ingest.readers.limits import exceeded
 from ingest.readers.solids import FOOTPRINT, ROOF_EDGE, CityObject, Face, Ring
 from ingest.readers.source import ReadOptions
 from ingest.readers.wkb import NOT_FINITE, UNCLOSED, UNREADABLE

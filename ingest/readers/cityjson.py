@@ -11,8 +11,8 @@ import numpy.typing as npt
 import orjson
 import shapely
 
-from ingest.limits import exceeded
 from ingest.readers.citymodel import CityModelReader
+from ingest.readers.limits import exceeded
 from ingest.readers.solids import FOOTPRINT, CityObject, Face
 from ingest.readers.source import ReadOptions, cannot_read
 from twin.text import Text

@@ -17,7 +17,7 @@ import shapely
 from pyproj import CRS
 from pyproj.exceptions import CRSError
 
-from ingest.limits import exceeded
+from ingest.readers.limits import exceeded
 from ingest.readers.solids import CityObject, footprint, heights, solid_wkb
 from ingest.readers.source import (
     CRS_SILENT,

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from pathlib import Path
 
-from ingest.limits import Limits, exceeded
+from ingest.readers.limits import Limits, exceeded
 from ingest.readers.source import DAMAGED, cannot_read
 from twin.text import Text
 

@@ -11,7 +11,7 @@ import pyarrow as pa
 import shapely
 from shapely import GeometryType
 
-from ingest.limits import Limits
+from ingest.readers.limits import Limits
 from ingest.readers.source import note
 from ingest.readers.wkb import TOO_LARGE, UNREADABLE
 

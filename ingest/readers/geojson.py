@@ -12,7 +12,7 @@ from pathlib import Path
 
 import orjson
 
-from ingest.limits import Limits, exceeded
+from ingest.readers.limits import Limits, exceeded
 from ingest.readers.source import DAMAGED_AT, cannot_read
 
 CHUNK = 1 << 20

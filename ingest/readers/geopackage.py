@@ -9,7 +9,7 @@ from contextlib import closing
 from pathlib import Path
 from urllib.parse import quote
 
-from ingest.limits import Limits
+from ingest.readers.limits import Limits
 from ingest.readers.source import cannot_read
 from ingest.readers.sqlite_queries import check_queries
 from twin.text import Text

@@ -12,7 +12,7 @@ import pandas as pd
 import shapely
 from shapely.geometry.base import BaseGeometry
 
-from ingest.limits import exceeded
+from ingest.readers.limits import exceeded
 from ingest.readers.source import (
     CRS_OF_FORMAT,
     RAW_LENGTH,

@@ -16,6 +16,7 @@ import osmium.filter
 import pandas as pd
 import shapely
 
+from ingest.mapping.description import OsmFilter
 from ingest.readers.source import (
     CRS_OF_FORMAT,
     PROBLEM,
@@ -26,7 +27,6 @@ from ingest.readers.source import (
     cannot_read,
     make_batch,
 )
-from ingest.spec import OsmFilter
 from twin.errors import BadInput
 from twin.text import Text
 

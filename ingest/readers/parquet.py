@@ -13,9 +13,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from pyproj import CRS
 
-from ingest.limits import exceeded
 from ingest.readers.arrow import column_type, to_series
 from ingest.readers.geoarrow import NATIVE, from_native, is_native
+from ingest.readers.limits import exceeded
 from ingest.readers.source import (
     CRS_IN_FILE,
     CRS_OF_FORMAT,

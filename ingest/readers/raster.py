@@ -23,10 +23,10 @@ from rasterio.enums import ColorInterp
 from rasterio.errors import RasterioError
 from rasterio.windows import Window
 
-from ingest.limits import exceeded
 from ingest.readers.cell_tally import CellValues, How, Tally
+from ingest.readers.limits import exceeded
 from ingest.readers.source import CRS_IN_FILE, CRS_SILENT, FileReader, ReadOptions, cannot_read
-from twin.cells import point_cells
+from twin.cells.cover import point_cells
 from twin.crs import to_wgs84, transform
 from twin.errors import BadInput, Unavailable
 from twin.text import Text

@@ -6,8 +6,8 @@ import re
 from dataclasses import dataclass
 from pathlib import Path
 
-from ingest.limits import Limits
 from ingest.readers.archive import members
+from ingest.readers.limits import Limits
 from ingest.readers.source import cannot_read
 from ingest.readers.text import sibling
 from ingest.readers.xml import root_of

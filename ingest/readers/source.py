@@ -22,7 +22,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ingest.frames import objects, with_geometry
-from ingest.limits import Limits, exceeded
+from ingest.readers.limits import Limits, exceeded
 from layers.theme import FieldType
 from twin.crs import parse_crs, usable_crs
 from twin.errors import BadInput
@@ -30,7 +30,7 @@ from twin.text import Text
 
 if TYPE_CHECKING:
     # Loads the database's tables, which a process that only reads a file does without.
-    from ingest.spec import OsmFilter
+    from ingest.mapping.description import OsmFilter
 
 
 logger = logging.getLogger(__name__)

@@ -8,7 +8,7 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
-from ingest.limits import Limits, exceeded
+from ingest.readers.limits import Limits, exceeded
 from ingest.readers.source import cannot_read
 from twin.text import Text
 

@@ -20,7 +20,7 @@ import pandas as pd
 import shapely
 
 from ingest.column_names import column_name
-from ingest.limits import exceeded
+from ingest.readers.limits import exceeded
 from ingest.readers.source import (
     CRS_SILENT,
     ENCODING_GIVEN,

@@ -13,9 +13,9 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from ingest.readers.source import ENCODING_GIVEN
-from twin.encodings import text_encoding
 from twin.errors import BadInput
 from twin.text import Text
+from twin.text_encodings import text_encoding
 
 # "Western European" is what programs write when nobody chose: Vietnamese text in TCVN3 or VNI declares it too.
 _OF_DOS = frozenset({"cp437", "cp850"})

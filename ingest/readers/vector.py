@@ -20,10 +20,10 @@ import pyogrio.raw
 import shapely
 from pyogrio.errors import CRSError, DataLayerError, DataSourceError, FeatureError, FieldError, GeometryError
 
-from ingest.limits import exceeded
 from ingest.readers.arrow import column_type, to_series
 from ingest.readers.dbf import WideNumbers
 from ingest.readers.geopackage import has_column
+from ingest.readers.limits import exceeded
 from ingest.readers.source import (
     CRS_IN_FILE,
     CRS_OF_FORMAT,

@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 import shapely
 
-from ingest.limits import Limits
+from ingest.readers.limits import Limits
 from ingest.readers.source import RAW_LENGTH, note
 
 Objects = npt.NDArray[np.object_]

@@ -16,8 +16,8 @@ import openpyxl
 from openpyxl.utils.exceptions import InvalidFileException
 from openpyxl.worksheet._reader import FORMULA_TAG, VALUE_TAG, WorkSheetParser
 
-from ingest.limits import exceeded
 from ingest.readers.archive import members
+from ingest.readers.limits import exceeded
 from ingest.readers.source import PROBLEM, ReadOptions, cannot_read, choose_layer
 from ingest.readers.table import SAMPLE, Rows, TableReader
 from ingest.readers.xml import refuse_doctype

@@ -8,7 +8,7 @@ from typing import IO, Any, BinaryIO
 from xml.etree import ElementTree
 from xml.parsers import expat
 
-from ingest.limits import Limits, exceeded
+from ingest.readers.limits import Limits, exceeded
 from ingest.readers.source import cannot_read
 from twin.errors import BadInput
 from twin.text import Text

@@ -9,7 +9,7 @@ from playwright.sync_api import Page
 
 from ingest.checks import Checker, inspect
 from ingest.checks.html import to_html
-from ingest.publishing import PublishRequest, check_file
+from ingest.publish.engine import PublishRequest, check_file
 from layers.registry import theme
 from tests.checks.messy import messy
 from tests.test_raster_publish import classes, write

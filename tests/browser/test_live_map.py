@@ -16,9 +16,9 @@ from tests.live.test_stream import change, made, server  # noqa: F401  # fixture
 from tests.test_operations import numbers
 from tests.test_sharing_over_http import LAYER, OPEN, eventually
 from tests.test_versions import lamps, shape
+from twin.catalogue.staging import Provenance, Staging
+from twin.catalogue.versions import rollback
 from twin.db.database import Database
-from twin.staging import Provenance, Staging
-from twin.versions import rollback
 
 pytestmark = pytest.mark.browser
 

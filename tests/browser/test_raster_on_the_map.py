@@ -15,7 +15,7 @@ from layers.palette import parse_color
 from layers.registry import theme
 from tests.conftest import RUN, LiveServer, serving
 from tests.test_raster_publish import NORTH, SIZE, WEST, classes, publish, write
-from twin.catalogue import LayerEntry, ensure_agency, ensure_layer
+from twin.catalogue.catalogue import LayerEntry, ensure_agency, ensure_layer
 from twin.crs import transform
 from twin.db.cluster import PrivateCluster
 from twin.db.database import Database

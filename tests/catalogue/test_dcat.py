@@ -16,23 +16,23 @@ import shapely
 from pyshacl import validate
 from rdflib import Graph, Literal, Namespace, URIRef
 
-from ingest.mapping import columns_of_layer
+from ingest.mapping.rows import columns_of_layer
 from layers.contracts import as_theme
 from layers.registry import theme
 from tests.conftest import LiveServer, serving
 from tests.features.conftest import COLUMNS, CONTRACT, plots
 from tiles.catalogue.dcat import dataset
 from tiles.catalogue.freshness import State, ago, freshness
-from tiles.catalogue.searching import Wanted, search
-from tiles.choice import Chosen
-from tiles.vocabulary import licence_address
-from twin.access import new_key
-from twin.catalogue import LayerEntry, ensure_agency, ensure_layer, read_catalogue
+from tiles.catalogue.search import Wanted, search
+from tiles.catalogue.vocabulary import licence_address
+from tiles.http.selection import Chosen
+from twin.access.policy import new_key
+from twin.catalogue.catalogue import LayerEntry, ensure_agency, ensure_layer, read_catalogue
+from twin.catalogue.staging import Provenance, Shape, Staging
 from twin.db.cluster import PrivateCluster
 from twin.db.database import Database
 from twin.db.migrate import migrate
 from twin.db.tables import PrincipalRole, Sharing
-from twin.staging import Provenance, Shape, Staging
 from twin.text import Text
 
 DCAT = Namespace("http://www.w3.org/ns/dcat#")

@@ -13,7 +13,7 @@ import pytest
 
 from tests.conftest import LiveServer, serving
 from tiles.catalogue.words import WORDS
-from twin.catalogue import LayerEntry, ensure_agency, ensure_layer
+from twin.catalogue.catalogue import LayerEntry, ensure_agency, ensure_layer
 from twin.db.database import Database
 from twin.db.tables import Sharing
 from twin.text import Text

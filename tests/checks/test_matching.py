@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from ingest.checks.matching import Matches, given_matches, propose, to_toml
 from ingest.checks.names import abbreviates, likely_term, likeness, words_of
-from ingest.spec import read_mapping_file
+from ingest.mapping.description import read_mapping_file
 from layers.registry import theme
 from twin.errors import BadInput
 from twin.text import speaking

@@ -19,7 +19,7 @@ from ingest.checks import Checker, Report, inspect
 from ingest.checks.html import POLICY, to_html
 from ingest.checks.picture import Thinned, frame_of, spread
 from ingest.checks.problems import KINDS, SEVERITIES, VALUES_TOLD, Example, Ledger, Value
-from ingest.checks.received import print_received, received
+from ingest.checks.remote_report import print_received, received
 from ingest.checks.terminal import print_report
 from layers.registry import theme
 from tests.checks.messy import messy

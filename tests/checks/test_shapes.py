@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from ingest.checks.faults import Faults
 from ingest.checks.shapes import area_of, convex, examine
-from twin.cells import measure
+from twin.cells.cover import measure
 
 HOUSE = [(106.7, 10.7), (106.7002, 10.7), (106.7002, 10.7001), (106.7, 10.7001), (106.7, 10.7)]
 # A grid of few numbers: repeated corners, straight angles and crossings come by themselves.

@@ -18,11 +18,11 @@ import pytest
 from tests.conftest import LiveServer, serving
 from tests.live.test_stream import change, made, publish, server, working_key  # noqa: F401  # fixtures
 from tests.test_sharing_over_http import LAYER, OPEN, eventually
-from twin.access import revoke_key
+from twin.access.policy import revoke_key
+from twin.catalogue.versions import rollback
 from twin.client import Current, LayerChange, Twin
 from twin.db.database import Database
 from twin.errors import BadInput, NotFound, Unauthenticated, Unavailable
-from twin.versions import rollback
 
 
 def test_events_come_typed_and_first_what_is_current(server: LiveServer) -> None:  # noqa: F811

@@ -23,10 +23,10 @@ from tests.conftest import LiveServer, free_port, serving
 from tests.test_sharing_over_http import LAYER as SECRET
 from tests.test_sharing_over_http import OPEN, eventually, key, server  # noqa: F401  # a fixture
 from tests.test_versions import lamps, shape
+from twin.catalogue.staging import Provenance, Staging
 from twin.client import Layer, Twin
 from twin.crs import transform
 from twin.errors import BadInput, NotFound, TwinError, Unauthenticated, Unavailable
-from twin.staging import Provenance, Staging
 
 BUILDINGS = "construction.buildings"
 

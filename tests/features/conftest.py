@@ -14,15 +14,15 @@ import psycopg
 import pytest
 import shapely
 
-from ingest.mapping import columns_of_layer
+from ingest.mapping.rows import columns_of_layer
 from layers.contracts import Contract, as_theme, document
 from tests.conftest import LiveServer, serving
-from twin.catalogue import LayerEntry, ensure_agency, ensure_layer
+from twin.catalogue.catalogue import LayerEntry, ensure_agency, ensure_layer
+from twin.catalogue.staging import Provenance, Shape, Staging
 from twin.db.cluster import PrivateCluster
 from twin.db.database import Database, libpq
 from twin.db.migrate import migrate
 from twin.db.tables import Sharing
-from twin.staging import Provenance, Shape, Staging
 from twin.text import Text
 
 LAYER = "lab.plots"

@@ -19,9 +19,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from tests.features.conftest import ITEMS, TABLE, ids, plots
-from tiles.features import temporal
-from tiles.features.cql2 import read_text
 from twin.errors import BadInput
+from twin.query import temporal
+from twin.query.cql2 import read_text
 
 SAME = settings(max_examples=250, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 

@@ -33,16 +33,16 @@ from tests.conftest import HOME, ROOT, LiveServer, serving, small_disk
 from tests.features.conftest import COLUMNS, CONTRACT, COUNT, ITEMS, LAYER, NAMES, TABLE, plots
 from tiles.app import create_app
 from tiles.downloads import commands, routes
-from tiles.downloads import forms as known
+from tiles.downloads import formats as known
 from tiles.features.tables import FORMULA, NUMBER
-from twin.access import new_key
-from twin.catalogue import LayerEntry, change_entry, ensure_agency, ensure_layer
+from twin.access.policy import new_key
+from twin.catalogue.catalogue import LayerEntry, change_entry, ensure_agency, ensure_layer
+from twin.catalogue.download_folder import Making
+from twin.catalogue.staging import Provenance, Shape, Staging
+from twin.catalogue.versions import retire
 from twin.config import Settings
 from twin.db.tables import PrincipalRole, Sharing
-from twin.downloads import Making
-from twin.staging import Provenance, Shape, Staging
 from twin.text import Text
-from twin.versions import retire
 
 FORMS = ("geojson", "fgb", "parquet", "gpkg", "csv")
 BIG = 120_000

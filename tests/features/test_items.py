@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 from tests.conftest import LiveServer
 from tests.features.conftest import COUNT, ITEMS, LAYER, NAMES, TABLE, ids, linked, plots, publish
 from tests.test_sharing_over_http import eventually
-from twin.versions import rollback
+from twin.catalogue.versions import rollback
 
 SAME = settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 

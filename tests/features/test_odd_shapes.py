@@ -20,15 +20,15 @@ from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 from shapely.geometry.base import BaseGeometry
 
-from ingest.mapping import columns_of_layer
+from ingest.mapping.rows import columns_of_layer
 from layers.contracts import Contract, as_theme
 from tests.conftest import LiveServer, serving
 from tests.features.conftest import ids, linked, register
-from twin.catalogue import outwards
-from twin.cells import cover
+from twin.catalogue.catalogue import outwards
+from twin.catalogue.staging import Provenance, Shape, Staging
+from twin.cells.cover import cover
 from twin.db.cluster import PrivateCluster
 from twin.db.database import Database
-from twin.staging import Provenance, Shape, Staging
 
 LAYER = "lab.odd"
 ITEMS = f"/collections/{LAYER}/items"

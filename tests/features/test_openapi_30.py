@@ -13,7 +13,7 @@ from openapi_schema_validator import OAS30Validator
 from openapi_spec_validator import OpenAPIV30SpecValidator, OpenAPIV31SpecValidator
 
 from tests.features.conftest import ITEMS, LAYER
-from tiles.openapi30 import to_openapi_30, to_schema_30
+from tiles.http.openapi30 import to_openapi_30, to_schema_30
 
 OLDER = "application/vnd.oai.openapi+json;version=3.0"
 

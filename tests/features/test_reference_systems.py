@@ -17,9 +17,9 @@ from hypothesis import strategies as st
 from shapely.geometry import shape
 
 from tests.features.conftest import COUNT, ITEMS, LAYER, TABLE, ids
-from tiles.features.reference import CRS84, EPSG
 from twin.config import Settings
 from twin.crs import transform
+from twin.query.reference import CRS84, EPSG
 
 SAME = settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 CODES = [3857, *(known.code for known in Settings(city="hcmc").profile.crs)]

@@ -9,7 +9,7 @@ from typing import Any, get_args
 import pytest
 
 from tests.conftest import ROOT, LiveServer
-from tiles.live.seen import Kind
+from tiles.live.visible import Kind
 
 TEXT = (ROOT / "docs" / "live-api.md").read_text("utf-8")
 BLOCKS = dict(re.findall(r"```(\w+)\n(.*?)```", TEXT, re.DOTALL))

@@ -27,20 +27,20 @@ from tests.test_operations import numbers
 from tests.test_sharing_over_http import LAYER, OPEN, eventually, key
 from tests.test_versions import lamps, shape
 from tiles.app import create_app
+from tiles.http.server import CityState
 from tiles.live import answer
 from tiles.live.answer import LiveAnswer
 from tiles.live.followers import Followers
-from tiles.state import CityState
-from twin.access import ANONYMOUS, Key, Principal, revoke_key
-from twin.catalogue import LayerEntry, change_entry, ensure_agency, ensure_layer
+from twin.access.policy import ANONYMOUS, Key, Principal, revoke_key
+from twin.catalogue.catalogue import LayerEntry, change_entry, ensure_agency, ensure_layer
+from twin.catalogue.staging import Provenance, Staging
+from twin.catalogue.versions import rollback
 from twin.config import Settings, load_settings
 from twin.db.cluster import PrivateCluster
 from twin.db.database import Database
 from twin.db.migrate import migrate
 from twin.db.tables import Sharing
-from twin.staging import Provenance, Staging
 from twin.text import Text
-from twin.versions import rollback
 
 HEARTBEAT = 0.4
 

@@ -24,9 +24,9 @@ from tests.rasters.conftest import (
     picture,
 )
 from tests.test_raster_publish import publish, settings_of, write
-from tiles.choice import Chosen
-from tiles.raster_files import MOST_OPEN, RasterFiles
-from twin.catalogue import read_catalogue
+from tiles.http.selection import Chosen
+from tiles.raster.files import MOST_OPEN, RasterFiles
+from twin.catalogue.catalogue import read_catalogue
 from twin.errors import Unavailable
 
 CHANNELS = ("/tiles/{}/12/3261/1925.png", "/tiles/{}@1/12/3261/1925@2x.webp", "/tiles/{}/raster.json",

@@ -46,16 +46,16 @@ from tests.rasters.conftest import (
     slope,
 )
 from tests.test_raster_publish import classes, ground, publish, write
-from tiles.choice import Chosen
-from tiles.raster_files import Opened, RasterFiles
-from tiles.raster_image import read_tile
-from twin.catalogue import LayerEntry, ensure_agency, ensure_layer, read_catalogue
+from tiles.http.selection import Chosen
+from tiles.raster.files import Opened, RasterFiles
+from tiles.raster.image import read_tile
+from twin.catalogue.catalogue import LayerEntry, ensure_agency, ensure_layer, read_catalogue
+from twin.catalogue.raster_files import RasterFolder
 from twin.crs import transform, with_shift
 from twin.db.cluster import PrivateCluster
 from twin.db.database import Database
 from twin.db.migrate import migrate
 from twin.db.tables import Sharing
-from twin.rasters import RasterFolder
 from twin.text import Text
 
 

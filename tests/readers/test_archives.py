@@ -11,8 +11,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from ingest.limits import LimitExceeded, Limits
 from ingest.readers.archive import members, unpack
+from ingest.readers.limits import LimitExceeded, Limits
 from ingest.readers.opening import open_file
 from ingest.readers.source import ReadOptions, sweep
 from tests.readers.files import pack, read, write

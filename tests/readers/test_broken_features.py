@@ -14,7 +14,7 @@ import shapely
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ingest.limits import Limits
+from ingest.readers.limits import Limits
 from ingest.readers.source import RAW
 from ingest.readers.wkb import from_wkb, from_wkt
 from tests.readers.files import LOTS, feature, geojson, problems, read, write

@@ -11,8 +11,8 @@ import pytest
 import shapely
 from pyproj import CRS
 
-from ingest.limits import LimitExceeded, Limits
 from ingest.readers.citymodel import horizontal_crs
+from ingest.readers.limits import LimitExceeded, Limits
 from ingest.readers.opening import open_file
 from ingest.readers.solids import solids_to_wgs84
 from ingest.readers.source import ReadOptions

@@ -22,7 +22,7 @@ import rasterio
 import shapely
 from rasterio.transform import from_origin
 
-from ingest.limits import LimitExceeded, Limits
+from ingest.readers.limits import LimitExceeded, Limits
 from ingest.readers.opening import is_raster, open_file, open_raster
 from ingest.readers.source import ReadOptions
 from tests.conftest import ROOT

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from ingest.limits import Limits
+from ingest.readers.limits import Limits
 from ingest.readers.opening import open_file
 from ingest.readers.source import ReadOptions
 from tests.test_publish import houses

@@ -15,7 +15,7 @@ from rasterio.transform import from_origin
 
 from ingest.readers.opening import is_raster, open_file, open_raster
 from ingest.readers.source import ReadOptions
-from twin.cells import format_cell
+from twin.cells.cover import format_cell
 from twin.crs import transform
 from twin.errors import BadInput
 

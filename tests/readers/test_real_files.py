@@ -16,9 +16,9 @@ import rasterio
 import shapely
 from pyproj import CRS
 
+from ingest.mapping.description import OsmFilter
 from ingest.readers.opening import open_file, open_raster
 from ingest.readers.source import ReadOptions
-from ingest.spec import OsmFilter
 from tests.readers.files import problems, read
 from twin.crs import to_wgs84
 

@@ -11,7 +11,7 @@ from starlette.testclient import TestClient
 from tests.test_publish import LAYER
 from tests.uploads.programs import Programs, eventually
 from tiles.app import create_app
-from twin.catalogue import LayerEntry, ensure_agency, ensure_layer
+from twin.catalogue.catalogue import LayerEntry, ensure_agency, ensure_layer
 from twin.db.database import Database
 from twin.db.tables import Sharing
 from twin.text import Text

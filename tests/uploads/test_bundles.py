@@ -10,7 +10,7 @@ import pytest
 
 from ingest.readers.opening import open_file
 from tests.test_publish import houses
-from twin.bundles import bundled
+from twin.client.bundles import bundled
 from twin.errors import BadInput
 
 

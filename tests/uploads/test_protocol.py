@@ -19,9 +19,9 @@ from starlette.testclient import TestClient
 from tests.conftest import run_async, small_disk
 from tests.test_publish import LAYER
 from tests.uploads.programs import Programs, eventually
-from twin.access import revoke_key
+from twin.access.policy import revoke_key
 from twin.db.tables import PrincipalRole
-from twin.uploads import plain_name
+from twin.jobs.uploads import plain_name
 
 PIECE = {"Content-Type": "application/offset+octet-stream", "Tus-Resumable": "1.0.0"}
 
@@ -234,7 +234,7 @@ def test_two_connections_do_not_write_into_one_file(door: TestClient, programs: 
 def test_a_connection_that_falls_silent_is_let_go_and_what_came_is_kept(
     door: TestClient, programs: Programs, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("tiles.uploads.SILENCE_SECONDS", 0.2)
+    monkeypatch.setattr("tiles.publishing.uploads.SILENCE_SECONDS", 0.2)
     key = programs.key()
     address = begin(door, key).headers["Location"]
 
@@ -327,14 +327,14 @@ def test_the_protocol_says_of_itself_what_it_can(door: TestClient) -> None:
 def test_a_full_disk_is_said_and_what_arrived_is_kept(
     door: TestClient, programs: Programs, monkeypatch: object
 ) -> None:
-    import twin.uploads
+    import twin.jobs.uploads
 
     with small_disk(programs.uploads, 1):
         key = programs.key()
         full = begin(door, key, 4_000_000)
         assert full.status_code == 507 and "đã đầy" in full.json()["detail"]
         assert files(programs) == []
-        monkeypatch.setattr(twin.uploads, "RESERVE_BYTES", -(10**9))  # type: ignore[attr-defined]
+        monkeypatch.setattr(twin.jobs.uploads, "RESERVE_BYTES", -(10**9))  # type: ignore[attr-defined]
         address = begin(door, key, 4_000_000).headers["Location"]
         answer = send(door, key, address, 0, b"x" * 4_000_000)
         assert answer.status_code == 507 and "đã đầy" in answer.json()["detail"]

@@ -24,18 +24,18 @@ from tests.test_publish import LAYER, houses, rows
 from tests.test_raster_publish import ground
 from tests.test_raster_publish import write as write_raster
 from tests.uploads.programs import Programs, cutting, eventually
-from twin.access import revoke_key
-from twin.catalogue import LayerEntry, ensure_agency, ensure_layer, read_catalogue
+from twin.access.policy import revoke_key
+from twin.catalogue.catalogue import LayerEntry, ensure_agency, ensure_layer, read_catalogue
 from twin.client import Twin
+from twin.client.transfer import Notes
 from twin.crs import transform
 from twin.db.cluster import PrivateCluster
 from twin.db.database import Database
 from twin.db.migrate import migrate
 from twin.errors import BadInput, Forbidden, Unauthenticated
-from twin.jobs import PublishOrder, queue_job
+from twin.jobs.queue import PublishOrder, queue_job
+from twin.jobs.uploads import folder_of, open_upload
 from twin.text import Text
-from twin.transfer import Notes
-from twin.uploads import folder_of, open_upload
 
 
 def versions(programs: Programs, layer: str = LAYER) -> list[tuple[int, str]]:
@@ -59,7 +59,7 @@ def jobs(programs: Programs) -> list[Any]:
 
 def queue(programs: Programs, path: Path, key: str, layer: str = LAYER, sha256: str | None = None, **said: Any) -> None:
     """Put a file into the queue without a server."""
-    from twin.access import principal_of_key
+    from twin.access.policy import principal_of_key
 
     settings = programs.in_process()
     folder = folder_of(settings)
@@ -180,7 +180,7 @@ def test_a_cut_connection_goes_on_where_it_was_and_nothing_is_sent_twice(program
 
 def upload_of(city: Twin, path: Path, seen: list[int]) -> None:
     """Upload only, and queue nothing."""
-    from twin.transfer import Transfer
+    from twin.client.transfer import Transfer
 
     transfer = Transfer(city._connection.ask, 30)
     upload = transfer.begin(path.name, path.stat().st_size, LAYER, hashlib.sha256(path.read_bytes()).hexdigest())
@@ -225,7 +225,7 @@ def test_a_server_killed_in_the_middle_and_started_again_goes_on(programs: Progr
             programs.kill(server)
             programs.start("serve")
 
-    from twin.transfer import Transfer
+    from twin.client.transfer import Transfer
 
     with Twin(programs.url, programs.key(), patience=60, notes=Notes(tmp_path / "notes")) as city:
         transfer = Transfer(city._connection.ask, 60)

@@ -10,12 +10,12 @@ from layers.contracts import theme_of
 from tiles.catalogue.distributions import distributions, services
 from tiles.catalogue.history import Step
 from tiles.catalogue.nodes import Node, address_of, licence_of, said, typed
-from tiles.choice import Chosen
-from tiles.features.links import path
-from tiles.vocabulary import ACCESS, AUTHORITY, FREQUENCIES, data_theme
-from twin.catalogue import Agency, Bounds, Layer, Version, outwards
+from tiles.catalogue.vocabulary import ACCESS, AUTHORITY, FREQUENCIES, data_theme
+from tiles.http.selection import Chosen
+from tiles.ogc.links import path
+from twin.catalogue.catalogue import Agency, Bounds, Layer, Version, outwards
+from twin.catalogue.download_folder import Prepared
 from twin.city import City
-from twin.downloads import Prepared
 from twin.text import LANGUAGES, Language, Text
 
 CONTEXT: Mapping[str, str] = {

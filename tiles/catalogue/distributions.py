@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from tiles.catalogue.nodes import Node, address_of, licence_of, said, typed
-from tiles.choice import Chosen
-from tiles.downloads.forms import FORMS, Form
-from tiles.features.formats import GEOJSON
-from tiles.features.links import path
-from tiles.vector import MEDIA_TYPE as MVT
-from tiles.vocabulary import AUTHORITY
-from twin.downloads import Prepared
+from tiles.catalogue.vocabulary import AUTHORITY
+from tiles.downloads.formats import FORMS, Form
+from tiles.http.selection import Chosen
+from tiles.ogc.formats import GEOJSON
+from tiles.ogc.links import path
+from tiles.vector.routes import MEDIA_TYPE as MVT
+from twin.catalogue.download_folder import Prepared
 from twin.text import Text
 
 IANA = "https://www.iana.org/assignments/media-types/"

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
 
-from twin.catalogue import Layer
+from twin.catalogue.catalogue import Layer
 from twin.text import Text
 
 # How long after a version the next one is due at the latest, in days.

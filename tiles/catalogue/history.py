@@ -11,12 +11,12 @@ from typing import Any
 
 import asyncpg
 
-from tiles.state import CityState
-from twin.access import Principal, may_see_history
-from twin.catalogue import Layer, Version
-from twin.differences import counts_sql
+from tiles.http.server import CityState
+from twin.access.policy import Principal, may_see_history
+from twin.catalogue.catalogue import Layer, Version
+from twin.catalogue.differences import counts_sql
 
-log = logging.getLogger("twin.catalogue")
+log = logging.getLogger("twin.catalogue.catalogue")
 
 RECORD_SQL = """
 SELECT id, reason, source, source_sha256, created_by, tool_version FROM twin.layer_version WHERE id = ANY($1::int[])

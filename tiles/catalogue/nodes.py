@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from tiles.choice import Chosen
-from tiles.features.links import path
-from tiles.vocabulary import licence_address
+from tiles.catalogue.vocabulary import licence_address
+from tiles.http.selection import Chosen
+from tiles.ogc.links import path
 from twin.text import LANGUAGES, Text
 
 Node = dict[str, Any]

@@ -13,23 +13,24 @@ from fastapi import Request, Response
 from jinja2 import ChoiceLoader, Environment, PackageLoader, StrictUndefined
 
 from layers.contracts import theme_of
-from tiles import citing, display
+from tiles.catalogue import citations as citing
 from tiles.catalogue import freshness as fresh
 from tiles.catalogue.distributions import download_address
 from tiles.catalogue.history import Step
 from tiles.catalogue.nodes import address_of
-from tiles.catalogue.searching import Wanted
+from tiles.catalogue.search import Wanted
+from tiles.catalogue.vocabulary import licence_address
 from tiles.catalogue.words import GEOMETRIES, SHARING, SHARING_SAID, TYPES, WORDS
-from tiles.choice import Chosen
-from tiles.downloads.forms import FORMS
-from tiles.features import pages as plain
-from tiles.features.links import Link, base_of, path
-from tiles.reader import city_state
-from tiles.vocabulary import licence_address
-from twin.catalogue import Layer
+from tiles.downloads.formats import FORMS
+from tiles.http.principal import city_state
+from tiles.http.selection import Chosen
+from tiles.ogc import display
+from tiles.ogc import pages as plain
+from tiles.ogc.links import Link, base_of, path
+from twin.catalogue.catalogue import Layer
+from twin.catalogue.download_folder import Prepared
 from twin.city import City
 from twin.db.tables import Sharing
-from twin.downloads import Prepared
 from twin.text import LANGUAGES, Language, Text
 
 STYLE = "catalogue.css"
@@ -44,7 +45,7 @@ SECURITY = plain.SECURITY | {
 @cache
 def _environment() -> Environment:
     return Environment(
-        loader=ChoiceLoader([PackageLoader("tiles.catalogue"), PackageLoader("tiles.features")]), autoescape=True,
+        loader=ChoiceLoader([PackageLoader("tiles.catalogue"), PackageLoader("tiles.ogc")]), autoescape=True,
         undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True,
     )  # fmt: skip
 

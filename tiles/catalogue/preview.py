@@ -15,9 +15,9 @@ import shapely
 
 from layers.contracts import theme_of
 from layers.theme import Theme
-from tiles.choice import Chosen
-from tiles.state import CityState
-from twin.catalogue import Bounds, Layer, Version
+from tiles.http.selection import Chosen
+from tiles.http.server import CityState
+from twin.catalogue.catalogue import Bounds, Layer, Version
 from twin.city import City
 from twin.db.tables import DATA_SCHEMA, Sharing
 

@@ -14,18 +14,18 @@ from fastapi import APIRouter, Path, Query, Request, Response
 from tiles.catalogue import dcat, pages, preview
 from tiles.catalogue.freshness import State
 from tiles.catalogue.history import Changes, history
-from tiles.catalogue.searching import Wanted, search
-from tiles.choice import Chosen, caching, choose_one, etag
+from tiles.catalogue.search import Wanted, search
 from tiles.downloads.routes import downloads_of
-from tiles.features.choosing import VARY, is_known
-from tiles.features.formats import HTML, Format, negotiate
-from tiles.features.links import as_header, base_of, link, self_and_alternates, with_query
-from tiles.features.pages import CSS, send_file
-from tiles.features.parameters import format_parameter
-from tiles.features.schemas import TEXT
-from tiles.reader import City, Lang, Reader
-from tiles.state import CityState
-from twin.access import readable
+from tiles.features.selection import VARY, is_known
+from tiles.http.principal import City, Lang, Reader
+from tiles.http.selection import Chosen, caching, choose_one, etag
+from tiles.http.server import CityState
+from tiles.ogc.formats import HTML, Format, negotiate
+from tiles.ogc.links import as_header, base_of, link, self_and_alternates, with_query
+from tiles.ogc.pages import CSS, send_file
+from tiles.ogc.parameters import format_parameter
+from tiles.ogc.schemas import TEXT
+from twin.access.policy import readable
 from twin.db.tables import Sharing
 
 JSONLD = Format("jsonld", "application/ld+json", "JSON-LD (DCAT-AP)", "jsonld", ("application/json",))

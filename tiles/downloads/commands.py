@@ -13,7 +13,7 @@ from twin.config import load_settings
 from twin.db.database import open_database, speaking_of_database
 from twin.text import Text
 
-# As tiles/downloads/forms.py has them, which takes long to import.
+# As tiles/downloads/formats.py has them, which takes long to import.
 FORMS = ("geojson", "gpkg", "fgb", "parquet", "csv")
 MADE = Text(en="{layer}.{form}: {size:,.1f} MB", vi="{layer}.{form}: {size:,.1f} MB")
 
@@ -46,10 +46,10 @@ def prepare(layers: tuple[str, ...], forms: tuple[str, ...], as_json: bool) -> N
 
 
 async def _prepare(names: Sequence[str], forms: Sequence[str]) -> list[dict[str, object]]:
-    from tiles.choice import choose_any
-    from tiles.downloads import forms as known
-    from tiles.downloads.preparing import Downloads
-    from tiles.state import CityState
+    from tiles.downloads import formats as known
+    from tiles.downloads.prepare import Downloads
+    from tiles.http.selection import choose_any
+    from tiles.http.server import CityState
 
     settings = load_settings()
     city = CityState(settings, open_database(settings))

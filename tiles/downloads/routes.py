@@ -9,15 +9,15 @@ from typing import Annotated, Any
 from fastapi import APIRouter, HTTPException, Path, Request, Response
 from fastapi.responses import FileResponse, StreamingResponse
 
-from tiles.choice import Chosen, caching, choose_one
-from tiles.downloads.forms import FORMS, Form
-from tiles.downloads.preparing import Downloads
-from tiles.features.links import as_header, base_of, link, path
-from tiles.features.schemas import BINARY, TEXT
-from tiles.head import ASKED
-from tiles.reader import City, Reader, language_of
-from tiles.vocabulary import licence_address
-from twin.downloads import Prepared
+from tiles.catalogue.vocabulary import licence_address
+from tiles.downloads.formats import FORMS, Form
+from tiles.downloads.prepare import Downloads
+from tiles.http.head import ASKED
+from tiles.http.principal import City, Reader, language_of
+from tiles.http.selection import Chosen, caching, choose_one
+from tiles.ogc.links import as_header, base_of, link, path
+from tiles.ogc.schemas import BINARY, TEXT
+from twin.catalogue.download_folder import Prepared
 from twin.errors import NotFound
 from twin.text import Text
 

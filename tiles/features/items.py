@@ -10,13 +10,7 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Path, Request, Response
 
 from layers.contracts import theme_of
-from tiles.choice import Chosen
-from tiles.features import formats, pages, statement, tables
-from tiles.features import parameters as asked
-from tiles.features.choosing import choose, is_known, keeping
-from tiles.features.expressions import Parameters
-from tiles.features.formats import Format, negotiate
-from tiles.features.links import Link, as_header, base_of, link, path, self_and_alternates, with_query
+from tiles.features import statement, tables
 from tiles.features.paging import (
     BAD_TOKEN,
     Place,
@@ -26,18 +20,25 @@ from tiles.features.paging import (
     version_of_token,
     write_token,
 )
-from tiles.features.queryables import queryables
-from tiles.features.reference import Reference, offered
 from tiles.features.rendering import closing, feature_texts, opening, place_of, with_members
-from tiles.features.schemas import COLLECTION, FEATURE, content
+from tiles.features.selection import choose, is_known, keeping
 from tiles.features.statement import FeatureText, Rows
 from tiles.features.streaming import Chunks, Stream, batches, primed, streaming
-from tiles.openapi import reads_parameters
-from tiles.reader import city_state, language_of, principal_of
-from tiles.state import CityState
-from twin.access import find_readable
-from twin.catalogue import Column
+from tiles.http.openapi import reads_parameters
+from tiles.http.principal import city_state, language_of, principal_of
+from tiles.http.selection import Chosen
+from tiles.http.server import CityState
+from tiles.ogc import formats, pages
+from tiles.ogc import parameters as asked
+from tiles.ogc.formats import Format, negotiate
+from tiles.ogc.links import Link, as_header, base_of, link, path, self_and_alternates, with_query
+from tiles.ogc.schemas import COLLECTION, FEATURE, content
+from twin.access.policy import find_readable
+from twin.catalogue.catalogue import Column
 from twin.errors import BadInput, NotFound
+from twin.query.expressions import Parameters
+from twin.query.queryables import queryables
+from twin.query.reference import Reference, offered
 from twin.text import Language, Text
 
 CONFORMS = (

@@ -11,9 +11,9 @@ from typing import Any
 
 import orjson
 
-from tiles.features.expressions import CASTS, COLLATE, Parameters
-from tiles.features.queryables import Kind, Queryable
 from twin.errors import BadInput
+from twin.query.expressions import CASTS, COLLATE, Parameters
+from twin.query.queryables import Kind, Queryable
 from twin.text import Text
 
 MAX_KEYS = 5

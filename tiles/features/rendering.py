@@ -10,8 +10,8 @@ import orjson
 import shapely
 
 from tiles.features.paging import Place, SortKey
-from tiles.features.reference import Reference
 from tiles.features.statement import AFTER_FID
+from twin.query.reference import Reference
 
 Row = Sequence[Any]
 

@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from tiles.features.expressions import Parameters
 from tiles.features.paging import Place, SortKey, beyond, order_by
-from tiles.features.queryables import moment_of
-from tiles.features.reference import WGS84, Reference
-from twin.catalogue import Column, Version
+from twin.catalogue.catalogue import Column, Version
 from twin.db.tables import DATA_SCHEMA
+from twin.query.expressions import Parameters
+from twin.query.queryables import moment_of
+from twin.query.reference import WGS84, Reference
 
 # Columns before the sort keys: the feature's number.
 AFTER_FID = 1

@@ -12,8 +12,8 @@ import asyncpg
 from fastapi.responses import StreamingResponse
 from starlette.types import Send
 
-from tiles.problems import DATABASE_GONE
-from tiles.state import CityState
+from tiles.http.problems import DATABASE_GONE
+from tiles.http.server import CityState
 from twin.errors import Unavailable
 from twin.text import Text
 

@@ -23,10 +23,10 @@ import shapely
 from pyproj import CRS
 
 from layers.theme import GeometryKind
-from tiles.features.reference import WGS84, Reference
 from tiles.features.statement import AFTER_FID
 from tiles.features.streaming import Chunks
-from twin.catalogue import Column
+from twin.catalogue.catalogue import Column
+from twin.query.reference import WGS84, Reference
 
 Rows = Sequence[Sequence[Any]]
 RowBatches = AsyncGenerator[Rows, None]

@@ -12,7 +12,7 @@ from typing import Any
 
 import orjson
 
-from tiles.live.seen import Change, View, state_of
+from tiles.live.visible import Change, View, state_of
 
 HEARTBEAT = b":\n\n"
 

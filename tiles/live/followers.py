@@ -13,9 +13,9 @@ from typing import Any
 
 from prometheus_client import Gauge
 
-from tiles.live.seen import Views
-from tiles.state import CityState
-from twin.access import Principal
+from tiles.http.server import CityState
+from tiles.live.visible import Views
+from twin.access.policy import Principal
 from twin.errors import TooMany, Unavailable
 from twin.text import Text
 

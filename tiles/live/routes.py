@@ -6,14 +6,14 @@ from typing import Annotated
 
 from fastapi import APIRouter, Header, Query, Request, Response
 
-from tiles.clients import address_of
-from tiles.head import ASKED
+from tiles.http.clients import address_of
+from tiles.http.head import ASKED
+from tiles.http.principal import City, Reader
 from tiles.live import events
 from tiles.live.answer import HEADERS, MEDIA_TYPE, LiveAnswer
 from tiles.live.followers import Followers
 from tiles.live.schemas import EVENT, SAID
-from tiles.reader import City, Reader
-from twin.access import find_readable
+from twin.access.policy import find_readable
 
 router = APIRouter(tags=["live"])
 

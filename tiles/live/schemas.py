@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any, get_args
 
-from tiles.live.seen import Kind
+from tiles.live.visible import Kind
 
 SAID = """Server-Sent Events. `current` comes first: `{"layers": {"agency.layer": version}}`. Then, whenever something
 changes that the reader may see, `layer`: `{"layer", "kind", "version", "published"}`; `kind` is `published` (a later

@@ -12,8 +12,8 @@ from uuid import UUID
 from twin.client.connection import Connection
 from twin.client.layer import Layer
 from twin.client.publishing import JobResult, Progress, Publisher
-from twin.jobs import PublishOrder
-from twin.transfer import Notes
+from twin.client.transfer import Notes
+from twin.jobs.queue import PublishOrder
 
 if TYPE_CHECKING:
     import pandas as pd

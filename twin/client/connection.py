@@ -11,7 +11,8 @@ from typing import Any
 import httpx
 
 from twin import __version__
-from twin.access import NOT_VALID, TOKEN
+from twin.access.policy import NOT_VALID, TOKEN
+from twin.client.transfer import NO_TWIN
 from twin.errors import (
     STATUS,
     BadInput,
@@ -21,7 +22,6 @@ from twin.errors import (
     Unavailable,
 )
 from twin.text import Text, current_language
-from twin.transfer import NO_TWIN
 
 # A server that does not have an address, or not with this method, is none that this client knows.
 KINDS: Mapping[int, type[TwinError]] = {status: kind for kind, status in STATUS.items()} | {405: NotFound}

@@ -14,9 +14,9 @@ import shapely
 from h3ronpy import cells_to_string
 from pyproj import CRS
 
-from twin.cells import cell_polygons
+from twin.cells.cover import cell_polygons
+from twin.client.transfer import NO_TWIN
 from twin.errors import BadInput
-from twin.transfer import NO_TWIN
 
 TYPES = {
     pa.int64(): pd.Int64Dtype(), pa.bool_(): pd.BooleanDtype(), pa.string(): pd.StringDtype(),

@@ -14,8 +14,8 @@ import httpx
 from httpx_sse import EventSource, ServerSentEvent, SSEError
 
 from twin.client.connection import PASSING, PAUSES, READING_PATIENCE, Connection, seconds_of
+from twin.client.transfer import NO_TWIN
 from twin.errors import BadInput, TwinError
-from twin.transfer import NO_TWIN
 
 PATH = "live"
 # The server gives a sign of life every few seconds; one that is silent for so long is away.

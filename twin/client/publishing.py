@@ -12,12 +12,12 @@ from uuid import UUID
 
 import httpx
 
-from twin.bundles import bundled
+from twin.client.bundles import bundled
 from twin.client.connection import Connection
+from twin.client.transfer import NO_TWIN, PASSING, Notes, Patience, Transfer, last_part
 from twin.errors import BadInput, Conflict, NotFound
-from twin.jobs import PublishOrder
+from twin.jobs.queue import PublishOrder
 from twin.text import Text
-from twin.transfer import NO_TWIN, PASSING, Notes, Patience, Transfer, last_part
 
 FINAL = frozenset({"done", "refused", "failed", "cancelled"})
 PIECE_BYTES = 8 << 20

@@ -183,7 +183,7 @@ class LayerVersion(Base):
     bounds: Mapped[WKBElement | None] = mapped_column(Geometry("POLYGON", srid=4326, spatial_index=False))
     # Of the features' ids, geometries and values, whatever their order: equal digests mean equal content.
     content: Mapped[str | None]
-    # Of a raster's version: the file's name and what was measured (see twin.rasters).
+    # Of a raster's version: the file's name and what was measured (see twin.catalogue.raster_files).
     raster: Mapped[dict[str, Any] | None]
     # The coarser cells that the features were rolled up to, and how each column was; nothing where they were not.
     rollup: Mapped[dict[str, Any] | None]
@@ -262,7 +262,7 @@ class Job(Base):
     length: Mapped[int] = mapped_column(BigInteger)
     sha256: Mapped[str | None]
     language: Mapped[str]
-    # Which function of the worker does it; see KINDS in ingest.job_run.
+    # Which function of the worker does it; see KINDS in ingest.worker.job.
     kind: Mapped[str] = mapped_column(server_default="publish")
     order: Mapped[dict[str, Any]]
     state: Mapped[str] = mapped_column(server_default=JobState.QUEUED.value)

@@ -1,0 +1,1 @@
+"""The commands of agencies: check, publish, history, layers of their own, cities."""

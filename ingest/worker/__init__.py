@@ -1,0 +1,1 @@
+"""The worker: takes jobs from the queue, each in a process of its own."""

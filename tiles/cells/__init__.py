@@ -1,0 +1,1 @@
+"""H3 cells: the profile of a cell, and layers aggregated by cells."""

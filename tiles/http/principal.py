@@ -1,0 +1,62 @@
+"""Who asks, and in which language."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from fastapi import Depends, Query, Request
+
+from tiles.http.server import CityState
+from twin.access.policy import Principal, authenticate
+from twin.text import LANGUAGES, Language, language_of_header
+
+
+def language_of(request: Request) -> Language:
+    """The reader's language: `?lang=`, else Accept-Language, else the city's first."""
+    asked = request.query_params.get("lang")
+    if asked in LANGUAGES:
+        return asked
+    if accepted := language_of_header(request.headers.get("accept-language")):
+        return accepted
+    first = city_state(request).settings.profile.languages[0]
+    return "vi" if first == "vi" else "en"
+
+
+async def asked_language(
+    request: Request, lang: Annotated[Language | None, Query(description="Language of the answer.")] = None
+) -> Language:
+    """The language of an answer; an unknown `lang` is refused."""
+    return lang or language_of(request)
+
+
+def city_state(request: Request) -> CityState:
+    """What the server knows of the city."""
+    state: CityState = request.app.state.city
+    return state
+
+
+def principal_of(request: Request) -> Principal:
+    """Who asks, by their key; nobody in particular without one."""
+    return authenticate(token_of(request), city_state(request).keys)
+
+
+def token_of(request: Request) -> str | None:
+    """The key in `Authorization: Bearer` or `X-API-Key`, as it is said."""
+    scheme, _, token = request.headers.get("authorization", "").partition(" ")
+    if scheme.lower() == "bearer":
+        return token.strip()
+    return request.headers.get("x-api-key")
+
+
+async def _city_state(request: Request) -> CityState:
+    return city_state(request)
+
+
+async def _principal_of(request: Request) -> Principal:
+    return principal_of(request)
+
+
+# Asynchronous, for FastAPI hands others to a thread at each request.
+City = Annotated[CityState, Depends(_city_state)]
+Reader = Annotated[Principal, Depends(_principal_of)]
+Lang = Annotated[Language, Depends(asked_language)]

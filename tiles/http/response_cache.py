@@ -1,0 +1,150 @@
+"""Answers that everybody may have are kept in memory, as a cache in front would keep them; the catalogue empties it."""
+
+from __future__ import annotations
+
+import re
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from cachetools import LRUCache
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from tiles.http.metrics import ROUTE
+from tiles.http.server import CityState
+from twin.catalogue.catalogue import Layer
+
+# Larger answers are few, and cost more to keep than to make again.
+LARGEST = 256 * 1024
+# What an entry costs beside its bytes.
+OVERHEAD = 1_500
+# What an answer may depend on, as its header Vary says: these are part of its name here. Who shows a key is never
+# answered from memory.
+ASKED = (b"host", b"accept", b"accept-encoding", b"accept-language")
+OTHERWISE = frozenset({b"authorization", b"x-api-key", b"range"})
+# What goes on for ever would keep the catalogue of its beginning alive.
+ENDLESS = "/live"
+VARY = frozenset({"accept", "accept-encoding", "accept-language", "authorization", "x-api-key", "origin"})
+MAX_AGE = re.compile(r"max-age=(\d{1,9})")
+
+RawHeaders = list[tuple[bytes, bytes]]
+Name = tuple[Any, ...]
+
+
+@dataclass(slots=True)
+class _Answer:
+    """What was answered to a question, for as long as the answer says."""
+
+    until: float
+    headers: RawHeaders
+    body: bytes
+    tag: bytes
+    route: str
+
+    def size(self) -> int:
+        return OVERHEAD + len(self.body) + sum(len(name) + len(value) for name, value in self.headers)
+
+
+@dataclass(slots=True)
+class _Heard:
+    """An answer on its way out."""
+
+    status: int = 0
+    headers: RawHeaders = field(default_factory=list)
+    body: bytes | None = None
+
+
+class Remembered:
+    """Answers again what it has seen answered: complete, `public`, small, and to nobody in particular.
+
+    What such answers are made of changes only with the catalogue. They stay no longer than their own `max-age`.
+    """
+
+    def __init__(self, app: ASGIApp, city: CityState, limit: int) -> None:
+        self.app = app
+        self.city = city
+        self._answers: LRUCache[Name, _Answer] = LRUCache(limit, getsizeof=_Answer.size)
+        self._catalogue: Mapping[str, Layer] | None = None
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer one request, or pass it on and listen."""
+        name = _name(scope)
+        catalogue = self.city.known_layers if name else None
+        if name is None or catalogue is None:
+            await self.app(scope, receive, send)
+            return
+        if catalogue is not self._catalogue:
+            # Nothing of it is true any more; and nothing keeps the old catalogue's answers alive.
+            self._answers.clear()
+            self._catalogue = catalogue
+        found: _Answer | None = self._answers.get(name)
+        if found is not None and time.monotonic() < found.until:
+            self.city.answers["found"] += 1
+            await _again(found, scope, send)
+            return
+        heard = _Heard()
+
+        async def listen(message: Message) -> None:
+            _hear(heard, message)
+            await send(message)
+
+        await self.app(scope, receive, listen)
+        answer = _keepable(heard, scope)
+        # What changed meanwhile may have been answered from before.
+        if answer is not None and self._catalogue is catalogue and answer.size() <= self._answers.maxsize:
+            self._answers[name] = answer
+            self.city.answers |= {"answers": len(self._answers), "bytes": int(self._answers.currsize)}
+
+
+def _name(scope: Scope) -> Name | None:
+    """What a question is known by; nothing for one that may not be answered from memory."""
+    if scope["type"] != "http" or scope["method"] != "GET" or scope["path"] == ENDLESS:
+        return None
+    asked: dict[bytes, bytes] = {}
+    for header, value in scope["headers"]:
+        # Said twice, it depends on the reader which one counts: nobody may get the other's answer.
+        if header in OTHERWISE or (header in ASKED and header in asked):
+            return None
+        asked[header] = value
+    return scope["scheme"], scope["path"], scope["query_string"], *(asked.get(header) for header in ASKED)
+
+
+async def _again(found: _Answer, scope: Scope, send: Send) -> None:
+    scope[ROUTE] = found.route
+    if any(name == b"if-none-match" and _names(value, found.tag) for name, value in scope["headers"]):
+        headers = [(n, v) for n, v in found.headers if n not in (b"content-length", b"content-type")]
+        await send({"type": "http.response.start", "status": 304, "headers": headers})
+        await send({"type": "http.response.body", "body": b""})
+        return
+    await send({"type": "http.response.start", "status": 200, "headers": found.headers})
+    await send({"type": "http.response.body", "body": found.body})
+
+
+def _names(given: bytes, tag: bytes) -> bool:
+    """Whether `If-None-Match` names the answer: alone, in a list, or as any."""
+    return given == b"*" or tag in (part.strip() for part in given.split(b","))
+
+
+def _hear(heard: _Heard, message: Message) -> None:
+    if message["type"] == "http.response.start":
+        heard.status, heard.headers = message["status"], list(message["headers"])
+    elif message["type"] == "http.response.body" and heard.body is None:
+        # One that comes in pieces is long, and may break off.
+        heard.body = b"" if message.get("more_body") else message.get("body", b"")
+
+
+def _keepable(heard: _Heard, scope: Scope) -> _Answer | None:
+    if heard.status != 200 or not heard.body or len(heard.body) > LARGEST:
+        return None
+    said = {name.lower(): value.decode("latin-1") for name, value in heard.headers}
+    age = MAX_AGE.search(said.get(b"cache-control", ""))
+    vary = {part.strip().lower() for part in said.get(b"vary", "").split(",")} - {""}
+    if age is None or "public" not in said[b"cache-control"] or not vary <= VARY or b"etag" not in said:
+        return None
+    # A route that was found tells its address; what was answered before a route is not worth keeping.
+    route = getattr(scope.get("route"), "path", None)
+    if route is None:
+        return None
+    until = time.monotonic() + int(age[1])
+    return _Answer(until, heard.headers, heard.body, said[b"etag"].encode("latin-1"), route)

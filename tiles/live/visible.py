@@ -1,0 +1,96 @@
+"""What one reader sees of the catalogue, and what became different between two looks at it."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Collection, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Literal
+
+from tiles.http.server import CityState
+from twin.access.policy import Principal, readable
+from twin.catalogue.catalogue import Layer
+
+# `shown`: the reader sees the layer now and did not before. `published`, `rolled-back`: another version is current, a
+# later or an earlier one. `changed`: what is said of the layer is another. `hidden`: the reader sees it no more.
+Kind = Literal["shown", "published", "rolled-back", "changed", "hidden"]
+
+
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """A layer as far as a change of it is told: its current version, and a digest of what is said of it."""
+
+    version: int
+    published: str
+    entry: str
+
+
+View = Mapping[str, Seen]
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """One layer that is another for a reader. One that is hidden has no version any more."""
+
+    layer: str
+    kind: Kind
+    version: int | None
+    published: str | None
+
+
+class Views:
+    """What each reader sees of the catalogue as it is now; made once a catalogue, for many readers ask at once."""
+
+    def __init__(self, city: CityState) -> None:
+        self._city = city
+        self._catalogue: Mapping[str, Layer] | None = None
+        self._seen: dict[str, Seen] = {}
+        self._of: dict[Principal, View] = {}
+
+    def of(self, reader: Principal, names: Collection[str] | None = None) -> View:
+        """The reader's layers by id; with `names` those of them only."""
+        catalogue = self._city.layers
+        if catalogue is not self._catalogue:
+            self._catalogue, self._of = catalogue, {}
+            self._seen = {layer.id: _seen(layer) for layer in catalogue.values() if layer.current is not None}
+        view = self._of.get(reader)
+        if view is None:
+            view = self._of[reader] = {layer.id: self._seen[layer.id] for layer in readable(reader, catalogue.values())}
+        return view if names is None else {name: view[name] for name in names if name in view}
+
+
+def state_of(view: View) -> str:
+    """A short name of a view: equal for equal views, in every server process."""
+    digest = hashlib.blake2b(digest_size=12)
+    for name, seen in sorted(view.items()):
+        digest.update(f"{name} {seen.version} {seen.entry}\n".encode())
+    return digest.hexdigest()
+
+
+def changes(before: View, now: View) -> Iterator[Change]:
+    """Tell what became different, however many steps lay in between."""
+    for name, seen in now.items():
+        old = before.get(name)
+        if old != seen:
+            yield Change(name, _kind(old, seen), seen.version, seen.published)
+    for name in before.keys() - now.keys():
+        yield Change(name, "hidden", None, None)
+
+
+def _kind(before: Seen | None, now: Seen) -> Kind:
+    if before is None:
+        return "shown"
+    if before.version == now.version:
+        return "changed"
+    return "published" if now.version > before.version else "rolled-back"
+
+
+def _seen(layer: Layer) -> Seen:
+    current = layer.current
+    assert current is not None  # noqa: S101
+    said = (
+        layer.theme, layer.contract, layer.title, layer.description, layer.licence, layer.attribution,
+        layer.sharing.value, layer.sample, layer.visible, layer.update_frequency, layer.agency,
+    )  # fmt: skip
+    entry = hashlib.blake2b(repr(said).encode(), digest_size=12).hexdigest()
+    return Seen(current.number, current.published.isoformat().replace("+00:00", "Z"), entry)

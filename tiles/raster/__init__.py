@@ -1,0 +1,1 @@
+"""Rasters: pictures, heights, legends and values at points, from the files of raster versions."""

@@ -1,0 +1,1 @@
+"""Vector tiles: routes, SQL, batches, caches, tile matrix sets, baked archives."""

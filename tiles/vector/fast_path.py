@@ -1,0 +1,163 @@
+"""The short way of a tile: from the request to the bytes without the rest of the application."""
+
+from __future__ import annotations
+
+import re
+import weakref
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from fastapi import Request
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+from tiles.http import content_encoding as encodings
+from tiles.http.content_encoding import Encoding
+from tiles.http.metrics import ROUTE
+from tiles.http.selection import Chosen, choose
+from tiles.http.server import CityState
+from tiles.raster import routes as raster
+from tiles.raster.image import Look
+from tiles.vector import routes as vector
+from tiles.vector.tile_cache import Key, Tile
+from twin.access.policy import ANONYMOUS, authenticate
+from twin.catalogue.catalogue import Layer
+
+PATH = re.compile(r"/tiles/([^/]+)/(\d{1,2})/(\d{1,7})/(\d{1,7})(?:\.mvt|(@2x)?\.(png|webp))", re.ASCII)
+# Addresses that are remembered with what they mean; a reader of the map asks the same few hundred again and again.
+REMEMBERED = 20_000
+
+# The key of a request's scope that holds the error which the short way met.
+FAILED = "twin.failed"
+
+RawHeaders = list[tuple[bytes, bytes]]
+
+
+@dataclass(slots=True)
+class _Meant:
+    """What an address means to somebody: the layers, the tile, what is said of it; as long as the catalogue stands.
+
+    Tiles are only referred to: it is the cache that says how long they stay.
+    """
+
+    chosen: tuple[Chosen, ...]
+    key: Key
+    headers: dict[str, str]
+    not_modified: RawHeaders
+    look: Look | None
+    route: str
+    ready: dict[Encoding, tuple[weakref.ref[Tile], RawHeaders]] = field(default_factory=dict)
+
+
+async def raise_failure(request: Request) -> None:
+    """Raise the error that the short way met, so that the application answers it as its own."""
+    if (error := request.scope.get(FAILED)) is not None:
+        raise error
+
+
+class CachedTiles:
+    """Answers requests for tiles, of vectors and of rasters in their theme's colours.
+
+    What it cannot answer goes to the application, and an error with it, so that nothing is asked for twice.
+    Who asks is asked here as there, by the same functions. What an address means is remembered for those who show no
+    key, until the catalogue changes.
+    """
+
+    def __init__(self, app: ASGIApp, city: CityState) -> None:
+        self.app = app
+        self.city = city
+        self._remembered: dict[str, _Meant] = {}
+        self._catalogue: Mapping[str, Layer] | None = None
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer one request."""
+        answer = None
+        if scope["type"] == "http" and scope["path"].startswith("/tiles/") and not scope["query_string"]:
+            answer = await self._answer(scope)
+        if answer is None:
+            await self.app(scope, receive, send)
+            return
+        scope[ROUTE], status, headers, body = answer
+        await send({"type": "http.response.start", "status": status, "headers": headers})
+        await send({"type": "http.response.body", "body": b"" if scope["method"] == "HEAD" else body})
+
+    async def _answer(self, scope: Scope) -> tuple[str, int, RawHeaders, bytes] | None:
+        if scope["method"] not in ("GET", "HEAD"):
+            return None
+        asked: dict[bytes, bytes] = dict(scope["headers"])
+        try:
+            meant = self._meaning(scope["path"], asked)
+        except Exception:
+            # Nothing was asked of the database yet: the application meets it again, and has the words for it.
+            return None
+        if meant is None:
+            return None
+        if asked.get(b"if-none-match") == meant.headers["ETag"].encode():
+            return meant.route, 304, meant.not_modified, b""
+        encoding: Encoding = "identity"
+        if meant.look is None:
+            encoding = encodings.chosen(asked.get(b"accept-encoding", b"").decode("latin-1"))
+        try:
+            tile, body = self.city.tiles.get(meant.key, encoding) or await self._fetch(meant, encoding)
+        except Exception as error:
+            # The application has the words for it, but must not ask the database a second time.
+            scope[FAILED] = error
+            return None
+        ready = meant.ready.get(encoding)
+        if ready is None or ready[0]() is not tile:
+            headers = meant.headers | vector.about(tile, encoding)
+            media_type = vector.MEDIA_TYPE if meant.look is None else meant.look.media_type
+            headers |= {"Content-Type": media_type, "Content-Length": str(len(body))}
+            ready = meant.ready[encoding] = (weakref.ref(tile), _raw(headers))
+        return meant.route, 200, ready[1], body
+
+    async def _fetch(self, meant: _Meant, encoding: Encoding) -> tuple[Tile, bytes]:
+        _, _, z, x, y = meant.key
+        if meant.look is None:
+            return await vector.fetch(self.city, meant.chosen, z, x, y, encoding, key=meant.key)
+        return await raster.fetch(self.city, meant.chosen[0], z, x, y, meant.look)
+
+    def _meaning(self, path: str, asked: Mapping[bytes, bytes]) -> _Meant | None:
+        catalogue = self.city.layers
+        if catalogue is not self._catalogue:
+            # Nothing means what it meant; and nothing keeps the old catalogue alive.
+            self._remembered.clear()
+            self._catalogue = catalogue
+        token = _token(asked)
+        meant = self._remembered.get(path) if token is None else None
+        if meant is not None:
+            return meant
+        match = PATH.fullmatch(path)
+        if match is None:
+            return None
+        z, x, y = int(match[2]), int(match[3]), int(match[4])
+        vector.check_tile(z, x, y)
+        principal = ANONYMOUS if token is None else authenticate(token, self.city.keys)
+        chosen = choose(match[1], catalogue, principal)
+        if match[6] is None:
+            headers, key = vector.headers_of(chosen, z, x, y), vector.key_of(chosen, z, x, y)
+            meant = _Meant(chosen, key, headers, _raw(headers), None, "/tiles/{layers}/{z}/{x}/{y}.mvt")
+        else:
+            look = Look("default", "webp" if match[6] == "webp" else "png", 2 if match[5] else 1)
+            one = raster.only_one(chosen)
+            headers, key = raster.headers_of(one, z, x, y, look), raster.key_of(one, z, x, y, look)
+            meant = _Meant(chosen, key, headers, _raw(headers), look, raster.route_of(look))
+        if token is None:
+            if len(self._remembered) >= REMEMBERED:
+                self._remembered.clear()
+            self._remembered[path] = meant
+        return meant
+
+
+def _token(headers: Mapping[bytes, bytes]) -> str | None:
+    """The key that a request shows, as `tiles.http.principal.principal_of` finds it."""
+    authorization = headers.get(b"authorization")
+    if authorization is not None:
+        scheme, _, token = authorization.decode("latin-1").partition(" ")
+        if scheme.lower() == "bearer":
+            return token.strip()
+    key = headers.get(b"x-api-key")
+    return key.decode("latin-1") if key is not None else None
+
+
+def _raw(headers: Mapping[str, str]) -> RawHeaders:
+    return [(name.lower().encode(), value.encode("latin-1")) for name, value in headers.items()]

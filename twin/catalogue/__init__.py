@@ -1,0 +1,1 @@
+"""Agencies, layers and their versions: reading, staging, swapping, comparing."""
