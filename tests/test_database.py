@@ -236,3 +236,13 @@ def test_help_is_in_one_language_throughout() -> None:
 def test_a_database_without_tables_says_what_to_do(cluster: PrivateCluster) -> None:
     done = run("layer", "list", TWIN_HOME=str(cluster.home), TWIN_DATABASE="never_made")
     assert done.returncode == 1 and "twin db migrate" in done.stderr and "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize(
+    "wrong", [{"kind": "lunch"}, {"kind": "key", "layer": "a.b"}, {"kind": "connected", "version": 1}]
+)
+def test_an_event_of_a_kind_that_the_table_does_not_have_or_with_another_s_fields_is_an_error(wrong: dict) -> None:
+    from twin.events import Event
+
+    with pytest.raises(ValueError, match="no event"):
+        Event(**wrong)

@@ -1,4 +1,4 @@
-"""What happens in the city's data, told to every program that listens: PostgreSQL's NOTIFY as the bus."""
+"""Changes of the city's data, sent to every program that listens: PostgreSQL's NOTIFY is the bus."""
 
 from __future__ import annotations
 
@@ -19,20 +19,41 @@ Kind = Literal["layer", "key", "connected"]
 
 
 @dataclass(frozen=True, slots=True)
-class Event:
-    """`layer`: a layer's current version or its catalogue entry changed. `key`: a key was made or revoked.
+class EventKind:
+    """One kind of event: what it means, which fields it carries, and whether a program may send it.
 
-    `connected` is made by the listener itself, at the start and after each break: whatever was missed
-    meanwhile, look again.
+    An event that is not `sent` is made by the listener itself.
     """
+
+    meaning: str
+    fields: frozenset[str] = frozenset()
+    sent: bool = True
+
+
+# Every kind of event. A new one (a stream, an incident) is a line here and a branch where it is received.
+EVENT_KINDS: dict[Kind, EventKind] = {
+    "layer": EventKind("a layer's current version or its catalogue entry changed", frozenset({"layer", "version"})),
+    "key": EventKind("a key was made or revoked"),
+    "connected": EventKind("the listener (re)connected: whatever was missed meanwhile, look again", sent=False),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """Something that changed; EVENT_KINDS says what each kind means. A field that the kind does not have is an error."""
 
     kind: Kind
     layer: str | None = None
     version: int | None = None
 
+    def __post_init__(self) -> None:
+        given = {name for name in ("layer", "version") if getattr(self, name) is not None}
+        if self.kind not in EVENT_KINDS or not given <= EVENT_KINDS[self.kind].fields:
+            raise ValueError(f"no event {self.kind!r} with {sorted(given)}")
+
 
 def notify(session: Session, event: Event) -> None:
-    """Tell all listeners when, and only if, the session's transaction commits."""
+    """Notify all listeners when, and only if, the session's transaction commits."""
     payload = json.dumps({k: v for k, v in asdict(event).items() if v is not None})
     session.execute(sa.text("SELECT pg_notify(:channel, :payload)"), {"channel": CHANNEL, "payload": payload})
 
@@ -44,7 +65,7 @@ async def listen(connection_options: dict[str, Any]) -> AsyncIterator[Event]:
 
     attempt = 0
     while True:
-        heard: asyncio.Queue[Event | None] = asyncio.Queue()
+        received: asyncio.Queue[Event | None] = asyncio.Queue()
         try:
             connection = await asyncpg.connect(**connection_options, timeout=10)
         except (OSError, asyncpg.PostgresError, asyncpg.InterfaceError, TimeoutError):
@@ -53,10 +74,10 @@ async def listen(connection_options: dict[str, Any]) -> AsyncIterator[Event]:
             continue
         attempt = 0
         try:
-            connection.add_termination_listener(lambda _, queue=heard: queue.put_nowait(None))
-            await connection.add_listener(CHANNEL, lambda *a, queue=heard: _hear(queue, a[3]))
+            connection.add_termination_listener(lambda _, queue=received: queue.put_nowait(None))
+            await connection.add_listener(CHANNEL, lambda *a, queue=received: _receive(queue, a[3]))
             yield Event("connected")
-            while (event := await heard.get()) is not None:
+            while (event := await received.get()) is not None:
                 yield event
         except (OSError, asyncpg.PostgresError, asyncpg.InterfaceError):
             # Refused rather than lost (a standby does not listen): do not ask in a tight loop.
@@ -66,9 +87,9 @@ async def listen(connection_options: dict[str, Any]) -> AsyncIterator[Event]:
                 await connection.close(timeout=1)
 
 
-def _hear(queue: asyncio.Queue[Event | None], payload: str) -> None:
+def _receive(queue: asyncio.Queue[Event | None], payload: str) -> None:
     # Anybody with a login can notify: what is not one of our events is not ours to act on.
     with suppress(ValueError, TypeError):
         event = Event(**json.loads(payload))
-        if event.kind in ("layer", "key"):
+        if EVENT_KINDS[event.kind].sent:
             queue.put_nowait(event)
