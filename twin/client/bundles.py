@@ -1,4 +1,4 @@
-"""What belongs together in one file to send: a shapefile with those beside it, a FileGDB's folder."""
+"""Bundle files that belong together into one: a shapefile with its parts, a FileGDB's folder."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ MOMENT = (1980, 1, 1, 0, 0, 0)
 
 @contextmanager
 def bundled(path: Path) -> Iterator[Path]:
-    """Give the one file to send: the file itself, or a zip archive of all that belongs to it, removed afterwards."""
+    """Yield the one file to send: the file itself, or a ZIP archive of its parts, removed afterwards."""
     parts = _parts(path)
     if parts is None:
         yield path
@@ -42,7 +42,7 @@ def bundled(path: Path) -> Iterator[Path]:
 
 
 def _parts(path: Path) -> list[tuple[str, Path]] | None:
-    """The names and files of an archive, or None where the file stands for itself."""
+    """Return the names and files of an archive, or None where the file stands for itself."""
     if path.is_dir():
         if path.suffix.lower() != ".gdb":
             raise BadInput(

@@ -1,4 +1,4 @@
-"""A city's server: its layers, its places, and publishing."""
+"""A city's server: its layers, its places, live changes, publishing."""
 
 from __future__ import annotations
 
@@ -20,8 +20,8 @@ if TYPE_CHECKING:
 
     from twin.client.live import LiveEvent
 
-# What a table of layers says of each, by the names of its columns.
-OF_A_LAYER = {
+# The columns of a table of layers, and the fields of the server's document that they hold.
+LAYER_COLUMNS = {
     "title": "title", "agency": "agency", "theme": "theme", "geometry": "geometry", "features": "featureCount",
     "version": "version", "versions": "versions", "published": "published", "sharing": "sharing",
     "licence": "licence", "attribution": "attribution", "sample": "sample",
@@ -30,9 +30,18 @@ OF_A_LAYER = {
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """What is known of a cell: by agency and layer, at most twenty features a layer with their number in all.
+    """The features of all layers at an H3 cell, by agency and layer: at most twenty a layer, and their number.
 
-    `boundary` is the cell's outline as (longitude, latitude); `agencies` is the server's own document.
+    Attributes
+    ----------
+    cell : str
+        The cell's index in hexadecimal.
+    resolution : int
+        H3 resolution, 0 to 15.
+    boundary : tuple of (longitude, latitude)
+        The cell's outline in degrees (EPSG:4326).
+    agencies : sequence of mappings
+        The server's document.
     """
 
     cell: str
@@ -42,30 +51,56 @@ class Place:
 
     @property
     def layers(self) -> dict[str, Mapping[str, Any]]:
-        """What each layer says of the place, by the layer's id; `total` counts its features here."""
+        """The part of each layer, by layer id; `total` counts its features here."""
         return {layer["layer"]: layer for agency in self.agencies for layer in agency["layers"]}
 
     def to_dataframe(self) -> pd.DataFrame:
-        """One row a feature: layer, version, id, title, whether it stands at the point, and its properties."""
+        """Return one row a feature: layer, version, id, title, whether it lies at the point, and its properties."""
         import pandas as pd
 
         columns = ["layer", "version", "id", "title", "here", "whole", "properties"]
         rows = [
-            [name, said["version"], *(feature[c] for c in columns[2:])]
-            for name, said in self.layers.items()
-            for feature in said["features"]
+            [name, part["version"], *(feature[c] for c in columns[2:])]
+            for name, part in self.layers.items()
+            for feature in part["features"]
         ]
         return pd.DataFrame(rows, columns=columns)
 
 
 class Twin:
-    """A city's server, asked with one key. Errors are those of `twin.errors`, in the words of the server."""
+    """A city's server.
+
+    Parameters
+    ----------
+    url : str
+        The server's address. A key is sent over plain http only to this machine.
+    key : str, optional
+        An API key of an agency; without one, open layers can be read.
+    insecure_http : bool
+        Allow the key to travel over plain http.
+    patience : float
+        Seconds for which a server that does not answer is retried; reads are retried for 20 seconds at most.
+    notes : Notes, optional
+        Where unfinished uploads are kept; the user's state folder by default.
+
+    Raises
+    ------
+    twin.errors.TwinError
+        With the server's message: `NotFound`, `Unauthenticated`, `Forbidden`, `BadInput`, `Unavailable` …
+
+    Examples
+    --------
+    >>> from twin.client import Twin
+    >>> city = Twin("http://127.0.0.1:8000")
+    >>> wards = city.layer("planning.wards").to_geodataframe(properties=["name"])
+    >>> wards.crs.to_epsg()
+    4326
+    """
 
     def __init__(
         self, url: str, key: str | None = None, *, insecure_http: bool = False, patience: float = 300.0,
         notes: Notes | None = None,
     ) -> None:  # fmt: skip
-        """`patience` is how many seconds a server that does not answer is asked again; reading waits 20 at most."""
         self._connection = Connection(url, key, insecure_http=insecure_http, patience=patience)
         self._publisher = Publisher(self._connection, notes or Notes.of_user())
 
@@ -90,42 +125,54 @@ class Twin:
     # Reading ---------------------------------------------------------------------------------------
 
     def layer(self, name: str) -> Layer:
-        """A layer by its name, `agency.layer`. Whether there is such a layer is found out when it is read."""
+        """Return a layer by name, `agency.layer`; no request is sent until it is read."""
         return Layer(self._connection, name)
 
     def layers(self) -> pd.DataFrame:
-        """The layers that the key may read, one row each, by their names."""
+        """Return the layers that the key may read, one row each, indexed by layer name.
+
+        Examples
+        --------
+        >>> "planning.wards" in city.layers().index
+        True
+        """
         import pandas as pd
 
-        said = self._connection.document("collections")["collections"]
-        rows = [{**layer, "agency": layer["agency"]["title"]} for layer in said]
+        listed = self._connection.document("collections")["collections"]
+        rows = [{**layer, "agency": layer["agency"]["title"]} for layer in listed]
         frame = pd.DataFrame(
-            [[row[key] for key in OF_A_LAYER.values()] for row in rows],
-            columns=list(OF_A_LAYER), index=pd.Index([row["id"] for row in rows], name="layer", dtype="str"),
+            [[row[key] for key in LAYER_COLUMNS.values()] for row in rows],
+            columns=list(LAYER_COLUMNS), index=pd.Index([row["id"] for row in rows], name="layer", dtype="str"),
         )  # fmt: skip
         return frame.assign(published=pd.to_datetime(frame["published"], utc=True))
 
     def cell(self, cell: str | int) -> Place:
-        """All that is known of an H3 cell of any resolution, given in hexadecimal or as its number."""
+        """Return the features of all layers in an H3 cell of any resolution, given in hexadecimal or as an integer."""
         name = f"{cell:x}" if isinstance(cell, int) else cell
         return self._place(f"cells/{quote(name, safe='')}", {})
 
     def at(self, longitude: float, latitude: float) -> Place:
-        """All that is known of the place at a point in degrees: its cell of resolution 11."""
+        """Return the features of all layers at a point, and in its cell of resolution 11.
+
+        Parameters
+        ----------
+        longitude, latitude : float
+            Degrees (EPSG:4326).
+        """
         return self._place("cells/at", {"lng": longitude, "lat": latitude})
 
     def _place(self, path: str, given: Mapping[str, Any]) -> Place:
-        said = self._connection.document(path, given)
-        boundary = tuple((x, y) for x, y in said["boundary"])
-        return Place(said["cell"], said["resolution"], boundary, said["agencies"])
+        answer = self._connection.document(path, given)
+        boundary = tuple((x, y) for x, y in answer["boundary"])
+        return Place(answer["cell"], answer["resolution"], boundary, answer["agencies"])
 
     # Following -------------------------------------------------------------------------------------
 
     def live(self, layers: Sequence[str] | None = None) -> Iterator[LiveEvent]:
-        """What changes in the layers that the key may read, or in the given ones, as it happens; until you stop.
+        """Yield changes of the layers that the key may read, or of the given ones, until the caller stops.
 
-        First comes what is current now. A lost connection is made again for `patience` seconds; if something changed
-        meanwhile, `Current` comes again. Events of kinds that this client does not know are left out.
+        The first event is `Current`. A lost connection is made again for `patience` seconds; if something changed
+        meanwhile, `Current` comes again. Events of unknown kinds are left out.
         """
         from twin.client.live import follow
 
@@ -135,24 +182,34 @@ class Twin:
 
     def publish(
         self, path: str | Path, layer: str, *, order: PublishOrder | None = None, progress: Progress | None = None,
-        **said: Any,
+        **options: Any,
     ) -> JobResult:  # fmt: skip
-        """Upload a file, let it be published into a layer, and wait for what comes of it.
+        """Upload a file, queue its publish into a layer, and wait for the result.
 
-        `said` are the fields of `PublishOrder`: mode, strict, dry_run, reason, mapping (a TOML text), crs, encoding,
-        source_layer, longitude, latitude. Called again after a break, in this program or another run of it, it goes on
-        where it stopped.
+        An interrupted call resumes when it is made again, in this run of the program or another.
+
+        Parameters
+        ----------
+        path : path
+            A file, or the .gdb folder of a FileGDB; the parts of a shapefile travel along.
+        layer : str
+            `agency.layer`; it must exist.
+        order : PublishOrder, optional
+            How to publish; or its fields as `options`: mode, strict, dry_run, reason, mapping (TOML text), crs,
+            encoding, source_layer, longitude, latitude, wkt.
+        progress : callable, optional
+            Called with the stage, how much is done, and how much there is.
         """
-        return self._publisher.publish(Path(path), layer, order or PublishOrder(**said), progress or _silent)
+        return self._publisher.publish(Path(path), layer, order or PublishOrder(**options), progress or _silent)
 
     def follow(self, job: UUID, progress: Progress) -> JobResult:
-        """Wait until a job is finished, and tell its stages meanwhile."""
+        """Wait until a job is finished; report its stages meanwhile."""
         return self._publisher.follow(job, progress)
 
     def report_page(self, job: UUID) -> str:
-        """The report of a finished job as an HTML page."""
+        """Return the report of a finished job as an HTML page."""
         return self._connection.ask("GET", f"jobs/{job}/report").text
 
 
 def _silent(_stage: str, _done: int, _total: int | None) -> None:
-    """Tell nobody."""
+    """Report nothing."""

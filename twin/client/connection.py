@@ -1,4 +1,4 @@
-"""The connection to a city's server: one key, errors in the server's words, patience with what passes."""
+"""The connection to a city's server: one key, the server's error messages, retries."""
 
 from __future__ import annotations
 
@@ -25,9 +25,9 @@ from twin.text import Text, current_language
 
 # A server that does not have an address, or not with this method, is none that this client knows.
 KINDS: Mapping[int, type[TwinError]] = {status: kind for kind, status in STATUS.items()} | {405: NotFound}
-# What is read is asked for again, for so many seconds at most; the last pause is used over and over.
+# Reads are retried for so many seconds at most; the last pause repeats.
 READING_PATIENCE = 20.0
-# Somebody is at it, too much was asked, or something between or behind is away for a moment.
+# Locked, too many requests, or a gateway or backend that is away for a moment.
 PASSING = frozenset({423, 429, 502, 503, 504})
 PAUSES = (0.2, 0.5, 1.0, 2.0, 4.0)
 # A server may write this long before the next bytes come: it may have to sort a layer first.
@@ -35,14 +35,14 @@ SILENCE = 60.0
 
 
 class Connection:
-    """A server, asked with one key. What it complains of is raised as one of `twin.errors`, in its own words."""
+    """A server and one key. Its error messages are raised as exceptions of `twin.errors`."""
 
     def __init__(self, url: str, key: str | None, *, insecure_http: bool, patience: float) -> None:
         self.url = _address(url, bool(key), insecure_http)
         self.patience = patience
         headers = {"User-Agent": f"city-twin/{__version__}", "Accept-Language": current_language()}
         if key:
-            # Said here: the library would quote a key that cannot stand in a header.
+            # Checked here: the library would quote a key that cannot stand in a header.
             if not TOKEN.fullmatch(key):
                 raise Unauthenticated(NOT_VALID)
             headers["Authorization"] = f"Bearer {key}"
@@ -55,20 +55,20 @@ class Connection:
         self._http.close()
 
     def ask(self, method: str, path: str, **options: Any) -> httpx.Response:
-        """Send a request once; what the server complains of is raised in its words."""
+        """Send a request once; raise the server's error message."""
         answer = self._http.request(method, path, **options)
         if not answer.is_success:
             raise self.complaint(answer)
         return answer
 
     def read(self, path: str, given: Mapping[str, Any] | None = None) -> httpx.Response:
-        """Read a document; again if the server is away or busy for a moment, or breaks off. None is not sent."""
-        asked = {name: value for name, value in (given or {}).items() if value is not None}
+        """Read a document; retry while the server is away or busy. Parameters that are None are not sent."""
+        parameters = {name: value for name, value in (given or {}).items() if value is not None}
         until, tries = time.monotonic() + min(self.patience, READING_PATIENCE), 0
         while True:
             pause = PAUSES[min(tries, len(PAUSES) - 1)]
             try:
-                answer = self._http.get(path, params=asked)
+                answer = self._http.get(path, params=parameters)
             except httpx.TransportError as lost:
                 error: TwinError = self.silent(lost)
             else:
@@ -87,10 +87,10 @@ class Connection:
     def listen(
         self, path: str, given: Mapping[str, str], headers: Mapping[str, str], silence: float
     ) -> Iterator[httpx.Response]:
-        """Ask for events, which are read as they come; a complaint of the server has been read already."""
-        asked = {"Accept": "text/event-stream", "Cache-Control": "no-store", **headers}
+        """Open a stream of events, read as they come; the body of an error has been read already."""
+        every = {"Accept": "text/event-stream", "Cache-Control": "no-store", **headers}
         timeout = httpx.Timeout(silence, connect=10.0)
-        with self._http.stream("GET", path, params=given, headers=asked, timeout=timeout) as answer:
+        with self._http.stream("GET", path, params=given, headers=every, timeout=timeout) as answer:
             if not answer.is_success:
                 answer.read()
             yield answer
@@ -98,15 +98,15 @@ class Connection:
     def document(self, path: str, given: Mapping[str, Any] | None = None) -> dict[str, Any]:
         """Read a JSON document."""
         try:
-            said = self.read(path, given).json()
+            document = self.read(path, given).json()
         except ValueError:
-            said = None
-        if not isinstance(said, dict):
+            document = None
+        if not isinstance(document, dict):
             raise BadInput(NO_TWIN)
-        return said
+        return document
 
     def complaint(self, answer: httpx.Response) -> TwinError:
-        """What the server complains of, in its words."""
+        """Return the exception for an error answer, with the server's message."""
         if answer.is_redirect:
             return BadInput(
                 Text(
@@ -117,7 +117,7 @@ class Connection:
         return KINDS.get(answer.status_code, Unavailable)(_detail(answer))
 
     def silent(self, error: httpx.TransportError) -> TwinError:
-        """What to say of a server that does not answer."""
+        """Return the exception for a server that does not answer."""
         return Unavailable(
             Text(
                 en="{url} does not answer ({reason}). Is the address right, and does the server run?",
@@ -126,23 +126,23 @@ class Connection:
         )
 
 
-def seconds_of(said: str) -> float:
-    """How long to wait, as the header Retry-After says it in seconds."""
-    return float(said) if said.isascii() and said.isdigit() else 0.0
+def seconds_of(header: str) -> float:
+    """Return the seconds of the header Retry-After; 0 where it holds no number."""
+    return float(header) if header.isascii() and header.isdigit() else 0.0
 
 
 def _detail(answer: httpx.Response) -> Text:
     try:
-        said = str(answer.json()["detail"])
+        text = str(answer.json()["detail"])
     except (ValueError, KeyError, TypeError):
-        said = f"HTTP {answer.status_code}"
+        text = f"HTTP {answer.status_code}"
     # It goes to a terminal: nothing that could steer one.
-    said = "".join(c if c.isprintable() else " " for c in said)[:2000]
-    return Text(en=said, vi=said)
+    text = "".join(c if c.isprintable() else " " for c in text)[:2000]
+    return Text(en=text, vi=text)
 
 
 def _address(url: str, with_key: bool, insecure_http: bool) -> str:
-    """The server's address with a slash at its end; a key does not travel in clear, except on this machine."""
+    """Return the address with a slash at its end; refuse to send a key in clear, except on this machine."""
     try:
         parsed = httpx.URL(url)
     except (httpx.InvalidURL, TypeError):

@@ -25,7 +25,7 @@ LONGITUDE_LATITUDE = CRS.from_epsg(4326)
 
 
 def features(content: bytes) -> gpd.GeoDataFrame:
-    """Features from GeoParquet, by their ids, in their coordinate system."""
+    """Return features from GeoParquet, indexed by id, in their coordinate system."""
     try:
         table = pq.read_table(io.BytesIO(content))
         geo = json.loads(table.schema.metadata[b"geo"])
@@ -41,16 +41,16 @@ def features(content: bytes) -> gpd.GeoDataFrame:
 
 
 def version_named(disposition: str) -> int | None:
-    """The version in the name of a download."""
+    """Return the version in the name of a download."""
     found = re.search(r"_v(\d+)\.", disposition)
     return int(found[1]) if found else None
 
 
 def cells(content: bytes, *, geometry: bool) -> pd.DataFrame:
-    """Counted cells from an Arrow stream, by the cells' names; with their outlines if wanted."""
+    """Return aggregated cells from an Arrow stream, indexed by cell name; with outlines if `geometry`."""
     try:
         table = pa.ipc.open_stream(content).read_all()
-        said = json.loads(table.schema.metadata[b"city_twin"])
+        about = json.loads(table.schema.metadata[b"city_twin"])
     except (pa.ArrowInvalid, KeyError, TypeError, ValueError):
         raise BadInput(NO_TWIN) from None
     numbers = table.column("cell").combine_chunks()
@@ -59,5 +59,5 @@ def cells(content: bytes, *, geometry: bool) -> pd.DataFrame:
     if geometry:
         outlines = cell_polygons(numbers.to_numpy().view("int64"))
         frame = gpd.GeoDataFrame(frame, geometry=outlines, crs=LONGITUDE_LATITUDE)
-    frame.attrs = said
+    frame.attrs = about
     return frame

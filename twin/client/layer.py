@@ -1,4 +1,4 @@
-"""Reading a layer: its features and cells as data frames, and what is said of it."""
+"""Read a layer: its features and cells as data frames, and its description."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ Moment = int | datetime | date | str
 
 @dataclass(frozen=True, slots=True)
 class Description:
-    """What an agency says of its layer. `schema` holds a JSON Schema for each property, `versions` the kept ones."""
+    """A layer's description. `schema` holds a JSON Schema for each property, `versions` the kept versions."""
 
     layer: str
     title: str
@@ -48,16 +48,16 @@ class Description:
     schema: Mapping[str, Mapping[str, Any]]
 
     def columns(self) -> pd.DataFrame:
-        """The properties as a table: title, type, unit (UCUM), allowed terms."""
+        """Return the properties as a table: title, type, unit (UCUM), allowed terms."""
         import pandas as pd
 
         names = {"title": "title", "type": "type", "unit": "x-ogc-unit", "terms": "enum"}
-        rows = [[said.get(key) for key in names.values()] for said in self.schema.values()]
+        rows = [[about.get(key) for key in names.values()] for about in self.schema.values()]
         return pd.DataFrame(rows, columns=list(names), index=pd.Index(self.schema, name="property", dtype="str"))
 
 
 class Layer:
-    """One layer of a city's server. Nothing is kept here: each call asks the server anew."""
+    """One layer of a city's server. Nothing is cached: each call sends requests."""
 
     def __init__(self, connection: Connection, name: str) -> None:
         self.name = name
@@ -68,39 +68,40 @@ class Layer:
         return f"Layer({self.name!r})"
 
     def describe(self) -> Description:
-        """Title, theme, licence, versions and schema of the layer as it is now."""
-        said = self._connection.document(self._path)
-        schema = self._connection.document(f"{self._path}/schema", {"version": said["version"]})["properties"]
+        """Return title, theme, licence, versions and schema of the layer as it is now."""
+        about = self._connection.document(self._path)
+        schema = self._connection.document(f"{self._path}/schema", {"version": about["version"]})["properties"]
         return Description(
-            layer=said["id"], title=said["title"], description=said["description"], agency=said["agency"]["title"],
-            theme=said["theme"], geometry=said["geometry"], licence=said["licence"], attribution=said["attribution"],
-            sharing=said["sharing"], sample=said["sample"], version=said["version"], versions=tuple(said["versions"]),
-            published=datetime.fromisoformat(said["published"]), features=said["featureCount"],
-            bounds=tuple(said["bounds"]) if said["bounds"] else None, cell_resolution=said["cellResolution"],
-            schema={name: about for name, about in schema.items() if name not in ("id", "geometry")},
+            layer=about["id"], title=about["title"], description=about["description"], agency=about["agency"]["title"],
+            theme=about["theme"], geometry=about["geometry"], licence=about["licence"],
+            attribution=about["attribution"], sharing=about["sharing"], sample=about["sample"],
+            version=about["version"], versions=tuple(about["versions"]),
+            published=datetime.fromisoformat(about["published"]), features=about["featureCount"],
+            bounds=tuple(about["bounds"]) if about["bounds"] else None, cell_resolution=about["cellResolution"],
+            schema={name: of for name, of in schema.items() if name not in ("id", "geometry")},
         )  # fmt: skip
 
     def watch(self) -> Iterator[Description]:
-        """The layer's description as it is now, and again whenever another version is current; until you stop.
+        """Yield the description now, and again whenever another version is current, until the caller stops.
 
-        A layer that cannot be read any more ends it with `NotFound`.
+        A layer that can no longer be read ends it with `NotFound`.
         """
         from twin.client.live import Current, follow
 
         last: int | None = None
         for event in follow(self._connection, [self.name]):
-            told = event.layers.get(self.name) if isinstance(event, Current) else event.version
-            if told == last and told is not None:
+            expected = event.layers.get(self.name) if isinstance(event, Current) else event.version
+            if expected == last and expected is not None:
                 continue
-            about = self._described(told)
+            about = self._described(expected)
             if about.version != last:
                 last = about.version
                 yield about
 
-    def _described(self, told: int | None) -> Description:
-        """The description with the version that was told: another of the server's processes may hear of it later."""
+    def _described(self, expected: int | None) -> Description:
+        """Return the description with the expected version: another server process may be a moment behind."""
         until = time.monotonic() + BEHIND
-        while (about := self.describe()).version != told and time.monotonic() < until:
+        while (about := self.describe()).version != expected and time.monotonic() < until:
             time.sleep(0.1)
         return about
 
@@ -108,13 +109,33 @@ class Layer:
         self, *, bbox: Box | None = None, where: str | None = None, at: Moment | None = None,
         properties: Sequence[str] | None = None, limit: int | None = None, crs: str | int | None = None,
     ) -> gpd.GeoDataFrame:  # fmt: skip
-        """The features, by their ids.
+        """Return the features, indexed by id.
 
-        `bbox` is west, south, east, north in degrees; features that intersect it come. `where` is CQL2 text, such as
-        "height > 20 AND use = 'office'". `at` is a version's number, or the time whose version is wanted; a time
-        without a zone is this machine's own. `crs` is one of the layer's systems, such as "EPSG:9210"; without it
-        coordinates are longitude and latitude. Whole numbers and booleans come as pandas' types that know missing
-        values. `attrs` of the frame say layer, version, licence and attribution.
+        Parameters
+        ----------
+        bbox : sequence of four floats, optional
+            West, south, east, north in degrees; features that intersect it are returned.
+        where : str, optional
+            CQL2 text, such as ``height > 20 AND use = 'office'``.
+        at : int, datetime, date or str, optional
+            A version's number, or the time whose version is wanted; a time without a zone is this machine's own.
+        properties : sequence of str, optional
+            The properties to return; all by default.
+        limit : int, optional
+            The most features to return.
+        crs : str or int, optional
+            One of the layer's systems, such as ``"EPSG:9210"``; longitude and latitude (EPSG:4326) by default.
+
+        Returns
+        -------
+        geopandas.GeoDataFrame
+            Integers and booleans have pandas' nullable types. `attrs` hold layer, version, licence and attribution.
+
+        Examples
+        --------
+        >>> tall = city.layer("construction.buildings").to_geodataframe(where="height > 20", limit=5)
+        >>> bool((tall["height"] > 20).all())
+        True
         """
         from twin.client import frames
 
@@ -127,7 +148,7 @@ class Layer:
             },
         )  # fmt: skip
         frame = frames.features(answer.content)
-        frame.attrs = _said(about) | {"version": frames.version_named(answer.headers["content-disposition"])}
+        frame.attrs = _attributes(about) | {"version": frames.version_named(answer.headers["content-disposition"])}
         whole = bbox is None and where is None and at is None and limit is None
         if whole and len(frame) < about["featureCount"]:
             warnings.warn(
@@ -141,11 +162,28 @@ class Layer:
         self, resolution: int | None = None, *, bbox: Box | None = None, where: str | None = None,
         at: Moment | None = None, properties: Sequence[str] | None = None, geometry: bool = False,
     ) -> pd.DataFrame:  # fmt: skip
-        """The layer counted in H3 cells, one row a cell that holds features, by the cells' names.
+        """Return the layer aggregated by H3 cells, one row a cell that holds features, indexed by cell name.
 
-        Columns: `features` (each counted once), `per_km2`, and the values that the layer's theme rolls up; `attrs`
-        say their titles, units and rules. Without `resolution` one is taken that suits the area. With `where` the
-        numbers are those of the features that match. `geometry` makes it a GeoDataFrame with the cells' outlines.
+        Parameters
+        ----------
+        resolution : int, optional
+            H3 resolution; one that suits the area by default.
+        bbox, where, at, properties
+            As for `to_geodataframe`; the numbers are those of the matching features.
+        geometry : bool
+            Return a GeoDataFrame with the cells' outlines (EPSG:4326).
+
+        Returns
+        -------
+        pandas.DataFrame
+            `features` (each counted in one cell), `per_km2` (features per km²), and the properties that the layer's
+            theme rolls up; `attrs` hold their titles, units (UCUM) and rules.
+
+        Examples
+        --------
+        >>> cells = city.layer("construction.buildings").cells(8)
+        >>> sorted(cells.columns)[:2]
+        ['features', 'floor_area_m2']
         """
         from twin.client import frames
 
@@ -159,7 +197,7 @@ class Layer:
         return frames.cells(answer.content, geometry=geometry)
 
 
-def _said(about: Mapping[str, Any]) -> dict[str, Any]:
+def _attributes(about: Mapping[str, Any]) -> dict[str, Any]:
     names = {"layer": "id", "title": "title", "licence": "licence", "attribution": "attribution", "sample": "sample"}
     return {name: about[key] for name, key in names.items()}
 
@@ -179,14 +217,14 @@ def _box(box: Box | None) -> str | None:
 
 
 def _moment(at: Moment | None, current: int | None) -> dict[str, Any]:
-    """The parameters that name a version: the current one by its number, so that it cannot change meanwhile."""
+    """Return the parameters that name a version: the current one by number, so that it cannot change meanwhile."""
     match at:
         case None:
             return {"version": current}
         case datetime():
             # One without a zone is taken for this machine's own time. pandas' moments know no local zone.
-            said = at if at.tzinfo else datetime.fromisoformat(at.isoformat()).astimezone()
-            return {"asOf": said.isoformat()}
+            moment = at if at.tzinfo else datetime.fromisoformat(at.isoformat()).astimezone()
+            return {"asOf": moment.isoformat()}
         case date():
             return {"asOf": at.isoformat()}
         case str():

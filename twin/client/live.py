@@ -1,4 +1,4 @@
-"""Following a city's server: what changes in its layers, as it happens."""
+"""Follow a city's server: changes of its layers, as they happen."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from twin.client.transfer import NO_TWIN
 from twin.errors import BadInput, TwinError
 
 PATH = "live"
-# The server gives a sign of life every few seconds; one that is silent for so long is away.
+# The server sends a heartbeat every few seconds; one that is silent for so long is away.
 SILENCE = 60.0
 # What a server may ask a client to wait before it comes again.
 LONGEST_RETRY = 60.0
@@ -58,7 +58,7 @@ def follow(connection: Connection, layers: Sequence[str] | None = None) -> Itera
     A lost connection is made again, with growing pauses, for as long as the connection's patience lasts; what the
     server refuses, such as a key that was revoked, is raised at once.
     """
-    asked = {} if layers is None else {"layers": layers if isinstance(layers, str) else ",".join(layers)}
+    parameters = {} if layers is None else {"layers": layers if isinstance(layers, str) else ",".join(layers)}
     last: str | None = None
     retry, tries = PAUSES[0], 0
     # Somebody who has a wrong address should not have to wait for long to learn it.
@@ -67,21 +67,21 @@ def follow(connection: Connection, layers: Sequence[str] | None = None) -> Itera
         error: TwinError | None = None
         pause = max(retry, PAUSES[min(tries, len(PAUSES) - 1)])
         try:
-            with connection.listen(PATH, asked, {"Last-Event-ID": last} if last else {}, SILENCE) as answer:
+            with connection.listen(PATH, parameters, {"Last-Event-ID": last} if last else {}, SILENCE) as answer:
                 if not answer.is_success:
                     error = connection.complaint(answer)
                     if answer.status_code not in PASSING:
                         raise error
                     pause = max(pause, seconds_of(answer.headers.get("retry-after", "")))
                 else:
-                    for said in _events(answer):
+                    for received in _events(answer):
                         tries, until = 0, time.monotonic() + connection.patience
-                        retry = min(said.retry / 1000, LONGEST_RETRY) if said.retry is not None else retry
+                        retry = min(received.retry / 1000, LONGEST_RETRY) if received.retry is not None else retry
                         pause = retry
-                        # Not before it was taken: who breaks off in between shall get it again.
-                        if (event := _event(said)) is not None:
+                        # Only after the caller took it: an event that was not handled comes again.
+                        if (event := _event(received)) is not None:
                             yield event
-                        last = said.id or last
+                        last = received.id or last
         except httpx.TransportError as lost:
             error = connection.silent(lost)
         if error is not None and time.monotonic() + pause > until:
@@ -97,13 +97,13 @@ def _events(answer: httpx.Response) -> Iterator[ServerSentEvent]:
         raise BadInput(NO_TWIN) from None
 
 
-def _event(said: ServerSentEvent) -> LiveEvent | None:
-    """What an event says; None for one without data, and for one of a kind that is not known yet."""
-    if not said.data or said.event not in ("current", "layer"):
+def _event(received: ServerSentEvent) -> LiveEvent | None:
+    """Parse an event; None for one without data or of an unknown kind."""
+    if not received.data or received.event not in ("current", "layer"):
         return None
     try:
-        data: dict[str, Any] = json.loads(said.data)
-        if said.event == "current":
+        data: dict[str, Any] = json.loads(received.data)
+        if received.event == "current":
             return Current(dict(data["layers"]))
         published = data["published"]
         return LayerChange(

@@ -1,4 +1,4 @@
-"""Publishing a file on a server: upload, queue, and wait for what comes of it."""
+"""Publish a file on a server: upload it, queue a job, wait for the result."""
 
 from __future__ import annotations
 
@@ -23,14 +23,14 @@ FINAL = frozenset({"done", "refused", "failed", "cancelled"})
 PIECE_BYTES = 8 << 20
 SLOWEST_LOOK = 2.0
 
-# Told as a publish goes on: the stage, how far it is, and how far it goes (None where that is not known). "read" and
-# "upload" count bytes and are done here; the others are the server's.
+# Called as a publish goes on: the stage, how much is done, and how much there is (None where unknown). "digest" and
+# "upload" count bytes and happen here; the others are the server's.
 Progress = Callable[[str, int, int | None], None]
 
 
 @dataclass(frozen=True, slots=True)
 class JobResult:
-    """How a job stands or ended. `result` is what `twin ingest publish --json` prints, where there is a report."""
+    """The state of a job. `result` is what `twin ingest publish --json` prints, where there is a report."""
 
     id: UUID
     state: str
@@ -40,7 +40,7 @@ class JobResult:
 
     @property
     def exit_code(self) -> int:
-        """0 clean, 1 with warnings or failed, 2 refused: as a publish on the spot."""
+        """0 clean, 1 with warnings or failed, 2 refused: the same as a local publish."""
         if self.result is not None:
             return int(self.result["exitCode"])
         return {"done": 0, "refused": 2}.get(self.state, 1)
@@ -53,43 +53,43 @@ class Publisher:
         self._connection = connection
         self._notes = notes
 
-    def publish(self, path: Path, layer: str, order: PublishOrder, told: Progress) -> JobResult:
-        """Upload a file, let it be published into a layer, and wait for what comes of it."""
+    def publish(self, path: Path, layer: str, order: PublishOrder, progress: Progress) -> JobResult:
+        """Upload a file, queue its publish into a layer, and wait for the result."""
         with bundled(path) as file:
-            sha256 = _digest(file, told)
+            sha256 = _digest(file, progress)
             try:
-                job = self._queue(file, layer, sha256, order, told)
+                job = self._queue(file, layer, sha256, order, progress)
             except _Elsewhere:
                 self._notes.forget(self._connection.url, layer, sha256)
-                job = self._queue(file, layer, sha256, order, told)
-        result = self.follow(job, told)
+                job = self._queue(file, layer, sha256, order, progress)
+        result = self.follow(job, progress)
         self._notes.forget(self._connection.url, layer, sha256)
         return result
 
     def follow(self, job: UUID, progress: Progress) -> JobResult:
-        """Wait until a job is finished, and tell its stages meanwhile."""
+        """Wait until a job is finished; report its stages meanwhile."""
         patience, pause = Patience(self._connection.patience), 0.2
         last: tuple[Any, ...] = ()
         while True:
             try:
-                said = _document(self._connection.ask("GET", f"jobs/{job}"))
+                document = _document(self._connection.ask("GET", f"jobs/{job}"))
             except PASSING as error:
                 patience.pause(error)
                 continue
             patience.progressed()
-            if said["state"] in FINAL:
+            if document["state"] in FINAL:
                 return JobResult(
-                    job, said["state"], said["version"], said["result"],
-                    _text(said["error"]),
+                    job, document["state"], document["version"], document["result"],
+                    _text(document["error"]),
                 )  # fmt: skip
-            stage = (said["stage"] or said["state"], said["done"], said["total"])
+            stage = (document["stage"] or document["state"], document["done"], document["total"])
             if stage != last:
                 progress(*stage)
                 last, pause = stage, 0.2
             time.sleep(pause)
             pause = min(pause * 1.3, SLOWEST_LOOK)
 
-    def _queue(self, file: Path, layer: str, sha256: str, order: PublishOrder, told: Progress) -> UUID:
+    def _queue(self, file: Path, layer: str, sha256: str, order: PublishOrder, progress: Progress) -> UUID:
         """Upload what is missing and queue the job, or find the one that an earlier run has queued."""
         transfer = Transfer(self._connection.ask, self._connection.patience)
         upload = self._notes.read(self._connection.url, layer, sha256)
@@ -103,14 +103,14 @@ class Publisher:
             offset = None  # perhaps it is a job by now
         if offset is not None:
             try:
-                transfer.send(upload, file, offset, lambda done, total: told("upload", done, total))
+                transfer.send(upload, file, offset, lambda done, total: progress("upload", done, total))
             except NotFound:
                 raise _Elsewhere from None
-        asked = order.model_dump(by_alias=True) | {"upload": str(upload), "layer": layer}
+        request = order.model_dump(by_alias=True) | {"upload": str(upload), "layer": layer}
         patience = Patience(self._connection.patience)
         while True:
             try:
-                return last_part(self._connection.ask("POST", "jobs", json=asked))
+                return last_part(self._connection.ask("POST", "jobs", json=request))
             except PASSING as error:
                 patience.pause(error)
             except (NotFound, Conflict):
@@ -120,28 +120,28 @@ class Publisher:
 
 
 class _Elsewhere(Exception):  # not an error
-    """What was noted is no longer there: the upload ran out of time, or was queued for something else."""
+    """The noted upload is no longer there: it expired, or was queued for something else."""
 
 
-def _text(said: Mapping[str, str] | None) -> Text | None:
-    return Text(en=said["en"], vi=said["vi"]) if said else None
+def _text(document: Mapping[str, str] | None) -> Text | None:
+    return Text(en=document["en"], vi=document["vi"]) if document else None
 
 
 def _document(answer: httpx.Response) -> dict[str, Any]:
     try:
-        said = answer.json()
+        document = answer.json()
     except ValueError:
-        said = None
-    if not isinstance(said, dict) or "state" not in said:
+        document = None
+    if not isinstance(document, dict) or "state" not in document:
         raise BadInput(NO_TWIN)
-    return said
+    return document
 
 
-def _digest(path: Path, told: Progress) -> str:
+def _digest(path: Path, progress: Progress) -> str:
     digest, done, total = hashlib.sha256(), 0, path.stat().st_size
     with path.open("rb") as file:
         while piece := file.read(PIECE_BYTES):
             digest.update(piece)
             done += len(piece)
-            told("digest", done, total)
+            progress("digest", done, total)
     return digest.hexdigest()

@@ -1,4 +1,4 @@
-"""Sending a file in pieces, so that nothing is sent twice after a cut connection or another start of the program."""
+"""Send a file in pieces (tus 1.0.0); an interrupted upload resumes, in this run or another."""
 
 from __future__ import annotations
 
@@ -25,27 +25,27 @@ PIECE_BYTES = 8 << 20
 READ_BYTES = 256 << 10
 PAUSES = (0.3, 1.0, 2.0, 4.0, 8.0, 15.0)
 
-# What may be better a moment later: nobody answers, or somebody who says so.
+# Errors that may pass: no answer, or one that says to try later.
 PASSING = (httpx.TransportError, Busy, Unavailable)
 
-# Told as a file goes out: bytes there, and of how many.
+# Called as a file goes out: bytes sent, bytes in all.
 Sent = Callable[[int, int], None]
 
 
 @dataclass
 class Patience:
-    """How long to go on asking: so many seconds without any progress."""
+    """How long to retry: so many seconds without any progress."""
 
     seconds: float
     _since: float = field(default_factory=time.monotonic)
     _tries: int = 0
 
     def progressed(self) -> None:
-        """Begin to wait anew."""
+        """Restart the clock."""
         self._since, self._tries = time.monotonic(), 0
 
     def pause(self, error: Exception) -> None:
-        """Wait before another try, or give up."""
+        """Wait before another try, or raise the error."""
         if time.monotonic() - self._since > self.seconds:
             if isinstance(error, TwinError):
                 raise error
@@ -62,7 +62,7 @@ class Patience:
 
 @dataclass(frozen=True, slots=True)
 class Notes:
-    """Where it is noted which upload a file goes to, so that another run of the program can go on with it."""
+    """Unfinished uploads, kept as files so that another run of the program can resume them."""
 
     folder: Path
 
@@ -76,13 +76,13 @@ class Notes:
         return self.folder / f"{hashlib.sha256(f'{server} {layer} {sha256}'.encode()).hexdigest()[:32]}.json"
 
     def read(self, server: str, layer: str, sha256: str) -> UUID | None:
-        """The upload that was begun for this file, if one is noted."""
+        """Return the unfinished upload of this file, if there is one."""
         with suppress(OSError, ValueError, KeyError, TypeError):
             return UUID(json.loads(self._file(server, layer, sha256).read_text())["upload"])
         return None
 
     def write(self, server: str, layer: str, sha256: str, upload: UUID) -> None:
-        """Note an upload. Without a place to write, the upload cannot go on later; that is no reason to stop it."""
+        """Write down an upload. Without a place to write it cannot be resumed; that is no reason to stop it."""
         with suppress(OSError):
             self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
             file = self._file(server, layer, sha256)
@@ -98,26 +98,26 @@ class Notes:
 
 @dataclass(frozen=True, slots=True)
 class Transfer:
-    """Uploads over one connection; `ask` sends a request and raises what the server complains of."""
+    """Uploads over one connection; `ask` sends a request and raises the server's error."""
 
     ask: Callable[..., httpx.Response]
     patience: float
 
     def begin(self, name: str, length: int, layer: str, sha256: str) -> UUID:
         """Begin an upload."""
-        said = {"layer": layer, "filename": name, "sha256": sha256}
-        metadata = ",".join(f"{k} {base64.b64encode(v.encode()).decode()}" for k, v in said.items())
+        fields = {"layer": layer, "filename": name, "sha256": sha256}
+        metadata = ",".join(f"{k} {base64.b64encode(v.encode()).decode()}" for k, v in fields.items())
         headers = TUS | {"Upload-Length": str(length), "Upload-Metadata": metadata}
         answer = self._persist(lambda: self.ask("POST", "uploads", headers=headers))
         return last_part(answer)
 
     def offset(self, upload: UUID) -> int:
-        """How much has arrived."""
+        """Return how many bytes have arrived."""
         answer = self._persist(lambda: self.ask("HEAD", f"uploads/{upload}", headers=TUS))
         return _offset(answer)
 
     def send(self, upload: UUID, path: Path, offset: int, sent: Sent) -> None:
-        """Send what is missing. After a cut connection the server is asked how far it is."""
+        """Send the missing bytes. After a cut connection the server's offset is read again."""
         length, patience = path.stat().st_size, Patience(self.patience)
         sent(offset, length)
         with path.open("rb") as file:
@@ -164,7 +164,7 @@ NO_TWIN = Text(
 
 
 def last_part(answer: httpx.Response) -> UUID:
-    """The id at the end of the address in Location. Nothing else of that address is followed."""
+    """Return the id at the end of the header Location. Nothing else of that address is followed."""
     try:
         return UUID(answer.headers.get("Location", "").rstrip("/").rpartition("/")[2])
     except ValueError:
