@@ -6,7 +6,6 @@ from collections.abc import Mapping
 
 from twin.text import Text
 
-
 # How programs end, besides 0: done with warnings, refused, not possible now, and a fault of the program itself.
 WITH_WARNINGS, REFUSED, NOT_POSSIBLE, UNFORESEEN = 1, 2, 3, 70
 

@@ -77,8 +77,8 @@ def with_plain_types(path: Path, folder: Path) -> Path:
             for (name,) in triggers:
                 connection.execute('DROP TRIGGER "' + str(name).replace('"', '""') + '"')
             connection.execute(
-                "UPDATE gpkg_geometry_columns SET geometry_type_name = 'GEOMETRY', z = 0, m = 0 "
-                f"WHERE upper(geometry_type_name) NOT IN ({known})"  # noqa: S608 - names of this module
+                "UPDATE gpkg_geometry_columns SET geometry_type_name = 'GEOMETRY', z = 0, m = 0 "  # noqa: S608 - our names
+                f"WHERE upper(geometry_type_name) NOT IN ({known})"
             )
     except (sqlite3.Error, UnicodeDecodeError) as error:
         raise cannot_read(path, error) from None

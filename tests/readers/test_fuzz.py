@@ -24,7 +24,7 @@ from hypothesis import strategies as st
 from ingest.checks.checker import Checker
 from ingest.checks.plan import inspect
 from ingest.readers.opening import is_raster, open_file
-from ingest.readers.source import ChooseLayer, ReadOptions
+from ingest.readers.source import ReadOptions
 from layers.registry import theme
 from tests.readers.files import LOTS, write
 from twin.config import load_settings
