@@ -59,11 +59,11 @@ def meant(stated: CRS, known: Sequence[CRS]) -> Meant:
         if _is_named(name, base):
             return _on(plain, base, known), None
     if shift is not None:
-        base = next((base for base in alike if _near(shift, _known_shift(base))), None)
-        if base is None:
+        moved = [base for base in alike if _near(shift, _known_shift(base))]
+        if not moved:
             return stated, None
-        if any(_known_shift(base)):
-            return _on(plain, base, known), None
+        if any(_known_shift(moved[0])):
+            return _on(plain, moved[0], known), None
         # A shift of nothing is what programs write when nobody has given one.
         name = "wgs84"
     return _by_projection(plain, alike, known, name)

@@ -176,9 +176,8 @@ class VectorReader(FeatureReader):
         names = unique_names([*names, *([key] if key else [])])
         self._key = names.pop() if key else None
         self._places = dict(zip(names, places, strict=True))
-        self.columns = {name: kinds[place] for name, place in self._places.items()}
-        if self._key is not None:
-            self.columns = {self._key: "text"} | self.columns
+        columns: dict[str, FieldType] = {self._key: "text"} if self._key is not None else {}
+        self.columns = columns | {name: kinds[place] for name, place in self._places.items()}
 
     def _key_name(self, stored: str, names: list[str]) -> str | None:
         """The name of the column for the ids that stand beside the fields, if the file has any.

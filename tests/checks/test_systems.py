@@ -47,7 +47,9 @@ def forms(code: int) -> tuple[str, ...]:
         no_shift = re.sub(r",\s*TOWGS84\[[^\]]*\]", "", bare)
         found += [wkt, bare, no_shift]
         for name in ("VN2000 / TP HCM", "local", "unknown", "Custom"):
-            found += [NAMES.sub(name, bare), NAMES.sub(name, no_shift), NAMES.sub(name, WGS.sub(name, no_shift))]
+            found += [NAMES.sub(name, bare), NAMES.sub(name, no_shift)]
+            if not name.startswith("VN"):
+                found.append(NAMES.sub(name, WGS.sub(name, no_shift)))
     return tuple(dict.fromkeys(found))
 
 

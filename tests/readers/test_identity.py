@@ -66,9 +66,8 @@ def test_an_id_without_its_feature_is_refused_not_given_to_the_next_one(tmp_path
 
 @pytest.mark.parametrize("name", ["OGC_FID", "wkb_geometry", "fid", "geometry", "geom", "FID"])
 def test_a_property_with_a_name_of_the_driver_keeps_its_values(tmp_path: Path, name: str) -> None:
-    path = geojson(
-        tmp_path / "a.geojson", [feature(POINT, ma="a", **{name: 100}), feature(POINT, ma="b", **{name: 101})]
-    )
+    features = [{"type": "Feature", "geometry": POINT, "properties": {"ma": "a", name: n}} for n in (100, 101)]
+    path = geojson(tmp_path / "a.geojson", features)
     _, rows = read(path)
     assert [100, 101] in [rows[c].tolist() for c in rows.columns if c.lower().startswith(name.lower())]
     assert rows.geometry.notna().all()
