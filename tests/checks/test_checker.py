@@ -53,7 +53,7 @@ def test_an_agency_s_shapefile_in_vn2000_with_tcvn3_text_and_broken_shapes_goes_
     good, bad, report, plan = run(messy(), "buildings")
     assert plan.reference.reading.code == "EPSG:9210"
     assert plan.legacy == {"TenCT": "tcvn3", "CONGNANG": "tcvn3"}
-    assert report.exit_code == 2 and report.publishable
+    assert report.exit_code == 1 and report.publishable
     assert found(report) == {
         "geometry.missing": 1, "geometry.kind": 1, "geometry.outside_city": 1, "field.vocabulary": 1, "field.range": 2,
         "id.duplicate": 1, "crs.missing": 1, "geometry.crossing": 1, "geometry.sliver": 1, "geometry.same": 1,
@@ -259,7 +259,7 @@ def test_whatever_the_file_holds_every_feature_is_good_or_set_aside(
     good, bad, report, _ = run(memory(columns, [row[3] for row in rows], crs=crs), "buildings", rows=3)
     assert len(good) == 0 or good.geometry.is_valid.all()
     assert all(entry["reason"] in KINDS for entry in bad)
-    assert report.exit_code == 2 or not bad
+    assert report.exit_code >= 1 or not bad
 
 
 def test_coordinates_beyond_the_earth_are_set_aside_though_the_shape_touches_the_city() -> None:
