@@ -39,6 +39,8 @@ def dates(values: pd.Series, zone: tzinfo = UTC) -> tuple[npt.NDArray[np.object_
     """Dates, and which values are none. Of a time with a zone it is the day on the clock in `zone`."""
     if pd.api.types.is_datetime64_any_dtype(values.dtype):
         local = values if values.dt.tz is None else values.dt.tz_convert(zone)
+        # The last hours of the year 9999 lie in the next one on this clock.
+        local = local.where(local.dt.year.between(1, 9999))
         return local.dt.date.where(local.notna(), None).to_numpy(dtype=object), local.isna().to_numpy()
     found = _each(values, lambda text: _local(text, zone).date())
     return found, pd.isna(found)

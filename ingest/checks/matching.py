@@ -219,7 +219,8 @@ def _notes_of_quarantine(sample: pd.DataFrame) -> tuple[str, ...]:
     added = (QUARANTINE_ID, *QUARANTINE_NOTES)
     if not set(added) <= set(sample.columns) or not sample["reason"].dropna().isin(KINDS).all():
         return ()
-    return tuple(column for column in (*QUARANTINE_NOTES, AS_WRITTEN) if column in sample.columns)
+    # The key that the program for GeoPackages gave the export is no column of the agency's.
+    return tuple(column for column in (*QUARANTINE_NOTES, AS_WRITTEN, "fid") if column in sample.columns)
 
 
 def _rank(match: Match, sample: pd.DataFrame) -> tuple[float, int, float]:

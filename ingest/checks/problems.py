@@ -187,6 +187,11 @@ KINDS: dict[str, Kind] = {
         "Open the workbook in Excel or LibreOffice, let it calculate, and save it again.",
         "Mở bảng tính bằng Excel hoặc LibreOffice để tính lại rồi lưu.",
     ),
+    "value.beyond": _kind(
+        "warning", "Dates outside the years 1 to 9999; empty here", "Ngày ngoài khoảng năm 1 đến 9999; ở đây để trống",
+        "Correct them at the source; for “never ends” leave the value empty.",
+        "Sửa ở nguồn; nếu nghĩa là “không thời hạn” thì để trống.",
+    ),
     "value.inexact": _kind(
         "warning", "Codes that are stored as numbers of more than 15 digits", "Mã lưu dạng số quá 15 chữ số",
         "The last digits are lost in the file already. Store the column as text at the source.",

@@ -263,7 +263,8 @@ class Partners:
     def propose(self, table: pd.DataFrame) -> Join | None:
         """Propose a layer whose features a table without coordinates names, and the columns that do so.
 
-        The layer is the one in which the largest share of a column's different values names a feature.
+        The layer is the one in which the largest share of a column's different values names a feature; of equal ones
+        a layer of the base map.
         """
         if self.database is None or not len(table):
             return None
@@ -279,7 +280,7 @@ class Partners:
         except (TwinError, sa.exc.SQLAlchemyError):
             # A file can be checked where no database runs; nothing is proposed then.
             return None
-        best: tuple[tuple[float, int, int], Join] | None = None
+        best: tuple[tuple[float, bool, int, int], Join] | None = None
         for layer in layers.values():
             version = layer.current
             # Shapes of a layer that is not open are taken only by who names it.
@@ -291,7 +292,7 @@ class Partners:
                 known = _known(database, version.table, key, every)
                 for column, distinct in values.items():
                     share = len(known & set(distinct)) / len(distinct)
-                    score = (round(share, 2), -rank, -version.features)
+                    score = (round(share, 2), theme_of(layer).base_map, -rank, -version.features)
                     if share >= NAMES_FEATURES and (best is None or score > best[0]):
                         best = score, Join(layer=layer.id, on=column, key=None if key == ID else key)
         return best and best[1]

@@ -18,7 +18,10 @@ from ingest.readers.source import note
 from ingest.readers.text import decode as decode_bytes
 from layers.theme import FieldType
 
-TOO_LONG = "text.too_long"
+TOO_LONG, BEYOND = "text.too_long", "value.beyond"
+# Days since 1970: the first of the year 1 and the last of the year 9999.
+FIRST_DAY, LAST_DAY = -719_162, 2_932_896
+_A_DAY = {"D": 1, "s": 86_400, "ms": 86_400_000, "us": 86_400_000_000, "ns": 86_400_000_000_000}
 
 # So many texts show whether a column repeats itself.
 _BEGINNING = 1000
@@ -53,6 +56,8 @@ def to_series(
         values = values.storage
     if pa.types.is_dictionary(values.type):
         values = values.dictionary_decode()
+    if pa.types.is_timestamp(values.type) or pa.types.is_date(values.type):
+        values = _of_our_years(values, name, problems)
     kind = column_type(values.type)
     if kind == "integer":
         numbers = values.cast(pa.int64(), safe=False) if not pa.types.is_uint64(values.type) else values
@@ -68,6 +73,21 @@ def to_series(
     if kind in ("date", "time"):
         return pd.Series(values.to_pandas())
     return _texts(values, name, limits, problems, decode)
+
+
+def _of_our_years(values: pa.Array, name: str, problems: npt.NDArray[np.object_]) -> pa.Array:
+    """Leave out days and moments of years that no calendar of a program has, with a note beside their rows."""
+    unit = "D" if pa.types.is_date32(values.type) else getattr(values.type, "unit", "ms")
+    each = _A_DAY[unit]
+    width = pa.int32() if unit == "D" else pa.int64()
+    numbers = values.cast(width).cast(pa.int64())
+    low, high = max(FIRST_DAY * each, -(2**63)), min((LAST_DAY + 1) * each - 1, 2**63 - 1)
+    beyond = pc.fill_null(pc.or_(pc.less(numbers, low), pc.greater(numbers, high)), False)
+    if not pc.any(beyond).as_py():
+        return values
+    where = beyond.to_numpy(zero_copy_only=False)
+    note(problems, where, f"{BEYOND}: {name}")
+    return pc.if_else(pa.array(~where), values, pa.scalar(None, values.type))
 
 
 def _texts(

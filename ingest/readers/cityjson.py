@@ -24,6 +24,10 @@ _DEPTH = {"MultiSurface": 1, "CompositeSurface": 1, "Solid": 2, "MultiSolid": 3,
 _BROKEN = (KeyError, IndexError, TypeError, ValueError, AttributeError)
 
 
+class _IncompleteError(Exception):
+    pass
+
+
 class CityJsonReader(CityModelReader):
     """Objects without parents are features; their parts are taken in."""
 
@@ -103,11 +107,16 @@ class CityJsonReader(CityModelReader):
             return thing
         try:
             _add(thing, stored, vertices)
+            if absent := [str(c) for c in stored.get("children") or () if c not in objects]:
+                raise _IncompleteError(", ".join(absent[:5])[:120])
             for child in _descendants(stored, objects):
                 part = objects[child]
                 thing.parts.append({"id": child, "type": part.get("type"), "attributes": part.get("attributes") or {}})
                 if part.get("type") in _BODY:
                     _add(thing, part, vertices)
+        except _IncompleteError as error:
+            thing.problem = f"object.incomplete: {error}"
+            thing.faces = []
         except _BROKEN as error:
             thing.problem = f"geometry.unreadable: {type(error).__name__} {error}"[:200]
             thing.faces = []
@@ -149,6 +158,9 @@ def _faces(geometry: dict[str, Any], depth: int, lod: float, vertices: npt.NDArr
     values = semantics.get("values") if surfaces else None
     for rings, value in _flat(geometry["boundaries"], values, depth):
         surface = surfaces[value]["type"] if isinstance(value, int) else (FOOTPRINT if plan else None)
+        if any(number < 0 for ring in rings for number in ring):
+            # Counted from the end these would be other corners.
+            raise IndexError("a negative number of a vertex")
         closed = tuple(vertices[[*ring, ring[0]]] for ring in rings if len(ring) >= 3)
         if closed:
             yield Face(closed, surface, lod)

@@ -124,9 +124,8 @@ class ParquetReader(FeatureReader):
 
     def _read_table(self, schema: pa.Schema) -> None:
         first = next(self._file.iter_batches(batch_size=1), None)
-        sample = (
-            {f: str(first.column(f)[0].as_py()) for f in schema.names} if first is not None and first.num_rows else {}
-        )
+        texts = [f.name for f in schema if column_type(f.type) == "text" and not pa.types.is_timestamp(f.type)]
+        sample = {f: str(first.column(f)[0].as_py()) for f in texts} if first is not None and first.num_rows else {}
         self._place = find_place(self.path, schema.names, self.options, sample)
         self._geometry = self._place.wkt
         self.say_crs(4326 if self._place.degrees else None, CRS_SILENT)

@@ -142,7 +142,7 @@ class TableReader(FeatureReader):
             )
         else:
             self.say_crs(None, CRS_SILENT)
-        if not self._place.degrees and options.wkt is None and options.longitude is None:
+        if self.has_geometry and not self._place.degrees and options.wkt is None and options.longitude is None:
             place = self._place
             self.note("table.place", place.wkt if place.wkt is not None else f"x = {place.x}, y = {place.y}")
 

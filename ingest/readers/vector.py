@@ -43,6 +43,7 @@ from ingest.readers.source import (
 )
 from ingest.readers.text import Declared, Decoder
 from ingest.readers.wkb import CURVED, from_wkb
+from layers.theme import FieldType
 from twin.errors import BadInput
 from twin.text import Text
 
@@ -164,9 +165,9 @@ class VectorReader(FeatureReader):
         if self._replace_id:
             # GDAL makes a property of ids that are text.
             places = [place for place in places if schema.field(place).name != "id"]
-        kinds = {place: column_type(schema.field(place).type) for place in places}
+        kinds: dict[int, FieldType] = {place: column_type(schema.field(place).type) for place in places}
         if self._wide is not None:
-            kinds |= {self._begin + place: "text" for place in self._wide.columns if self._begin + place in kinds}
+            kinds |= dict.fromkeys((p for p in kinds if p - self._begin in self._wide.columns), "text")
         names = [schema.field(place).name for place in places]
         if self._decoder is not None:
             names = [self._decoder.name(name) for name in names]
@@ -175,12 +176,11 @@ class VectorReader(FeatureReader):
         names = unique_names([*names, *([key] if key else [])])
         self._key = names.pop() if key else None
         self._places = dict(zip(names, places, strict=True))
-        self.columns = {name: kinds[place] for name, place in self._places.items()}
-        if self._key is not None:
-            self.columns = {self._key: "text"} | self.columns
+        columns: dict[str, FieldType] = {self._key: "text"} if self._key is not None else {}
+        self.columns = columns | {name: kinds[place] for name, place in self._places.items()}
 
     def _key_name(self, stored: str, names: list[str]) -> str | None:
-        """The name of the column for what the driver keeps beside the fields to tell features apart, if the file has it.
+        """The name of the column for the ids that stand beside the fields, if the file has any.
 
         Where GDAL only numbers the rows there is none.
         """

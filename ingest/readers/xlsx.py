@@ -16,6 +16,7 @@ import openpyxl
 from openpyxl.utils.exceptions import InvalidFileException
 from openpyxl.worksheet._reader import FORMULA_TAG, VALUE_TAG, WorkSheetParser
 
+from ingest.frames import objects, with_columns
 from ingest.readers.archive import members
 from ingest.readers.limits import exceeded
 from ingest.readers.source import PROBLEM, ReadOptions, cannot_read, choose_layer
@@ -134,7 +135,7 @@ class XlsxReader(TableReader):
                 problems[i] = f"{code}: {self._named(row.formulas)}"
             elif row.inexact:
                 problems[i] = f"value.inexact: {self._named(row.inexact)}"
-        return batch.assign(**{PROBLEM: problems})
+        return with_columns(batch, {PROBLEM: objects(problems, len(batch))})
 
     def _named(self, columns: list[int]) -> str:
         return ", ".join(self._header[c] for c in columns if c < len(self._header))
