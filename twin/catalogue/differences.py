@@ -75,14 +75,14 @@ def _changed_rows(before: Version, after: Version) -> str:
     different = ", ".join(
         f"CASE WHEN {value('a', name)} IS DISTINCT FROM {value('b', name)} THEN '{name}' END" for name in shared
     )
-    said = json_object([(name, f'jsonb_build_array(a."{name}", b."{name}")') for name in shared])
+    change = json_object([(name, f'jsonb_build_array(a."{name}", b."{name}")') for name in shared])
     return (
         "SELECT coalesce(b.id, a.id) AS id, "
         "CASE WHEN a.id IS NULL THEN 'added' WHEN b.id IS NULL THEN 'removed' ELSE 'changed' END AS kind, "
         "a.id IS NOT NULL AND b.id IS NOT NULL AND NOT ST_OrderingEquals(a.geom, b.geom) AS geometry_changed, "
         "CASE WHEN a.id IS NOT NULL AND b.id IS NOT NULL "
         f"THEN array_remove(ARRAY[{different}]::text[], NULL) ELSE ARRAY[]::text[] END AS names, "
-        f"{said} AS said, coalesce(b.geom, a.geom) AS geom "
+        f"{change} AS change, coalesce(b.geom, a.geom) AS geom "
         f"FROM {DATA_SCHEMA}.{before.table} AS a FULL JOIN {DATA_SCHEMA}.{after.table} AS b ON a.id = b.id "
         "WHERE a.digest IS DISTINCT FROM b.digest"
     )
@@ -138,11 +138,11 @@ def changes(session: Session, before: Version, after: Version) -> Iterator[Chang
     """Stream every feature that differs, in bounded memory."""
     rows = session.execute(
         sa.text(
-            "SELECT id, kind, geometry_changed, names, said, ST_AsBinary(geom) AS geom "
+            "SELECT id, kind, geometry_changed, names, change, ST_AsBinary(geom) AS geom "
             f"FROM ({_changed_rows(before, after)}) AS d ORDER BY id"
         ),
         execution_options={"stream_results": True, "max_row_buffer": BATCH},
     )
     for row in rows:
-        fields = {name: (row.said[name][0], row.said[name][1]) for name in row.names}
+        fields = {name: (row.change[name][0], row.change[name][1]) for name in row.names}
         yield Change(row.id, row.kind, row.geometry_changed, fields, bytes(row.geom))

@@ -133,7 +133,7 @@ def _to_int64(array: object) -> Int64:
 
 @dataclass(frozen=True, slots=True)
 class Measured:
-    """What the coordinates of many geometries tell: taken once, and asked by many.
+    """The coordinates of many geometries, taken once and used by several checks.
 
     `coordinates` (n × 2, degrees or whatever their system has), the position of the geometry that each belongs to, and
     each geometry's `bounds` (west, south, east, north; NaN for those that have none). `wkb` is the geometries as
@@ -229,7 +229,7 @@ _WORTH_A_LATTICE = 200
 
 def _named(passed: Path, resolution: int) -> tuple[Int64, Int64]:
     """Give the shapes and cells that points of shapes lie in, each pair once, ordered by shape."""
-    # As many hexagons, each asked for once, as the library has to name.
+    # The hexagons that the library has to name, each once.
     numbered = pa.array(passed.number).dictionary_encode()
     code = numbered.indices.to_numpy(zero_copy_only=False).astype(np.int64)
     count = len(numbered.dictionary)

@@ -38,7 +38,7 @@ def _of_columns(columns: tuple[Column, ...]) -> Mapping[str, Queryable]:
 
 
 def queryables(version: Version) -> Mapping[str, Queryable]:
-    """Everything that a version's features can be asked by, by name."""
+    """Return the queryables of a version, by name."""
     return _of_columns(version.columns)
 
 
