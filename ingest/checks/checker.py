@@ -18,12 +18,12 @@ from ingest.checks.names import likely_term
 from ingest.checks.picture import Thinned
 from ingest.checks.plan import PROBLEM, RAW, WKB, Plan, decode
 from ingest.checks.problems import AS_WRITTEN, KINDS, Example, Ledger, Value
-from ingest.checks.repeats import Seen, hash_coordinates, hash_shapes, hash_values
 from ingest.checks.report import Report
 from ingest.checks.shapes import Examined, area_of, examine
 from ingest.mapping.joins import Matched, as_text
 from ingest.mapping.rows import apply, select
 from ingest.publish.identity import ids_from_geometry
+from ingest.repeats import Seen, hash_coordinates, hash_shapes, hash_values
 from twin.catalogue.catalogue import Bounds
 from twin.text import Text
 

@@ -12,12 +12,12 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from ingest.checks.repeats import Seen, hash_values
 from ingest.column_names import column_name, free_name
 from ingest.frames import objects, with_geometry
 from ingest.mapping.description import FieldSource, MappingFile, RowMapping
 from ingest.mapping.joins import Matched, Partner, as_text, joined
 from ingest.readers.source import missing_columns
+from ingest.repeats import Seen, hash_values
 from layers.theme import RESERVED, Field, FieldType, Theme, fold
 from twin.catalogue.catalogue import Column
 from twin.catalogue.staging import Shape
