@@ -35,8 +35,8 @@ import mercantile
 
 from bench.publish import EAST, LAYER, NORTH, SOUTH, WEST, workplace, write_buildings
 from tests.conftest import free_port
-from tiles.http.selection import Chosen
 from tiles.vector.mvt import make_tile, tile_sql
+from twin.access.permit import Permit, whole_permit
 from twin.catalogue.catalogue import LayerEntry, ensure_agency, ensure_layer, read_catalogue
 from twin.db.cluster import PrivateCluster
 from twin.db.database import Database
@@ -180,12 +180,12 @@ def lean(database: Database, paths: list[str], seconds: int, folder: Path) -> fl
         return load(base, paths, seconds, folder)
 
 
-def chosen_of(database: Database) -> list[Chosen]:
+def chosen_of(database: Database) -> list[Permit]:
     """The layer as a tile request names it."""
     with database.session() as session:
         layer = read_catalogue(session)[LAYER]
     assert layer.current
-    return [Chosen(layer, layer.current, pinned=True)]
+    return [whole_permit(layer, layer.current)]
 
 
 async def worst(database: Database) -> list[tuple[int, int, float]]:

@@ -15,12 +15,12 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from tests.conftest import run_async
-from tiles.http.selection import Chosen
 from tiles.vector import batching as making
 from tiles.vector.batching import TileMaker
 from tiles.vector.mvt import make_tile
 from tiles.vector.tile_cache import Tile
 from tiles.vector.tile_matrix_sets import Grid, Place, grids_of
+from twin.access.permit import Permit, whole_permit
 from twin.catalogue.catalogue import Layer, read_catalogue
 from twin.city import read_city
 from twin.db.database import Database
@@ -36,8 +36,8 @@ def layers(sample_database: Database) -> dict[str, Layer]:
         return {name: layer for name, layer in read_catalogue(session).items() if layer.current}
 
 
-def choose(layers: dict[str, Layer], *names: str) -> tuple[Chosen, ...]:
-    return tuple(Chosen(layers[name], layers[name].current, pinned=True) for name in names)
+def choose(layers: dict[str, Layer], *names: str) -> tuple[Permit, ...]:
+    return tuple(whole_permit(layers[name], layers[name].current) for name in names)
 
 
 class Gate:

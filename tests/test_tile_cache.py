@@ -27,11 +27,11 @@ from tests.conftest import LiveServer, run_async
 from tests.test_versions import LAYER, catalogue, lamps, layer, publish  # noqa: F401  # a fixture
 from tiles.http import content_encoding as encodings
 from tiles.http.content_encoding import OFFERED, Encoding, decode, encode
-from tiles.http.selection import Chosen, choose_any
 from tiles.http.server import CityState
 from tiles.vector.fast_path import CachedTiles
 from tiles.vector.mvt import make_tile
 from tiles.vector.tile_cache import Tile, TileCache
+from twin.access.permit import operator_permits, whole_permit
 from twin.catalogue.catalogue import read_catalogue
 from twin.config import load_settings
 from twin.db.database import Database
@@ -191,7 +191,7 @@ def made_tile(database: Database) -> tuple[Tile, dict[str, Any]]:
     async def make() -> Tile:
         connection = await asyncpg.connect(**database.asyncpg_options("reader"))
         try:
-            return await make_tile(connection, [Chosen(found, found.current, pinned=True)], *TILE)
+            return await make_tile(connection, [whole_permit(found, found.current)], *TILE)
         finally:
             await connection.close()
 
@@ -302,7 +302,7 @@ def test_the_budget_holds_for_all_layers_of_a_tile_together(
     """Each layer alone is far below its own limit of features; together they are over the budget of bytes."""
     with sample_database.session() as session:
         layers = read_catalogue(session)
-    chosen = choose_any(sorted(name for name, found in layers.items() if found.current), layers)
+    chosen = operator_permits(layers, sorted(name for name, found in layers.items() if found.current))
     tile_of_all = mercantile.tile(106.7335, 10.7765, 14)
 
     async def make() -> Tile:

@@ -14,7 +14,7 @@ from tiles.http.principal import city_state, principal_of
 from tiles.http.server import CityState
 from tiles.middleware import with_middleware
 from tiles.ogc.collections import describe
-from twin.access.policy import readable
+from twin.access.permit import every_permit
 from twin.config import load_settings
 from twin.db.database import open_database
 from twin.text import Language
@@ -41,8 +41,8 @@ def create() -> ASGIApp:
 
 async def seen_by(request: Request, language: Language) -> list[dict[str, Any]]:
     """The layers that the map of this reader may show."""
-    layers = readable(principal_of(request), city_state(request).layers.values())
-    return [describe(layer, language) for layer in layers]
+    permits = every_permit(principal_of(request), city_state(request).layers)
+    return [describe(permit, language) for permit in permits]
 
 
 def opening(request: Request) -> Mapping[str, Any]:

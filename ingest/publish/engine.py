@@ -32,7 +32,8 @@ from ingest.readers.solids import solids_to_wgs84
 from ingest.readers.source import Reader, ReadOptions
 from layers.contracts import theme_of
 from layers.theme import FieldType, Theme
-from twin.access.policy import Principal
+from twin.access.permit import whole_permit
+from twin.access.principals import Principal
 from twin.catalogue.catalogue import Column, Layer, read_catalogue
 from twin.catalogue.loading import Loading
 from twin.catalogue.staging import Mode, Outcome, Provenance, Staging
@@ -362,7 +363,7 @@ def set_apart(features: gpd.GeoDataFrame, reason: str) -> list[dict[str, Any]]:
 
 def _columns(theme: Theme, sources: Sequence[Opened], layer: Layer, mode: Mode) -> tuple[Column, ...]:
     """Return the columns of the new version: those of the files, and where features come along also those of before."""
-    before = layer.current.columns if layer.current is not None and mode != "replace" else ()
+    before = whole_permit(layer, layer.current).columns if layer.current is not None and mode != "replace" else ()
     if not before and len(sources) == 1:
         return sources[0].plan.columns
     own: dict[str, FieldType] = {}

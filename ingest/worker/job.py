@@ -31,7 +31,7 @@ from twin.text import LANGUAGES, Text, set_language, speaking
 if TYPE_CHECKING:
     from ingest.publish.engine import PublishRequest, PublishResult
     from ingest.readers.source import Reader, ReadOptions
-    from twin.access.policy import Principal
+    from twin.access.principals import Principal
 
 log = logging.getLogger("twin.worker")
 
@@ -212,7 +212,9 @@ def _open_table(path: Path, options: ReadOptions) -> Reader:
 
 def _require_right(database: Database, task: Task) -> Principal:
     """Return whose key it is, if it may still publish: it may have been revoked since the job was queued."""
-    from twin.access.policy import note_denied, principal_of_key, require_publisher
+    from twin.access.audit import note_denied
+    from twin.access.keys import principal_of_key
+    from twin.access.policy import require_publisher
     from twin.catalogue.catalogue import read_catalogue
 
     try:

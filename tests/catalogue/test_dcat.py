@@ -25,8 +25,8 @@ from tiles.catalogue.dcat import dataset
 from tiles.catalogue.freshness import State, ago, freshness
 from tiles.catalogue.search import Wanted, search
 from tiles.catalogue.vocabulary import licence_address
-from tiles.http.selection import Chosen
-from twin.access.policy import new_key
+from twin.access.keys import new_key
+from twin.access.permit import whole_permit
 from twin.catalogue.catalogue import LayerEntry, ensure_agency, ensure_layer, read_catalogue
 from twin.catalogue.staging import Provenance, Shape, Staging
 from twin.db.cluster import PrivateCluster
@@ -268,15 +268,19 @@ def test_a_thousand_layers_are_searched_and_described_fast(office: tuple[LiveSer
     with office[0].database.session() as session:
         (layer, *_) = read_catalogue(session).values()
     assert layer.current is not None
-    layers = [
-        replace(layer, id=f"lab.l{n}", title=Text(en=f"Layer {n}", vi=f"Lớp {n}"), current=layer.current)
+    permits = [
+        whole_permit(
+            replace(layer, id=f"lab.l{n}", title=Text(en=f"Layer {n}", vi=f"Lớp {n}"), current=layer.current),
+            layer.current,
+            pinned=False,
+        )
         for n in range(1000)
     ]
-    search(layers, Wanted(q="warm"), datetime.now(UTC))
+    search(permits, Wanted(q="warm"), datetime.now(UTC))
     began = time.perf_counter()
-    assert len(search(layers, Wanted(q="lop 77", freshness=State.FRESH), datetime.now(UTC))) == 19
-    for one in layers:
-        dataset("https://city.example", Chosen(one, layer.current, pinned=False), {})
+    assert len(search(permits, Wanted(q="lop 77", freshness=State.FRESH), datetime.now(UTC))) == 19
+    for one in permits:
+        dataset("https://city.example", one, {})
     assert time.perf_counter() - began < 1.0
 
 

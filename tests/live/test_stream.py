@@ -31,7 +31,8 @@ from tiles.http.server import CityState
 from tiles.live import answer
 from tiles.live.answer import LiveAnswer
 from tiles.live.followers import Followers
-from twin.access.policy import ANONYMOUS, Key, Principal, revoke_key
+from twin.access.keys import Key, revoke_key
+from twin.access.principals import ANONYMOUS, Principal
 from twin.catalogue.catalogue import LayerEntry, change_entry, ensure_agency, ensure_layer
 from twin.catalogue.staging import Provenance, Staging
 from twin.catalogue.versions import rollback

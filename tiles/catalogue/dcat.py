@@ -11,8 +11,8 @@ from tiles.catalogue.distributions import distributions, services
 from tiles.catalogue.history import Step
 from tiles.catalogue.nodes import Node, address_of, licence_of, said, typed
 from tiles.catalogue.vocabulary import ACCESS, AUTHORITY, FREQUENCIES, data_theme
-from tiles.http.selection import Chosen
 from tiles.ogc.links import path
+from twin.access.permit import Permit
 from twin.catalogue.catalogue import Agency, Bounds, Layer, Version, outwards
 from twin.catalogue.download_folder import Prepared
 from twin.city import City
@@ -77,7 +77,7 @@ def catalogue(
 
 
 def dataset(
-    base: str, chosen: Chosen, prepared: Mapping[str, Prepared], steps: Sequence[Step] = (), *, whole: bool = False
+    base: str, chosen: Permit, prepared: Mapping[str, Prepared], steps: Sequence[Step] = (), *, whole: bool = False
 ) -> Node:
     """A layer, or one version of it if that is pinned. The `whole` document stands alone and has the versions too."""
     layer, version = chosen.layer, chosen.version
@@ -113,8 +113,8 @@ def dataset(
     first = version.published if chosen.pinned else layer.created
     if first is not None:
         node["dct:issued"] = typed("xsd:dateTime", first.isoformat().replace("+00:00", "Z"))
-    if version.bounds:
-        node["dct:spatial"] = _location(version.bounds)
+    if bounds := chosen.bounds:
+        node["dct:spatial"] = _location(bounds)
     if licence := licence_of(layer.licence):
         node["dct:license"] = licence
     if whole:
@@ -124,7 +124,7 @@ def dataset(
     return node
 
 
-def _of_versions(address: str, chosen: Chosen, steps: Sequence[Step], step: Step | None) -> Node:
+def _of_versions(address: str, chosen: Permit, steps: Sequence[Step], step: Step | None) -> Node:
     layer, node = chosen.layer, Node()
     if chosen.pinned:
         node["dcat:isVersionOf"] = {"@id": address}

@@ -7,10 +7,10 @@ from collections.abc import Mapping, Sequence
 from tiles.catalogue.nodes import Node, address_of, licence_of, said, typed
 from tiles.catalogue.vocabulary import AUTHORITY
 from tiles.downloads.formats import FORMS, Form
-from tiles.http.selection import Chosen
 from tiles.ogc.formats import GEOJSON
 from tiles.ogc.links import path
 from tiles.vector.routes import MEDIA_TYPE as MVT
+from twin.access.permit import Permit
 from twin.catalogue.download_folder import Prepared
 from twin.text import Text
 
@@ -51,13 +51,13 @@ def _service(base: str, name: str) -> str:
     return f"{base}/catalogue#service-{name}"
 
 
-def download_address(base: str, chosen: Chosen, form: Form) -> str:
+def download_address(base: str, chosen: Permit, form: Form) -> str:
     """Where a layer, or the version that is pinned, can be downloaded."""
     name = path(base, "downloads", chosen.layer.id)
     return f"{name}{f'@{chosen.version.number}' if chosen.pinned else ''}.{form.suffix}"
 
 
-def distributions(base: str, chosen: Chosen, prepared: Mapping[str, Prepared]) -> list[Node]:
+def distributions(base: str, chosen: Permit, prepared: Mapping[str, Prepared]) -> list[Node]:
     """The files, with size and digest where they are prepared, and the services of a dataset."""
     return [
         *(_file(base, chosen, form, prepared.get(form.suffix)) for form in FORMS.values()),
@@ -67,7 +67,7 @@ def distributions(base: str, chosen: Chosen, prepared: Mapping[str, Prepared]) -
     ]
 
 
-def _file(base: str, chosen: Chosen, form: Form, prepared: Prepared | None) -> Node:
+def _file(base: str, chosen: Permit, form: Form, prepared: Prepared | None) -> Node:
     address = download_address(base, chosen, form)
     node: Node = {
         "@id": address,
@@ -97,7 +97,7 @@ def _format(form: Form) -> Node:
     return {"@type": "dct:MediaTypeOrExtent", "rdfs:label": form.title}
 
 
-def _access(base: str, chosen: Chosen, service: str, title: Text, address: str, media_type: str) -> Node:
+def _access(base: str, chosen: Permit, service: str, title: Text, address: str, media_type: str) -> Node:
     return {
         "@id": f"{address_of(base, chosen)}#{service}",
         "@type": "dcat:Distribution",
@@ -109,7 +109,7 @@ def _access(base: str, chosen: Chosen, service: str, title: Text, address: str, 
     }
 
 
-def _terms(chosen: Chosen) -> Node:
+def _terms(chosen: Permit) -> Node:
     """Under which terms it may be used."""
     layer = chosen.layer
     node: Node = {}

@@ -23,10 +23,10 @@ from tiles.catalogue.vocabulary import licence_address
 from tiles.catalogue.words import GEOMETRIES, SHARING, SHARING_SAID, TYPES, WORDS
 from tiles.downloads.formats import FORMS
 from tiles.http.principal import city_state
-from tiles.http.selection import Chosen
 from tiles.ogc import display
 from tiles.ogc import pages as plain
 from tiles.ogc.links import Link, base_of, path
+from twin.access.permit import Permit
 from twin.catalogue.catalogue import Layer
 from twin.catalogue.download_folder import Prepared
 from twin.city import City
@@ -83,7 +83,7 @@ def _aged(layer: Layer, now: datetime, city: City, language: Language) -> dict[s
 
 
 def listing(
-    request: Request, shown: Sequence[Layer], seen: Sequence[Layer], total: int, wanted: Wanted,
+    request: Request, shown: Sequence[Permit], seen: Sequence[Permit], total: int, wanted: Wanted,
     around: Mapping[str, str], links: Sequence[Link], now: datetime, language: Language, headers: Mapping[str, str],
 ) -> Response:  # fmt: skip
     """The list: some layers out of those that fit, and the filters that the layers seen allow."""
@@ -98,14 +98,15 @@ def listing(
             "theme": theme_of(layer).title.in_language(language),
             "sharing": layer.sharing.value,
             "sharing_said": SHARING[layer.sharing].in_language(language),
-            "features": display.number(layer.current.features if layer.current else 0, language),
+            "features": display.count(permit, permit.version.features, language),
             "licence": layer.licence,
             "sample": layer.sample,
             "fresh": _aged(layer, now, city, language),
         }
-        for layer in shown
+        for permit in shown
+        for layer in (permit.layer,)
     ]  # fmt: skip
-    filters = _filters(seen, wanted, language)
+    filters = _filters([permit.layer for permit in seen], wanted, language)
     title = WORDS["catalogue"].in_language(language)
     return _page(
         request, "catalogue", title, [], links, language, headers, entries=entries, filters=filters, wanted=wanted,
@@ -145,7 +146,7 @@ def _has(seen: Sequence[Layer], level: Sharing) -> bool:
 
 
 def dataset(
-    request: Request, chosen: Chosen, steps: Sequence[Step], prepared: Mapping[str, Prepared], links: Sequence[Link],
+    request: Request, chosen: Permit, steps: Sequence[Step], prepared: Mapping[str, Prepared], links: Sequence[Link],
     now: datetime, language: Language, headers: Mapping[str, str],
 ) -> Response:  # fmt: skip
     """The page of one layer, or of one version of it."""
@@ -162,7 +163,7 @@ def dataset(
         description=layer.description.in_language(language) or of.description.in_language(language),
         agency=layer.agency.title.in_language(language),
         geometry=GEOMETRIES[of.geometry].in_language(language),
-        count=display.number(version.features, language),
+        count=display.count(chosen, version.features, language),
         sharing_said=SHARING[layer.sharing].in_language(language),
         sharing_means=SHARING_SAID[layer.sharing].in_language(language),
         fresh=_aged(layer, now, city, language),
@@ -190,9 +191,9 @@ def dataset(
     )  # fmt: skip
 
 
-def _on_map(base: str, chosen: Chosen, city: City, language: Language) -> str:
+def _on_map(base: str, chosen: Permit, city: City, language: Language) -> str:
     """The map's address at a layer, with the layer switched on."""
-    bounds = chosen.version.bounds or city.outline.bounds
+    bounds = chosen.bounds or city.outline.bounds
     span = max(bounds[2] - bounds[0], bounds[3] - bounds[1], 0.002)
     zoom = min(max(math.log2(360 / span), 8.0), 16.0)
     longitude, latitude = (bounds[0] + bounds[2]) / 2, (bounds[1] + bounds[3]) / 2
@@ -207,10 +208,10 @@ def _size(size: int, language: Language) -> str:
     return f"{size} B"
 
 
-def _fields(chosen: Chosen, language: Language) -> list[dict[str, Any]]:
+def _fields(chosen: Permit, language: Language) -> list[dict[str, Any]]:
     by_name = theme_of(chosen.layer).by_name
     found = []
-    for column in chosen.version.columns:
+    for column in chosen.columns:
         field = by_name.get(column.name)
         terms = field.vocabulary if field is not None and field.vocabulary else {}
         found.append(
@@ -254,7 +255,7 @@ def _step(base: str, layer: Layer, step: Step, city: City, language: Language) -
         "is_current": layer.current is not None and version.number == layer.current.number,
         "day": display.day(version.published, city.time_zone, language),
         "moment": version.published.isoformat(),
-        "features": display.number(version.features, language),
+        "features": display.count(step.permit, version.features, language),
         "reason": step.reason,
         "changes": ", ".join(parts),
         "record": step.record,

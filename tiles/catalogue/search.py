@@ -10,6 +10,7 @@ from functools import lru_cache
 
 from layers.contracts import theme_of
 from tiles.catalogue.freshness import State, freshness
+from twin.access.permit import Permit
 from twin.catalogue.catalogue import Layer
 from twin.db.tables import Sharing
 
@@ -39,13 +40,14 @@ def said_of(layer: Layer) -> str:
     return " ".join([layer.id, layer.attribution, *(text.en for text in texts), *(text.vi for text in texts)])
 
 
-def search(layers: Iterable[Layer], wanted: Wanted, now: datetime) -> list[Layer]:
+def search(permits: Iterable[Permit], wanted: Wanted, now: datetime) -> list[Permit]:
     """Keep the layers that fit; every word has to be found, somewhere."""
     words = fold(wanted.q).split() if wanted.q else []
     return [
-        layer
-        for layer in layers
-        if (wanted.agency is None or layer.agency.name == wanted.agency)
+        permit
+        for permit in permits
+        if (layer := permit.layer)
+        and (wanted.agency is None or layer.agency.name == wanted.agency)
         and (wanted.theme is None or theme_of(layer).name == wanted.theme)
         and (wanted.sharing is None or layer.sharing is wanted.sharing)
         and (wanted.freshness is None or freshness(layer, now).state is wanted.freshness)

@@ -20,7 +20,7 @@ from tiles.cells.outlines import outlines
 from tiles.cells.statement import Counted
 from tiles.features import tables
 from tiles.features.streaming import Chunks
-from twin.catalogue.catalogue import Layer, Version
+from twin.access.permit import Permit
 from twin.cells.cover import Int64
 from twin.cells.rollup import Rolled
 from twin.text import Language, Text
@@ -39,24 +39,24 @@ Parts = AsyncGenerator[Counted, None]
 class About:
     """What the numbers are: of which version of which layer, at which resolution, from which columns."""
 
-    layer: Layer
-    version: Version
+    permit: Permit
     resolution: int
     columns: tuple[Rolled, ...]
     language: Language
 
     def document(self) -> dict[str, Any]:
         """What is said once for all cells."""
+        layer, version = self.permit.layer, self.permit.version
         return {
-            "layer": self.layer.id,
-            "title": self.layer.title.in_language(self.language),
-            "version": self.version.number,
-            "published": self.version.published.isoformat().replace("+00:00", "Z"),
-            "licence": self.layer.licence,
-            "attribution": self.layer.attribution,
-            "sample": self.layer.sample,
+            "layer": layer.id,
+            "title": layer.title.in_language(self.language),
+            "version": version.number,
+            "published": version.published.isoformat().replace("+00:00", "Z"),
+            "licence": layer.licence,
+            "attribution": layer.attribution,
+            "sample": layer.sample,
             "resolution": self.resolution,
-            "resolutions": list(range(self.version.resolution + 1)),
+            "resolutions": list(range(self.permit.resolution + 1)),
             "properties": self.properties(),
         }
 
@@ -66,7 +66,7 @@ class About:
             "features": {"title": FEATURES.in_language(self.language), "type": "integer"},
             "per_km2": {"title": PER_KM2.in_language(self.language), "type": "number", "unit": "/km2"},
         }
-        by_name = {c.name: c for c in self.version.columns}
+        by_name = {c.name: c for c in self.permit.columns}
         for rolled in self.columns:
             column = by_name[rolled.name]
             about: dict[str, Any] = {

@@ -14,15 +14,14 @@ from tiles.cells.outlines import square_kilometres
 from tiles.cells.statement import Question
 from tiles.cells.tiles import finest_at
 from tiles.features.paging import BAD_TOKEN, read_token, version_of_token
-from tiles.features.selection import choose
+from tiles.features.selection import permit_for
 from tiles.http.principal import city_state, language_of, principal_of
-from tiles.http.selection import Chosen
 from tiles.ogc import parameters as asked
 from tiles.ogc.formats import CSV, MVT, Format, negotiate
 from tiles.ogc.parameters import Parameter
 from tiles.vector.tile_matrix_sets import Grid, check_tile, find_grid
 from tiles.vector.tilesets import TILE
-from twin.access.policy import find_readable
+from twin.access.permit import Permit, permit_of
 from twin.catalogue.catalogue import Version
 from twin.cells.cover import MAX_RESOLUTION
 from twin.cells.rollup import Rolled, finest_within, resolution_for
@@ -82,7 +81,7 @@ NARROWING = ("filter", "filter-lang", "filter-crs", "datetime")
 class Wanted:
     """A request for cells, understood."""
 
-    chosen: Chosen
+    chosen: Permit
     format: Format
     question: Question
     about: About
@@ -100,7 +99,7 @@ class Wanted:
 class WantedTile:
     """A request for a tile of cells, understood; `narrowed` tells one filter from another."""
 
-    chosen: Chosen
+    chosen: Permit
     grid: Grid
     question: Question
     narrowed: str
@@ -109,23 +108,23 @@ class WantedTile:
 async def understand(request: Request, layer_id: str) -> Wanted:
     """Read a request for cells."""
     city, given = city_state(request), request.query_params
-    layer = find_readable(principal_of(request), city.layers, layer_id)
+    current = permit_of(principal_of(request), city.layers, layer_id)
     form = negotiate(request, FORMATS)
     asked.check_language(given)
     asked.check_names(given, NAMES, {})
     number, at = asked.read_version(given), asked.read_as_of(given)
     if "token" in given and number is None and at is None:
         number = version_of_token(given["token"])
-    chosen = await choose(city, layer, number, at)
-    version, settings = chosen.version, city.settings
+    chosen = await permit_for(city, current, number, at)
+    settings = city.settings
     area = asked.read_box(given["bbox"]) if "bbox" in given else None
-    resolution = read_resolution(given, version)
+    resolution = read_resolution(given, chosen)
     if resolution is None:
-        resolution = _suiting(version, area.bounds if area is not None else None)
+        resolution = _suiting(chosen, area.bounds if area is not None else None)
     parameters = Parameters()
     narrowing = QueryParams({k: v for k, v in given.items() if k in NARROWING})
     references = offered(settings.profile)
-    conditions = await asked.read_conditions(city.parser, narrowing, version, references, parameters)
+    conditions = await asked.read_conditions(city.parser, narrowing, chosen, references, parameters)
     columns = read_columns(given, chosen)
     if form.whole:
         limit = asked.read_limit(given, settings.stream_limit, settings.stream_limit)
@@ -134,8 +133,8 @@ async def understand(request: Request, layer_id: str) -> Wanted:
     return Wanted(
         chosen=chosen,
         format=form,
-        question=Question(version, resolution, columns, area, conditions, parameters, _after(given, version)),
-        about=About(layer, version, resolution, columns, language_of(request)),
+        question=Question(chosen, resolution, columns, area, conditions, parameters, _after(given, chosen.version)),
+        about=About(chosen, resolution, columns, language_of(request)),
         limit=limit,
         given=dict(given),
     )
@@ -144,7 +143,7 @@ async def understand(request: Request, layer_id: str) -> Wanted:
 async def understand_tile(request: Request, layer_id: str, grid: str, matrix: int, row: int, column: int) -> WantedTile:
     """Read a request for a tile of cells."""
     city, given = city_state(request), request.query_params
-    layer = find_readable(principal_of(request), city.layers, layer_id)
+    current = permit_of(principal_of(request), city.layers, layer_id)
     asked.check_language(given)
     asked.check_names(given, TILE_NAMES, {})
     # Programs that draw maps say little of what they take, and there is but one format of tiles.
@@ -153,28 +152,28 @@ async def understand_tile(request: Request, layer_id: str, grid: str, matrix: in
     profile = city.settings.profile
     found = find_grid(grid, profile)
     check_tile(found, matrix, column, row)
-    chosen = await choose(city, layer, asked.read_version(given), asked.read_as_of(given))
-    version, zoom = chosen.version, found.zoom(matrix)
-    resolution = read_resolution(given, version, finest_at(zoom))
+    chosen = await permit_for(city, current, asked.read_version(given), asked.read_as_of(given))
+    zoom = found.zoom(matrix)
+    resolution = read_resolution(given, chosen, finest_at(zoom))
     if resolution is None:
-        resolution = min(resolution_for(zoom, theme_of(layer).rollup_cells), version.resolution)
+        resolution = min(resolution_for(zoom, theme_of(chosen.layer).rollup_cells), chosen.resolution)
     parameters = Parameters()
-    conditions = await asked.read_filter(city.parser, given, version, offered(profile), parameters)
+    conditions = await asked.read_filter(city.parser, given, chosen, offered(profile), parameters)
     said = "\0".join(given.get(parameter.name, "") for parameter in asked.FILTER)
     return WantedTile(
         chosen=chosen,
         grid=found,
-        question=Question(version, resolution, offered_columns(chosen), None, conditions, parameters),
+        question=Question(chosen, resolution, offered_columns(chosen), None, conditions, parameters),
         narrowed=hashlib.sha256(said.encode()).hexdigest()[:24] if conditions else "",
     )
 
 
-def read_resolution(given: QueryParams, version: Version, finest: int | None = None) -> int | None:
-    """Read `resolution`, which may be as fine as the version's cells, or as `finest` if that is coarser."""
+def read_resolution(given: QueryParams, permit: Permit, finest: int | None = None) -> int | None:
+    """Read `resolution`, which may be as fine as the cells that may be told, or as `finest` if that is coarser."""
     text = given.get("resolution")
     if text is None:
         return None
-    finest = version.resolution if finest is None else min(finest, version.resolution)
+    finest = permit.resolution if finest is None else min(finest, permit.resolution)
     if not (text.isascii() and text.isdigit() and len(text) <= 3 and int(text) <= finest):
         raise BadInput(
             Text(
@@ -185,13 +184,13 @@ def read_resolution(given: QueryParams, version: Version, finest: int | None = N
     return int(text)
 
 
-def offered_columns(chosen: Chosen) -> tuple[Rolled, ...]:
-    """The columns of a version that have a value in a cell."""
-    rolled = theme_of(chosen.layer).rolled(c.name for c in chosen.version.columns)
+def offered_columns(chosen: Permit) -> tuple[Rolled, ...]:
+    """Return the columns that have a value in a cell and may be shown."""
+    rolled = theme_of(chosen.layer).rolled(c.name for c in chosen.columns)
     return tuple(c for c in rolled if c.name not in TAKEN)
 
 
-def read_columns(given: QueryParams, chosen: Chosen) -> tuple[Rolled, ...]:
+def read_columns(given: QueryParams, chosen: Permit) -> tuple[Rolled, ...]:
     """Read `properties`: the numbers that an answer has, in the order of the theme."""
     there, text = offered_columns(chosen), given.get("properties")
     if text is None:
@@ -207,13 +206,13 @@ def read_columns(given: QueryParams, chosen: Chosen) -> tuple[Rolled, ...]:
     return tuple(c for c in there if c.name in names)
 
 
-def _suiting(version: Version, box: tuple[float, float, float, float] | None) -> int:
+def _suiting(permit: Permit, box: tuple[float, float, float, float] | None) -> int:
     """The resolution that shows an area well: the box that is asked for, as far as there are features in it."""
-    bounds = version.bounds or (0.0, 0.0, 0.0, 0.0)
+    bounds = permit.bounds or (0.0, 0.0, 0.0, 0.0)
     if box is not None:
         inner = max(box[0], bounds[0]), max(box[1], bounds[1]), min(box[2], bounds[2]), min(box[3], bounds[3])
         bounds = inner if inner[0] <= inner[2] and inner[1] <= inner[3] else box
-    return min(finest_within(square_kilometres(bounds), USUAL_CELLS), version.resolution)
+    return min(finest_within(square_kilometres(bounds), USUAL_CELLS), permit.resolution)
 
 
 def _after(given: QueryParams, version: Version) -> int | None:

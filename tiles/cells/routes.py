@@ -130,7 +130,7 @@ async def cell_tile(
     city = city_state(request)
     wanted = await understand_tile(request, layer, grid, matrix, row, column)
     # What is counted stands in the name of the grid: a layer has several tiles at one place.
-    name = f"{wanted.grid.id}/cells/{wanted.question.resolution}/{wanted.narrowed}"
+    name = f"{wanted.grid.id}/cells/{wanted.question.resolution}/{wanted.narrowed}/{wanted.chosen.key}"
     chosen = (wanted.chosen,)
     tag = etag(chosen, name, matrix, column, row)
     headers = {"Cache-Control": caching(chosen), "ETag": tag, "Vary": VARY}

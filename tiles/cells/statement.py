@@ -13,6 +13,7 @@ import shapely
 from shapely.geometry.base import BaseGeometry
 
 from tiles.cells.outlines import around, meeting
+from twin.access.permit import Permit
 from twin.catalogue.catalogue import Version
 from twin.cells.cover import Int64
 from twin.cells.rollup import Rolled, parent_sql, value_sql
@@ -48,9 +49,12 @@ class Counted:
 
 @dataclass(frozen=True, slots=True)
 class Question:
-    """Which cells are meant: of one version and resolution, meeting an area, with the features under conditions."""
+    """Which cells are meant: of one version and resolution, meeting an area, with the features under conditions.
 
-    version: Version
+    Cells of fewer features than the permit lets be told are left out.
+    """
+
+    permit: Permit
     resolution: int
     columns: tuple[Rolled, ...]
     area: BaseGeometry | None = None
@@ -59,9 +63,14 @@ class Question:
     after: int | None = None
 
     @property
+    def version(self) -> Version:
+        """The version whose cells are meant."""
+        return self.permit.version
+
+    @property
     def from_rollup(self) -> bool:
         """Whether the version's roll-up holds the answer."""
-        kept = self.version.rollup
+        kept = self.permit.rollup
         if kept is None or self.conditions or self.resolution not in kept["resolutions"]:
             return False
         # A theme may have learned another rule since the version was published.
@@ -74,6 +83,8 @@ class Question:
 
     def _of_rollup(self, parameters: Parameters) -> tuple[str, list[object]]:
         conditions = [f"r.resolution = {self.resolution}"]
+        if self.permit.least_count > 1:
+            conditions.append(f"r.features >= {self.permit.least_count}")
         if self.area is not None:
             # Box against box: what exactly meets the area is told outside.
             conditions.append(
@@ -102,7 +113,11 @@ class Question:
             conditions.append(f"{cell} > {parameters.add(self.after, 'bigint')}")
         where = f" WHERE {' AND '.join(conditions)}" if conditions else ""
         values = "".join(f", {value_sql(c, 'f')}" for c in self.columns)
-        return f"SELECT {cell} AS cell, count(*){values} FROM {source}{where} GROUP BY 1 ORDER BY 1", parameters.values
+        having = f" HAVING count(*) >= {self.permit.least_count}" if self.permit.least_count > 1 else ""
+        return (
+            f"SELECT {cell} AS cell, count(*){values} FROM {source}{where} GROUP BY 1{having} ORDER BY 1",
+            parameters.values,
+        )
 
 
 def _envelope(area: BaseGeometry) -> BaseGeometry:

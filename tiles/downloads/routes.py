@@ -14,9 +14,10 @@ from tiles.downloads.formats import FORMS, Form
 from tiles.downloads.prepare import Downloads
 from tiles.http.head import ASKED
 from tiles.http.principal import City, Reader, language_of
-from tiles.http.selection import Chosen, caching, choose_one
+from tiles.http.selection import caching
 from tiles.ogc.links import as_header, base_of, link, path
 from tiles.ogc.schemas import BINARY, TEXT
+from twin.access.permit import Permit, permit_of
 from twin.catalogue.download_folder import Prepared
 from twin.errors import NotFound
 from twin.text import Text
@@ -57,7 +58,7 @@ async def download(
     request: Request, city: City, reader: Reader, layer: Annotated[str, NAME], form: Annotated[str, SUFFIX]
 ) -> Response:
     """Send all features of a layer's version. The file is made when it is first asked for, and kept."""
-    chosen = choose_one(layer, city.layers, reader)
+    chosen = permit_of(reader, city.layers, layer)
     if form not in FORMS:
         raise NotFound(
             Text(
@@ -91,7 +92,7 @@ async def download(
     return FileResponse(prepared.path, media_type=own.media_type, headers=headers)
 
 
-def _headers(request: Request, chosen: Chosen, form: Form) -> dict[str, str]:
+def _headers(request: Request, chosen: Permit, form: Form) -> dict[str, str]:
     layer, language = chosen.layer, language_of(request)
     base = base_of(request)
     links = [
@@ -110,14 +111,14 @@ def _headers(request: Request, chosen: Chosen, form: Form) -> dict[str, str]:
 
 
 async def _beginning(
-    downloads: Downloads, chosen: Chosen, form: Form, making: asyncio.Task[Prepared], *, in_parts: bool
+    downloads: Downloads, chosen: Permit, form: Form, making: asyncio.Task[Prepared], *, in_parts: bool
 ) -> int | None:
     """A handle on the growing file, if it may be sent so and is not ready soon; None once it is ready or has failed."""
     if in_parts or not form.grows:
         await asyncio.wait([making])
         return None
     await asyncio.wait([making], timeout=PATIENCE_SECONDS)
-    key = downloads.key(chosen.layer, chosen.version)
+    key = downloads.key(chosen)
     while not making.done():
         if (handle := downloads.folder.growing(key, form.suffix)) is not None:
             return handle

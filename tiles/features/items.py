@@ -21,23 +21,22 @@ from tiles.features.paging import (
     write_token,
 )
 from tiles.features.rendering import closing, feature_texts, opening, place_of, with_members
-from tiles.features.selection import choose, is_known, keeping
+from tiles.features.selection import is_known, keeping, permit_for
 from tiles.features.statement import FeatureText, Rows
 from tiles.features.streaming import Chunks, Stream, batches, primed, streaming
 from tiles.http.openapi import reads_parameters
 from tiles.http.principal import city_state, language_of, principal_of
-from tiles.http.selection import Chosen
 from tiles.http.server import CityState
 from tiles.ogc import formats, pages
 from tiles.ogc import parameters as asked
 from tiles.ogc.formats import Format, negotiate
 from tiles.ogc.links import Link, as_header, base_of, link, path, self_and_alternates, with_query
 from tiles.ogc.schemas import COLLECTION, FEATURE, content
-from twin.access.policy import find_readable
+from twin.access.permit import Permit, permit_of
 from twin.catalogue.catalogue import Column
 from twin.errors import BadInput, NotFound
 from twin.query.expressions import Parameters
-from twin.query.queryables import queryables
+from twin.query.queryables import moment_of, queryables
 from twin.query.reference import Reference, offered
 from twin.text import Language, Text
 
@@ -75,7 +74,7 @@ LayerId = Annotated[str, Path(description="`agency.layer`, as /collections lists
 class Wanted:
     """A request for items, understood: which rows, how many, in which form."""
 
-    chosen: Chosen
+    chosen: Permit
     format: Format
     language: Language
     reference: Reference
@@ -100,7 +99,7 @@ class Wanted:
     @property
     def matched(self) -> int | None:
         """How many features there are in all, where that is known without counting."""
-        return self.chosen.version.features if not self.rows.conditions else None
+        return self.chosen.features if not self.rows.conditions else None
 
 
 @router.get(
@@ -134,15 +133,15 @@ async def items(request: Request, layer: LayerId) -> Response:
 
 async def _understand(request: Request, layer_id: str) -> Wanted:
     city, given = city_state(request), request.query_params
-    layer = find_readable(principal_of(request), city.layers, layer_id)
+    current = permit_of(principal_of(request), city.layers, layer_id)
     chosen_format = negotiate(request, formats.ITEMS)
     asked.check_language(given)
     number, at = asked.read_version(given), asked.read_as_of(given)
-    newest = await choose(city, layer, number, at)
+    newest = await permit_for(city, current, number, at)
     # The names that may be used are those of the version; a token says which one that is, if nothing else does.
     if "token" in given and number is None and at is None:
-        newest = await choose(city, layer, version_of_token(given["token"]), None)
-    known = queryables(newest.version)
+        newest = await permit_for(city, current, version_of_token(given["token"]), None)
+    known = queryables(newest.columns)
     asked.check_names(given, asked.ITEMS_NAMES, {n: q for n, q in known.items() if q.kind != "geometry"})
     keys = read_sortby(given["sortby"], known) if "sortby" in given else ()
     place = _place(given.get("token"), keys, newest)
@@ -154,22 +153,22 @@ async def _understand(request: Request, layer_id: str) -> Wanted:
         settings.stream_limit if everything else settings.items_limit,
     )
     parameters = Parameters()
-    conditions = await asked.read_conditions(city.parser, given, newest.version, references, parameters)
+    conditions = await asked.read_conditions(city.parser, given, newest, references, parameters)
     return Wanted(
         chosen=newest,
         format=chosen_format,
         language=language_of(request),
         reference=asked.read_crs(given, "crs", references),
-        columns=asked.read_columns(given, newest.version),
+        columns=asked.read_columns(given, newest.columns),
         rows=Rows(newest.version, conditions, parameters, keys, place),
         limit=min(limit, ON_A_PAGE) if chosen_format is formats.HTML else limit,
         count=asked.read_flag(given, "count"),
-        address=path(base_of(request), "collections", layer.id, "items"),
+        address=path(base_of(request), "collections", newest.layer.id, "items"),
         given=dict(given),
     )
 
 
-def _place(token: str | None, keys: Sequence[SortKey], chosen: Chosen) -> Place | None:
+def _place(token: str | None, keys: Sequence[SortKey], chosen: Permit) -> Place | None:
     if token is None:
         return None
     place = read_token(token, keys)
@@ -181,7 +180,7 @@ def _place(token: str | None, keys: Sequence[SortKey], chosen: Chosen) -> Place 
 def _text_of(wanted: Wanted) -> FeatureText:
     if wanted.format is formats.JSONFG:
         of = theme_of(wanted.chosen.layer)
-        return statement.jsonfg(wanted.chosen.version, wanted.columns, wanted.reference, of.name)
+        return statement.jsonfg(moment_of(wanted.chosen.columns), wanted.columns, wanted.reference, of.name)
     return statement.geojson(wanted.columns, wanted.reference)
 
 
@@ -217,11 +216,10 @@ async def _read(city: CityState, wanted: Wanted, columns: Sequence[str]) -> tupl
 
 
 async def _matched(connection: Any, wanted: Wanted) -> int | None:
-    if wanted.matched is not None or not wanted.count:
+    if not wanted.rows.conditions or not wanted.count:
         return wanted.matched
     sql, values = wanted.rows.count()
-    found: int = await connection.fetchval(sql, *values)
-    return found
+    return wanted.chosen.count(await connection.fetchval(sql, *values))
 
 
 def _in_order(wanted: Wanted, rows: Sequence[Any]) -> Sequence[Any]:
@@ -368,19 +366,20 @@ async def item(
 ) -> Response:
     """Give one feature by its id."""
     city, given = city_state(request), request.query_params
-    found = find_readable(principal_of(request), city.layers, layer)
+    current = permit_of(principal_of(request), city.layers, layer)
     own = negotiate(request, formats.ITEM)
     asked.check_language(given)
     asked.check_names(given, asked.ITEM_NAMES, {})
-    chosen = await choose(city, found, asked.read_version(given), asked.read_as_of(given))
+    chosen = await permit_for(city, current, asked.read_version(given), asked.read_as_of(given))
+    found = chosen.layer
     reference = asked.read_crs(given, "crs", offered(city.settings.profile))
-    columns, language = asked.read_columns(given, chosen.version), language_of(request)
+    columns, language = asked.read_columns(given, chosen.columns), language_of(request)
     headers = keeping(request, chosen, own.name, language) | {"Content-Crs": f"<{reference.uri}>"}
     rows = Rows(chosen.version, ["f.id = $1::text"], Parameters([feature]))
     if own is formats.HTML:
         select = rows.select(statement.table(columns, geometry=False), None)
     elif own is formats.JSONFG:
-        text = statement.jsonfg(chosen.version, columns, reference, theme_of(found).name)
+        text = statement.jsonfg(moment_of(chosen.columns), columns, reference, theme_of(found).name)
         select = rows.select(text.columns(), None)
     else:
         select = rows.select(statement.geojson(columns, reference).columns(), None)

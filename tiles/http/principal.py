@@ -7,7 +7,8 @@ from typing import Annotated
 from fastapi import Depends, Query, Request
 
 from tiles.http.server import CityState
-from twin.access.policy import Principal, authenticate
+from twin.access.keys import authenticate
+from twin.access.principals import Principal
 from twin.text import LANGUAGES, Language, language_of_header
 
 

@@ -13,7 +13,7 @@ from tiles.http.clients import CURRENT, Client, address_of
 from tiles.http.principal import token_of
 from tiles.http.problems import problem
 from tiles.http.server import CityState
-from twin.access.policy import authenticate
+from twin.access.keys import authenticate
 from twin.errors import TwinError
 from twin.text import Text
 

@@ -17,7 +17,7 @@ from tiles.ogc.filter_parsing import FilterParser
 from tiles.raster.files import RasterFiles
 from tiles.vector.batching import TileMaker
 from tiles.vector.tile_cache import TileCache
-from twin.access.policy import KEYS_SQL, Key, parse_keys
+from twin.access.keys import KEYS_SQL, Key, parse_keys
 from twin.catalogue.catalogue import SNAPSHOT_SQL, Layer, parse_snapshot
 from twin.config import Settings
 from twin.db.database import Database

@@ -13,7 +13,7 @@ from starlette.types import Receive, Scope, Send
 from tiles.live import events
 from tiles.live.followers import Followers
 from tiles.live.visible import View, changes, state_of
-from twin.access.policy import Principal
+from twin.access.principals import Principal
 
 MEDIA_TYPE = "text/event-stream"
 # X-Accel-Buffering: nginx would collect events before it passes them on.

@@ -15,7 +15,7 @@ from prometheus_client import Gauge
 
 from tiles.http.server import CityState
 from tiles.live.visible import Views
-from twin.access.policy import Principal
+from twin.access.principals import Principal
 from twin.errors import TooMany, Unavailable
 from twin.text import Text
 

@@ -13,7 +13,7 @@ from tiles.live import events
 from tiles.live.answer import HEADERS, MEDIA_TYPE, LiveAnswer
 from tiles.live.followers import Followers
 from tiles.live.schemas import EVENT, SAID
-from twin.access.policy import find_readable
+from twin.access.permit import permit_of
 
 router = APIRouter(tags=["live"])
 
@@ -39,7 +39,7 @@ async def live(
     followers: Followers = request.app.state.followers
     names = None if layers is None else tuple(dict.fromkeys(layers.split(",")))
     for name in names or ():
-        find_readable(reader, city.layers, name)
+        permit_of(reader, city.layers, name)
     # Before anything is sent: as long as the city is not open, this can still be said.
     view = followers.views.of(reader, names)
     if once or request.scope.get(ASKED):

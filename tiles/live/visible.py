@@ -8,7 +8,8 @@ from dataclasses import dataclass
 from typing import Literal
 
 from tiles.http.server import CityState
-from twin.access.policy import Principal, readable
+from twin.access.permit import Permit, every_permit
+from twin.access.principals import Principal
 from twin.catalogue.catalogue import Layer
 
 # `shown`: the reader sees the layer now and did not before. `published`, `rolled-back`: another version is current, a
@@ -44,19 +45,27 @@ class Views:
     def __init__(self, city: CityState) -> None:
         self._city = city
         self._catalogue: Mapping[str, Layer] | None = None
-        self._seen: dict[str, Seen] = {}
+        self._seen: dict[tuple[str, str], Seen] = {}
         self._of: dict[Principal, View] = {}
 
     def of(self, reader: Principal, names: Collection[str] | None = None) -> View:
         """The reader's layers by id; with `names` those of them only."""
         catalogue = self._city.layers
         if catalogue is not self._catalogue:
-            self._catalogue, self._of = catalogue, {}
-            self._seen = {layer.id: _seen(layer) for layer in catalogue.values() if layer.current is not None}
+            self._catalogue, self._of, self._seen = catalogue, {}, {}
         view = self._of.get(reader)
         if view is None:
-            view = self._of[reader] = {layer.id: self._seen[layer.id] for layer in readable(reader, catalogue.values())}
+            view = self._of[reader] = {
+                permit.layer.id: self._described(permit) for permit in every_permit(reader, catalogue)
+            }
         return view if names is None else {name: view[name] for name in names if name in view}
+
+    def _described(self, permit: Permit) -> Seen:
+        """Return the description of a layer, the same one for all principals whose permits are equal."""
+        name = (permit.layer.id, permit.key)
+        if name not in self._seen:
+            self._seen[name] = _seen(permit)
+        return self._seen[name]
 
 
 def state_of(view: View) -> str:
@@ -85,12 +94,11 @@ def _kind(before: Seen | None, now: Seen) -> Kind:
     return "published" if now.version > before.version else "rolled-back"
 
 
-def _seen(layer: Layer) -> Seen:
-    current = layer.current
-    assert current is not None  # noqa: S101
+def _seen(permit: Permit) -> Seen:
+    layer, current = permit.layer, permit.version
     said = (
         layer.theme, layer.contract, layer.title, layer.description, layer.licence, layer.attribution,
-        layer.sharing.value, layer.sample, layer.visible, layer.update_frequency, layer.agency,
+        layer.sharing.value, layer.sample, layer.visible, layer.update_frequency, layer.agency, permit.key,
     )  # fmt: skip
     entry = hashlib.blake2b(repr(said).encode(), digest_size=12).hexdigest()
     return Seen(current.number, current.published.isoformat().replace("+00:00", "Z"), entry)

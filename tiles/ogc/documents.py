@@ -11,19 +11,18 @@ from fastapi import APIRouter, Request, Response
 from layers.contracts import theme_of
 from tiles.features.items import LayerId
 from tiles.features.paging import SORTABLE
-from tiles.features.selection import VARY, choose, is_known, keeping
+from tiles.features.selection import VARY, is_known, keeping, permit_for
 from tiles.http.openapi import MEDIA_TYPE as OPENAPI
 from tiles.http.openapi import MEDIA_TYPE_30 as OPENAPI_30
 from tiles.http.openapi import reads_parameters
 from tiles.http.principal import Lang, city_state, language_of, principal_of
-from tiles.http.selection import Chosen
 from tiles.ogc import formats, pages
 from tiles.ogc import parameters as asked
 from tiles.ogc.formats import Format, negotiate
 from tiles.ogc.links import RELATION, Link, base_of, link, path, self_and_alternates
 from tiles.ogc.property_schemas import geometry_schema, id_schema, properties_schema
 from tiles.ogc.schemas import CONFORMANCE, LANDING, PROPERTY_SCHEMA, content
-from twin.access.policy import find_readable
+from twin.access.permit import Permit, permit_of
 from twin.query.queryables import queryables
 from twin.text import Language, Text
 
@@ -126,37 +125,37 @@ def _json(document: Any, own: Format, headers: dict[str, str]) -> Response:
 
 # Schemas -------------------------------------------------------------------------------------------
 
-Build = Callable[[Chosen, Language], dict[str, Any]]
+Build = Callable[[Permit, Language], dict[str, Any]]
 
 
-def _everything(chosen: Chosen, language: Language) -> dict[str, Any]:
+def _everything(chosen: Permit, language: Language) -> dict[str, Any]:
     of = theme_of(chosen.layer)
-    columns = {c.name for c in chosen.version.columns}
+    columns = {c.name for c in chosen.columns}
     return {
         "properties": {
             "id": id_schema(language),
             "geometry": geometry_schema(chosen.layer, language),
-            **properties_schema(chosen.layer, chosen.version, language),
+            **properties_schema(chosen, language),
         },
         "required": ["id", "geometry", *(f.name for f in of.fields if f.required and f.name in columns)],
         "additionalProperties": False,
     }
 
 
-def _queryable(chosen: Chosen, language: Language) -> dict[str, Any]:
+def _queryable(chosen: Permit, language: Language) -> dict[str, Any]:
     return {
         "properties": {
             "id": id_schema(language),
             "geometry": geometry_schema(chosen.layer, language),
-            **properties_schema(chosen.layer, chosen.version, language),
+            **properties_schema(chosen, language),
         },
         "additionalProperties": False,
     }
 
 
-def _sortable(chosen: Chosen, language: Language) -> dict[str, Any]:
-    known = queryables(chosen.version)
-    found = {"id": id_schema(language), **properties_schema(chosen.layer, chosen.version, language)}
+def _sortable(chosen: Permit, language: Language) -> dict[str, Any]:
+    known = queryables(chosen.columns)
+    found = {"id": id_schema(language), **properties_schema(chosen, language)}
     return {
         "properties": {name: schema for name, schema in found.items() if known[name].kind in SORTABLE},
         "additionalProperties": False,
@@ -165,11 +164,12 @@ def _sortable(chosen: Chosen, language: Language) -> dict[str, Any]:
 
 async def _schema(request: Request, layer: str, name: str, build: Build) -> Response:
     city, given = city_state(request), request.query_params
-    found = find_readable(principal_of(request), city.layers, layer)
+    current = permit_of(principal_of(request), city.layers, layer)
+    found = current.layer
     own, language = negotiate(request, formats.SCHEMAS), language_of(request)
     asked.check_language(given)
     asked.check_names(given, frozenset(p.name for p in SCHEMA), {})
-    chosen = await choose(city, found, asked.read_version(given), asked.read_as_of(given))
+    chosen = await permit_for(city, current, asked.read_version(given), asked.read_as_of(given))
     headers = keeping(request, chosen, own.name, language) | {"Content-Language": language}
     if is_known(request, headers):
         return Response(status_code=304, headers=headers)

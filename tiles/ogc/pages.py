@@ -15,12 +15,12 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from layers.contracts import theme_of
 from tiles.features.selection import is_known
 from tiles.http.principal import city_state
-from tiles.http.selection import Chosen
 from tiles.ogc import display
 from tiles.ogc.entry_points import DOORS
 from tiles.ogc.formats import ITEMS
 from tiles.ogc.links import Link, base_of, path
-from twin.access.policy import ANONYMOUS, readable
+from twin.access.permit import Permit, every_permit
+from twin.access.principals import ANONYMOUS
 from twin.catalogue.catalogue import Column
 from twin.text import LANGUAGES, Language, Text
 
@@ -126,7 +126,7 @@ def _page(
     return Response(html, media_type="text/html; charset=utf-8", headers=said)
 
 
-def _trail(request: Request, language: Language, chosen: Chosen | None = None) -> list[tuple[str, str]]:
+def _trail(request: Request, language: Language, chosen: Permit | None = None) -> list[tuple[str, str]]:
     base = base_of(request)
     trail = [(WORDS["layers"].in_language(language), f"{base}/collections?f=html")]
     if chosen is not None:
@@ -149,8 +149,7 @@ def landing(request: Request, document: Mapping[str, Any], language: Language, h
         for door in DOORS
     ]  # fmt: skip
     # One that everybody may read: the page is the same for all.
-    open_layers = readable(ANONYMOUS, (city.known_layers or {}).values())
-    example = min((layer.id for layer in open_layers if layer.current), default=None)
+    example = min((permit.layer.id for permit in every_permit(ANONYMOUS, city.known_layers or {})), default=None)
     return _page(
         request, "landing", document["title"], [], document["links"], language, headers, document=document,
         doors=doors, example=example, around=", ".join(f"{n:.2f}" for n in box),
@@ -199,7 +198,7 @@ def _code(address: str) -> str:
 
 
 def schema(
-    request: Request, chosen: Chosen, document: Mapping[str, Any], language: Language, headers: Mapping[str, str]
+    request: Request, chosen: Permit, document: Mapping[str, Any], language: Language, headers: Mapping[str, str]
 ) -> Response:
     """The properties of a layer's features."""
     title = WORDS["schema"].in_language(language)
@@ -209,7 +208,7 @@ def schema(
     )  # fmt: skip
 
 
-def _shown(chosen: Chosen, columns: Sequence[Column], row: Sequence[Any], language: Language) -> list[str]:
+def _shown(chosen: Permit, columns: Sequence[Column], row: Sequence[Any], language: Language) -> list[str]:
     of = theme_of(chosen.layer)
     return [
         display.value(value, of.by_name.get(column.name), language) if value is not None else ""
@@ -226,7 +225,7 @@ def _headings(columns: Sequence[Column], language: Language) -> list[str]:
 
 
 def items(
-    request: Request, chosen: Chosen, columns: Sequence[Column], rows: Sequence[Sequence[Any]], matched: int | None,
+    request: Request, chosen: Permit, columns: Sequence[Column], rows: Sequence[Sequence[Any]], matched: int | None,
     links: Sequence[Link], language: Language, headers: Mapping[str, str],
 ) -> Response:  # fmt: skip
     """A page of features as a table; rows have the id first."""
@@ -242,7 +241,7 @@ def items(
 
 
 def item(
-    request: Request, chosen: Chosen, columns: Sequence[Column], row: Sequence[Any], links: Sequence[Link],
+    request: Request, chosen: Permit, columns: Sequence[Column], row: Sequence[Any], links: Sequence[Link],
     language: Language, headers: Mapping[str, str],
 ) -> Response:  # fmt: skip
     """One feature."""

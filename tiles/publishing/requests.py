@@ -18,7 +18,10 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from tiles.http.principal import City, city_state, principal_of, token_of
 from tiles.http.problems import TRY_LATER
 from tiles.http.server import CityState
-from twin.access.policy import NEEDS_KEY, Principal, note_denied, principal_of_key, require_publisher, revoked_key
+from twin.access.audit import note_denied
+from twin.access.keys import principal_of_key, revoked_key
+from twin.access.policy import NEEDS_KEY, require_publisher
+from twin.access.principals import Principal
 from twin.catalogue.catalogue import Layer, split_layer_id
 from twin.errors import Forbidden, TwinError, Unauthenticated, Unavailable
 from twin.text import Text

@@ -24,7 +24,8 @@ from starlette.requests import ClientDisconnect
 from tiles.http.principal import City
 from tiles.http.problems import problem
 from tiles.publishing.requests import Known, require_publisher_now, writing
-from twin.access.policy import Principal, require_publisher
+from twin.access.policy import require_publisher
+from twin.access.principals import Principal
 from twin.db.tables import Upload
 from twin.errors import BadInput, NoRoom
 from twin.jobs.uploads import NO_ROOM, find_upload, folder_of, go_on, open_upload

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import numpy as np
 from pyproj import CRS
 
-from tiles.http.selection import Chosen
+from twin.access.permit import Permit
 from twin.catalogue.raster_files import RasterFolder
 from twin.crs import transform, with_shift
 from twin.errors import Unavailable
@@ -106,7 +106,7 @@ class RasterFiles:
         with self._lock:
             return sum(map(len, self._idle.values()))
 
-    async def run(self, chosen: Chosen, work: Callable[[Opened], T]) -> T:
+    async def run(self, chosen: Permit, work: Callable[[Opened], T]) -> T:
         """Do some work on a version's file, in a thread; waits a bounded time for a free one."""
         try:
             await asyncio.wait_for(self._free.acquire(), self.wait)
@@ -123,7 +123,7 @@ class RasterFiles:
         done.add_done_callback(lambda _: self._free.release())
         return await asyncio.shield(done)
 
-    def _work(self, chosen: Chosen, work: Callable[[Opened], T]) -> T:
+    def _work(self, chosen: Permit, work: Callable[[Opened], T]) -> T:
         from rasterio._err import CPLE_BaseError
         from rasterio.errors import RasterioError
 
@@ -147,11 +147,11 @@ class RasterFiles:
         self._give_back(chosen.version.key, opened)
         return done
 
-    def _path(self, chosen: Chosen) -> Any:
+    def _path(self, chosen: Permit) -> Any:
         assert chosen.version.raster is not None  # noqa: S101  # `only_rasters` saw to it
         return self.folder.path(chosen.version.raster["path"])
 
-    def _open(self, chosen: Chosen) -> Opened:
+    def _open(self, chosen: Permit) -> Opened:
         import rasterio
 
         # Named, so that no other of GDAL's formats, some of which follow addresses, can be meant.
@@ -164,7 +164,7 @@ class RasterFiles:
             raise
         return Opened(data, crs, with_shift(crs), pixel)
 
-    def _take(self, chosen: Chosen) -> Opened | None:
+    def _take(self, chosen: Permit) -> Opened | None:
         with self._lock:
             waiting = self._idle.pop(chosen.version.key, [])
             opened = waiting.pop() if waiting else None

@@ -15,8 +15,8 @@ import numpy.typing as npt
 from layers.contracts import theme_of
 from layers.palette import Palette, known_pixels, palette_of
 from layers.theme import Theme
-from tiles.http.selection import Chosen
 from tiles.raster.files import Opened
+from twin.access.permit import Permit
 
 Form = Literal["png", "webp"]
 Style = Literal["default", "terrain-rgb"]
@@ -78,7 +78,7 @@ def mercator(longitude: float, latitude: float) -> tuple[float, float]:
     return longitude / 180 * HALF, math.log(math.tan(math.pi / 4 + math.radians(kept) / 2)) / math.pi * HALF
 
 
-def draw(opened: Opened, chosen: Chosen, z: int, x: int, y: int, look: Look) -> bytes:
+def draw(opened: Opened, chosen: Permit, z: int, x: int, y: int, look: Look) -> bytes:
     """Make the picture of one tile."""
     of = theme_of(chosen.layer)
     values, known = read_tile(opened, chosen, z, x, y, look.side)
@@ -88,7 +88,7 @@ def draw(opened: Opened, chosen: Chosen, z: int, x: int, y: int, look: Look) -> 
     return _encode_colors(palette, palette.index(values, known_pixels(of, values, known)), look)
 
 
-def empty(chosen: Chosen, look: Look) -> bytes:
+def empty(chosen: Permit, look: Look) -> bytes:
     """The picture of a place where the raster has nothing."""
     nothing = np.zeros((look.side, look.side))
     if look.style == "terrain-rgb":
@@ -96,14 +96,14 @@ def empty(chosen: Chosen, look: Look) -> bytes:
     return _encode_colors(palette_for(chosen), nothing.astype(np.uint8), look)
 
 
-def codes_of(chosen: Chosen) -> dict[int, str] | None:
+def codes_of(chosen: Permit) -> dict[int, str] | None:
     """The terms that the codes of a raster of classes stand for, as its version was published; None for quantities."""
     assert chosen.version.raster is not None  # noqa: S101  # `only_rasters` saw to it
     classes = chosen.version.raster.get("classes")
     return None if classes is None else {int(code): term for code, (term, _) in classes.items()}
 
 
-def palette_for(chosen: Chosen) -> Palette:
+def palette_for(chosen: Permit) -> Palette:
     """The colours of a version's raster."""
     codes = codes_of(chosen)
     return _palette(theme_of(chosen.layer), None if codes is None else tuple(sorted(codes.items())))
@@ -115,7 +115,7 @@ def _palette(of: Theme, codes: tuple[tuple[int, str], ...] | None) -> Palette:
 
 
 def read_tile(
-    opened: Opened, chosen: Chosen, z: int, x: int, y: int, side: int
+    opened: Opened, chosen: Permit, z: int, x: int, y: int, side: int
 ) -> tuple[npt.NDArray[Any], npt.NDArray[np.bool_]]:
     """The values of a tile's pixels, and which of them have data.
 

@@ -14,10 +14,9 @@ from fastapi import APIRouter, Request, Response
 from layers.contracts import theme_of
 from layers.palette import known_pixels
 from tiles.features.items import LayerId
-from tiles.features.selection import choose, is_known, keeping
+from tiles.features.selection import is_known, keeping, permit_for
 from tiles.http.openapi import reads_parameters
 from tiles.http.principal import city_state, language_of, principal_of
-from tiles.http.selection import Chosen
 from tiles.ogc import display
 from tiles.ogc import parameters as asked
 from tiles.ogc.formats import GEOJSON, Format, negotiate
@@ -26,7 +25,7 @@ from tiles.ogc.schemas import Schema
 from tiles.raster.files import Opened
 from tiles.raster.image import codes_of
 from tiles.raster.routes import check_raster
-from twin.access.policy import find_readable
+from twin.access.permit import Permit, permit_of
 from twin.crs import transform
 from twin.errors import BadInput
 from twin.text import Language, Text
@@ -88,7 +87,7 @@ Points = npt.NDArray[np.float64]
 class Sampled:
     """What a raster has at some points: its values, and where they are known."""
 
-    chosen: Chosen
+    chosen: Permit
     points: Points
     values: npt.NDArray[Any]
     known: npt.NDArray[np.bool_]
@@ -112,11 +111,11 @@ class Sampled:
 async def position(request: Request, layer: LayerId) -> Response:
     """Give the value of the pixel at each point, with unit or class; null outside the raster and where it has none."""
     city, given, language = city_state(request), request.query_params, language_of(request)
-    found = find_readable(principal_of(request), city.layers, layer)
+    current = permit_of(principal_of(request), city.layers, layer)
     own = negotiate(request, FORMS)
     asked.check_language(given)
     asked.check_names(given, frozenset(p.name for p in PARAMETERS), {})
-    one = check_raster(await choose(city, found, asked.read_version(given), asked.read_as_of(given)))
+    one = check_raster(await permit_for(city, current, asked.read_version(given), asked.read_as_of(given)))
     points, several = _read_points(given.get("coords"))
     headers = keeping(request, one, own.name, language) | {"Content-Language": language}
     if is_known(request, headers):
@@ -158,7 +157,7 @@ def _read_points(text: str | None) -> tuple[Points, bool]:
     return points, shape.geom_type == "MultiPoint"
 
 
-def sample(opened: Opened, one: Chosen, points: Points) -> Sampled:
+def sample(opened: Opened, one: Permit, points: Points) -> Sampled:
     """Read the pixel that each point lies in; nothing is interpolated."""
     data, band = opened.data, int((one.version.raster or {}).get("band", 1))
     there = transform(points, 4326, opened.crs)

@@ -11,7 +11,7 @@ from fastapi import APIRouter, Path, Query, Request, Response
 from layers.contracts import theme_of
 from tiles.features.selection import is_known
 from tiles.http.principal import City, Lang, Reader
-from tiles.http.selection import Chosen, caching, choose, etag
+from tiles.http.selection import caching, etag
 from tiles.http.server import CityState
 from tiles.ogc.formats import Format, negotiate
 from tiles.ogc.parameters import format_parameter
@@ -21,7 +21,8 @@ from tiles.raster.image import HALF, SIDE, Form, Look, Style, draw, empty, is_ou
 from tiles.vector.routes import MAX_ZOOM, Index, Zoom, check_tile
 from tiles.vector.tile_cache import Key, Tile
 from tiles.vector.tile_matrix_sets import WEB_MERCATOR
-from twin.access.policy import Principal
+from twin.access.permit import Permit, permits_of
+from twin.access.principals import Principal
 from twin.errors import BadInput, NotFound
 from twin.text import Language, Text
 
@@ -45,22 +46,30 @@ Scale = Annotated[int, Query(description="2 gives 512 pixels instead of 256.", g
 Picture = Annotated[Form, Query(description="Form of the tiles that the document names.")]
 
 
-def only_raster(layer: str, city: CityState, reader: Principal, style: Style = "default") -> Chosen:
+def only_raster(layer: str, city: CityState, reader: Principal, style: Style = "default") -> Permit:
     """The raster that a name means; any other layer has no such tiles."""
-    return only_one(choose(layer, city.layers, reader), style)
+    return only_one(permits_of(reader, city.layers, layer), style)
 
 
-def only_one(chosen: Sequence[Chosen], style: Style = "default") -> Chosen:
+def only_one(chosen: Sequence[Permit], style: Style = "default") -> Permit:
     """The raster among what was chosen, which must be nothing else."""
     if len(chosen) != 1:
         raise BadInput(Text(en="Name one raster at a time.", vi="Mỗi lần chỉ nêu một lớp raster."))
     return check_raster(chosen[0], style)
 
 
-def check_raster(one: Chosen, style: Style = "default") -> Chosen:
-    """Refuse a layer that is no raster, and a style that its theme does not have."""
+def shows_pixels(one: Permit) -> bool:
+    """Whether there are pixels to be shown: they tell the value of the raster's column at a place finer than a cell."""
+    of, raster = theme_of(one.layer), one.version.raster
+    if of.raster is None or raster is None or "path" not in raster:
+        return False
+    return one.shows(of.raster.field) and one.resolution == one.version.resolution and one.least_count <= 1
+
+
+def check_raster(one: Permit, style: Style = "default") -> Permit:
+    """Refuse a layer that is no raster or whose pixels may not be shown, and a style that its theme does not have."""
     of = theme_of(one.layer)
-    if one.version.raster is None or "path" not in one.version.raster or of.raster is None:
+    if not shows_pixels(one) or of.raster is None:
         raise NotFound(
             Text(
                 en="“{id}” is not a raster: it has no pixels. Its features are at /collections/{id}/items, its vector "
@@ -79,17 +88,17 @@ def check_raster(one: Chosen, style: Style = "default") -> Chosen:
     return one
 
 
-def key_of(one: Chosen, z: int, x: int, y: int, look: Look) -> Key:
+def key_of(one: Permit, z: int, x: int, y: int, look: Look) -> Key:
     """The tile's name in the cache, which is that of the vector tiles."""
-    return (one.version.key,), f"{WEB_MERCATOR.id}/{look}", z, x, y
+    return (one.version.key,), f"{WEB_MERCATOR.id}/{look}/{one.key}", z, x, y
 
 
-def headers_of(one: Chosen, z: int, x: int, y: int, look: Look) -> dict[str, str]:
+def headers_of(one: Permit, z: int, x: int, y: int, look: Look) -> dict[str, str]:
     """What is said of a tile whether or not it is sent."""
     return {"Cache-Control": caching((one,)), "ETag": etag((one,), WEB_MERCATOR.id, look, z, x, y), "Vary": VARY}
 
 
-async def fetch(city: CityState, one: Chosen, z: int, x: int, y: int, look: Look) -> tuple[Tile, bytes]:
+async def fetch(city: CityState, one: Permit, z: int, x: int, y: int, look: Look) -> tuple[Tile, bytes]:
     """Give a tile from memory, or make it. Pictures are compressed as they are: they have one encoding."""
 
     async def make() -> Tile:
@@ -176,7 +185,7 @@ async def tilejson(
     return await describe(city, one, Look(style, image, scale), base, lang)
 
 
-async def describe(city: CityState, one: Chosen, look: Look, base: str, language: Language) -> dict[str, Any]:
+async def describe(city: CityState, one: Permit, look: Look, base: str, language: Language) -> dict[str, Any]:
     """Build the TileJSON document; its zooms are those that the file has pixels and overviews for."""
     first, last = await city.rasters.run(one, zooms)
     raster, layer = one.version.raster or {}, one.layer
@@ -197,7 +206,7 @@ async def describe(city: CityState, one: Chosen, look: Look, base: str, language
     }
     if look.style == "terrain-rgb":
         document["encoding"] = "mapbox"
-    if bounds := raster.get("outline") or one.version.bounds:
+    if bounds := raster.get("outline") or one.bounds:
         document["bounds"] = list(bounds)
         document["center"] = [(bounds[0] + bounds[2]) / 2, (bounds[1] + bounds[3]) / 2, (first + last) // 2]
     return document

@@ -17,7 +17,6 @@ from pmtiles.tile import Compression, TileType, zxy_to_tileid
 from pmtiles.writer import Writer
 
 from tiles.http.content_encoding import encode
-from tiles.http.selection import Chosen
 from tiles.raster.files import RasterFiles
 from tiles.raster.image import Look, draw, empty, is_outside
 from tiles.raster.routes import zooms as zooms_of
@@ -25,6 +24,7 @@ from tiles.vector.archives import NOTHING_THERE
 from tiles.vector.batching import TileMaker
 from tiles.vector.tile_matrix_sets import WEB_MERCATOR, Place
 from twin import __version__
+from twin.access.permit import Permit
 from twin.catalogue.catalogue import Bounds, outwards
 from twin.catalogue.raster_files import RasterFolder
 from twin.db.database import Database
@@ -55,7 +55,7 @@ class Baked:
 
 
 async def bake(
-    database: Database, chosen: Sequence[Chosen], metadata: dict[str, Any], area: Bounds, zooms: range, target: Path,
+    database: Database, chosen: Sequence[Permit], metadata: dict[str, Any], area: Bounds, zooms: range, target: Path,
     progress: Progress,
 ) -> Baked:  # fmt: skip
     """Write the vector tiles of an area (degrees) and some zooms; the archive appears when it is whole.
@@ -68,7 +68,7 @@ async def bake(
 
 
 async def bake_pictures(
-    folder: RasterFolder, one: Chosen, look: Look, metadata: dict[str, Any], area: Bounds, zooms: range | None,
+    folder: RasterFolder, one: Permit, look: Look, metadata: dict[str, Any], area: Bounds, zooms: range | None,
     target: Path, progress: Progress,
 ) -> Baked:  # fmt: skip
     """Write the pictures of a raster in the same way; without zooms, those that its file has pixels for."""
@@ -121,7 +121,7 @@ async def _write(
     return Baked(written, cut, target.stat().st_size)
 
 
-async def _made(pool: asyncpg.Pool, chosen: Sequence[Chosen], places: Sequence[Place]) -> Tiles:
+async def _made(pool: asyncpg.Pool, chosen: Sequence[Permit], places: Sequence[Place]) -> Tiles:
     """Make tiles, some at once, and give them in order; None for one without any feature of any layer."""
     there = " OR ".join(
         f"EXISTS (SELECT 1 FROM {DATA_SCHEMA}.{c.version.table} WHERE geom && place.reach)" for c in chosen
@@ -143,7 +143,7 @@ async def _made(pool: asyncpg.Pool, chosen: Sequence[Chosen], places: Sequence[P
             yield place, (b"" if body == NOTHING else body, bool(tile.cut))
 
 
-async def _drawn(files: RasterFiles, one: Chosen, look: Look, places: Sequence[Place]) -> Tiles:
+async def _drawn(files: RasterFiles, one: Permit, look: Look, places: Sequence[Place]) -> Tiles:
     """Draw a raster's tiles, some at once, and give them in order; None for one outside of it."""
     nothing, outline = empty(one, look), (one.version.raster or {}).get("outline")
 

@@ -15,10 +15,10 @@ import asyncpg
 from cachetools import LRUCache
 
 from tiles.http.content_encoding import Encoding
-from tiles.http.selection import Chosen
 from tiles.vector.mvt import make_tiles
 from tiles.vector.tile_cache import Tile
 from tiles.vector.tile_matrix_sets import WEB_MERCATOR, Grid, Place
+from twin.access.permit import Permit
 
 # One question is for as many tiles as take about this long: what is gained is the way to the database and back.
 SECONDS_A_QUESTION = 0.01
@@ -35,7 +35,7 @@ Kind = tuple[tuple[tuple[int, int], ...], str, int]
 
 @dataclass(slots=True)
 class _Asked:
-    chosen: Sequence[Chosen]
+    chosen: Sequence[Permit]
     grid: Grid
     place: Place
     encoding: Encoding
@@ -64,7 +64,7 @@ class TileMaker:
         self._alarm: asyncio.TimerHandle | None = None
 
     def make(
-        self, chosen: Sequence[Chosen], place: Place, encoding: Encoding, grid: Grid = WEB_MERCATOR
+        self, chosen: Sequence[Permit], place: Place, encoding: Encoding, grid: Grid = WEB_MERCATOR
     ) -> asyncio.Future[Tile]:
         """Have a tile made. To stop waiting for it does no harm to the others."""
         loop = asyncio.get_running_loop()

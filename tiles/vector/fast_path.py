@@ -13,13 +13,14 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from tiles.http import content_encoding as encodings
 from tiles.http.content_encoding import Encoding
 from tiles.http.metrics import ROUTE
-from tiles.http.selection import Chosen, choose
 from tiles.http.server import CityState
 from tiles.raster import routes as raster
 from tiles.raster.image import Look
 from tiles.vector import routes as vector
 from tiles.vector.tile_cache import Key, Tile
-from twin.access.policy import ANONYMOUS, authenticate
+from twin.access.keys import authenticate
+from twin.access.permit import Permit, permits_of
+from twin.access.principals import ANONYMOUS
 from twin.catalogue.catalogue import Layer
 
 PATH = re.compile(r"/tiles/([^/]+)/(\d{1,2})/(\d{1,7})/(\d{1,7})(?:\.mvt|(@2x)?\.(png|webp))", re.ASCII)
@@ -39,7 +40,7 @@ class _Meant:
     Tiles are only referred to: it is the cache that says how long they stay.
     """
 
-    chosen: tuple[Chosen, ...]
+    chosen: tuple[Permit, ...]
     key: Key
     headers: dict[str, str]
     not_modified: RawHeaders
@@ -132,7 +133,7 @@ class CachedTiles:
         z, x, y = int(match[2]), int(match[3]), int(match[4])
         vector.check_tile(z, x, y)
         principal = ANONYMOUS if token is None else authenticate(token, self.city.keys)
-        chosen = choose(match[1], catalogue, principal)
+        chosen = permits_of(principal, catalogue, match[1])
         if match[6] is None:
             headers, key = vector.headers_of(chosen, z, x, y), vector.key_of(chosen, z, x, y)
             meant = _Meant(chosen, key, headers, _raw(headers), None, "/tiles/{layers}/{z}/{x}/{y}.mvt")

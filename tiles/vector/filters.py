@@ -7,16 +7,16 @@ from collections.abc import Sequence
 
 from fastapi import Request
 
-from tiles.http.selection import Chosen
 from tiles.http.server import CityState
 from tiles.ogc.parameters import FILTER, read_filter
 from tiles.vector.mvt import EVERYTHING, Where
 from tiles.vector.tile_matrix_sets import WEB_MERCATOR, Grid
+from twin.access.permit import Permit
 from twin.query.expressions import Parameters
 from twin.query.reference import offered
 
 
-async def read_where(request: Request, city: CityState, chosen: Sequence[Chosen], grid: Grid = WEB_MERCATOR) -> Where:
+async def read_where(request: Request, city: CityState, chosen: Sequence[Permit], grid: Grid = WEB_MERCATOR) -> Where:
     """Read `filter` for every layer of a tile: each must have the names that it uses."""
     given = request.query_params
     if not given:
@@ -27,7 +27,7 @@ async def read_where(request: Request, city: CityState, chosen: Sequence[Chosen]
     parameters = Parameters([None] * first)
     conditions = {}
     for c in chosen:
-        for condition in await read_filter(city.parser, given, c.version, references, parameters):
+        for condition in await read_filter(city.parser, given, c, references, parameters):
             conditions[c.layer.id] = condition
     if not conditions:
         return EVERYTHING

@@ -11,7 +11,7 @@ from layers.contracts import theme_of
 from tiles.http import content_encoding as encodings
 from tiles.http.content_encoding import Encoding
 from tiles.http.principal import City, Lang, Reader
-from tiles.http.selection import Chosen, caching, choose, etag
+from tiles.http.selection import caching, etag
 from tiles.http.server import CityState
 from tiles.ogc.formats import MVT
 from tiles.ogc.parameters import FILTER
@@ -19,6 +19,7 @@ from tiles.vector.filters import read_where
 from tiles.vector.mvt import EVERYTHING, MAX_DATA_ZOOM, ROLLUP_MIN_ZOOM, Where, make_tile
 from tiles.vector.tile_cache import Key, Tile
 from tiles.vector.tile_matrix_sets import WEB_MERCATOR, Grid
+from twin.access.permit import Permit, permits_of, same_key
 from twin.catalogue.catalogue import Bounds
 from twin.errors import BadInput, NotFound
 from twin.text import Language, Text
@@ -43,17 +44,17 @@ def check_tile(z: int, x: int, y: int) -> None:
 
 
 def headers_of(
-    chosen: Sequence[Chosen], z: int, x: int, y: int, grid: Grid = WEB_MERCATOR, where: Where = EVERYTHING
+    chosen: Sequence[Permit], z: int, x: int, y: int, grid: Grid = WEB_MERCATOR, where: Where = EVERYTHING
 ) -> dict[str, str]:
     """What is said of a tile whether or not it is sent."""
     return {"Cache-Control": caching(chosen), "ETag": etag(chosen, grid.id, where.name, z, x, y), "Vary": VARY}
 
 
 def key_of(
-    chosen: Sequence[Chosen], z: int, x: int, y: int, grid: Grid = WEB_MERCATOR, where: Where = EVERYTHING
+    chosen: Sequence[Permit], z: int, x: int, y: int, grid: Grid = WEB_MERCATOR, where: Where = EVERYTHING
 ) -> Key:
     """The tile's name in the cache."""
-    return tuple(c.version.key for c in chosen), f"{grid.id}/{where.name}", z, x, y
+    return tuple(c.version.key for c in chosen), f"{grid.id}/{where.name}/{same_key(chosen)}", z, x, y
 
 
 def about(tile: Tile, encoding: Encoding) -> dict[str, str]:
@@ -63,7 +64,7 @@ def about(tile: Tile, encoding: Encoding) -> dict[str, str]:
 
 
 async def fetch(
-    city: CityState, chosen: Sequence[Chosen], z: int, x: int, y: int, encoding: Encoding,
+    city: CityState, chosen: Sequence[Permit], z: int, x: int, y: int, encoding: Encoding,
     grid: Grid = WEB_MERCATOR, where: Where = EVERYTHING, key: Key | None = None,
 ) -> tuple[Tile, bytes]:  # fmt: skip
     """Give a tile from memory, or make it; `key` is its name there, if it is known."""
@@ -80,7 +81,7 @@ async def fetch(
 
 
 async def answer(
-    city: CityState, request: Request, chosen: Sequence[Chosen], z: int, x: int, y: int,
+    city: CityState, request: Request, chosen: Sequence[Permit], z: int, x: int, y: int,
     grid: Grid = WEB_MERCATOR, where: Where = EVERYTHING,
 ) -> Response:  # fmt: skip
     """Answer a request for a tile; a reader who has it already is told so."""
@@ -122,7 +123,7 @@ async def tile(city: City, reader: Reader, request: Request, layers: Layers, z: 
     With a filter, which every layer must have the names for, it shows the features that meet it.
     """
     check_tile(z, x, y)
-    chosen = choose(layers, city.layers, reader)
+    chosen = permits_of(reader, city.layers, layers)
     return await answer(city, request, chosen, z, x, y, where=await read_where(request, city, chosen))
 
 
@@ -131,14 +132,14 @@ async def tilejson(
     city: City, reader: Reader, lang: Lang, request: Request, response: Response, layers: Layers
 ) -> dict[str, Any]:
     """Describe tiles; their address names the versions, so they may be kept for ever."""
-    chosen = choose(layers, city.layers, reader)
+    chosen = permits_of(reader, city.layers, layers)
     response.headers["Cache-Control"] = caching(chosen)
     response.headers["Vary"] = "Authorization, X-API-Key, Accept-Language"
     base = str(request.base_url).rstrip("/")
     return describe(chosen, base, lang)
 
 
-def describe(chosen: Sequence[Chosen], base: str, language: Language) -> dict[str, Any]:
+def describe(chosen: Sequence[Permit], base: str, language: Language) -> dict[str, Any]:
     """Build the TileJSON document."""
     names = ",".join(c.name for c in chosen)
     titles = [c.layer.title.in_language(language) for c in chosen]
@@ -156,30 +157,30 @@ def describe(chosen: Sequence[Chosen], base: str, language: Language) -> dict[st
         "maxzoom": MAX_DATA_ZOOM,
         "vector_layers": [described for c in chosen for described in _vector_layers(c, language)],
     }
-    if bounds := _union([c.version.bounds for c in chosen if c.version.bounds]):
+    if bounds := _union([bounds for c in chosen if (bounds := c.bounds)]):
         document["bounds"] = list(bounds)
         document["center"] = [(bounds[0] + bounds[2]) / 2, (bounds[1] + bounds[3]) / 2, 12]
     return document
 
 
-def first_zoom(c: Chosen) -> int:
+def first_zoom(c: Permit) -> int:
     """The first zoom at which a tile shows anything of a layer: its features or the cells that stand for them."""
     minzoom = theme_of(c.layer).minzoom
-    return min(minzoom, ROLLUP_MIN_ZOOM) if c.version.rollup else minzoom
+    return min(minzoom, ROLLUP_MIN_ZOOM) if c.rollup else minzoom
 
 
-def _vector_layers(c: Chosen, language: Language) -> list[dict[str, Any]]:
+def _vector_layers(c: Permit, language: Language) -> list[dict[str, Any]]:
     of = theme_of(c.layer)
     titles = {name: str(of.by_name[name].title.in_language(language)) for name in of.by_name}
-    title = c.layer.title.in_language(language)
+    title, shown = c.layer.title.in_language(language), {column.name for column in c.columns}
     described = [
         {
             "id": c.layer.id, "description": title, "minzoom": of.minzoom, "maxzoom": MAX_DATA_ZOOM,
-            "fields": {name: titles[name] for name in of.tile_fields},
+            "fields": {name: titles[name] for name in of.tile_fields if name in shown},
         }
     ]  # fmt: skip
-    if c.version.rollup and of.minzoom > ROLLUP_MIN_ZOOM:
-        counted = {name: f"{titles.get(name, name)} ({rule})" for name, rule in c.version.rollup["columns"].items()}
+    if (rollup := c.rollup) and of.minzoom > ROLLUP_MIN_ZOOM:
+        counted = {name: f"{titles.get(name, name)} ({rule})" for name, rule in rollup["columns"].items()}
         fields = {"cell": "H3", "features": FEATURES.in_language(language), "per_km2": PER_KM2.in_language(language)}
         described.append(
             {

@@ -10,7 +10,7 @@ from functools import partial
 
 from tiles.http.content_encoding import Encoding, decode, encode
 
-# The versions that a tile shows (their keys in the database), its grid, zoom, column, row.
+# The versions that a tile shows (their keys in the database), its grid with the keys of the permits, zoom, column, row.
 Key = tuple[tuple[int, ...], str, int, int, int]
 
 # What an entry costs beside its bytes: the key, the dictionary, the object.
@@ -37,7 +37,7 @@ class Tile:
 class TileCache:
     """Keeps the tiles used last. A key names versions, which never change, so that an entry is never wrong.
 
-    Access is not part of the key: who asks is asked for each layer before its version gets into a key.
+    It also names what the permits hold back, so that principals share a tile only where their permits are equal.
     """
 
     def __init__(self, limit: int) -> None:

@@ -11,10 +11,9 @@ from fastapi import APIRouter, Path, Request, Response
 from layers.contracts import theme_of
 from layers.theme import GeometryKind
 from tiles.features.items import LayerId
-from tiles.features.selection import VARY, choose, is_known, keeping
+from tiles.features.selection import VARY, is_known, keeping, permit_for
 from tiles.http.openapi import reads_parameters
 from tiles.http.principal import City, Lang, city_state, language_of, principal_of
-from tiles.http.selection import Chosen
 from tiles.ogc import parameters as asked
 from tiles.ogc.formats import JSON, MVT, negotiate
 from tiles.ogc.links import RELATION, Link, base_of, link, path, with_query
@@ -23,7 +22,7 @@ from tiles.vector.filters import read_where
 from tiles.vector.mvt import MAX_DATA_ZOOM
 from tiles.vector.routes import MEDIA_TYPE, answer, first_zoom
 from tiles.vector.tile_matrix_sets import Grid, check_tile, find_grid, grids_of
-from twin.access.policy import find_readable
+from twin.access.permit import Permit, permit_of
 from twin.query.reference import CRS84
 from twin.text import Language, Text
 
@@ -151,22 +150,22 @@ async def tileset(request: Request, layer: LayerId, grid: GridId) -> Response:
     return Response(orjson.dumps(document), media_type=JSON.media_type, headers=headers)
 
 
-async def _chosen(request: Request, layer: str, known: Sequence[asked.Parameter]) -> Chosen:
+async def _chosen(request: Request, layer: str, known: Sequence[asked.Parameter]) -> Permit:
     given = request.query_params
-    found = find_readable(principal_of(request), city_state(request).layers, layer)
+    current = permit_of(principal_of(request), city_state(request).layers, layer)
     asked.check_language(given)
     asked.check_names(given, frozenset(p.name for p in known), {})
     # Programs that draw maps say little of what they take, and there is but one format of tiles.
     if known is not TILE or "f" in given:
         negotiate(request, [MVT] if known is TILE else [JSON])
-    return await choose(city_state(request), found, asked.read_version(given), asked.read_as_of(given))
+    return await permit_for(city_state(request), current, asked.read_version(given), asked.read_as_of(given))
 
 
 HERE = Text(en="This document", vi="Tài liệu này")
 
 
-def _tileset(request: Request, chosen: Chosen, grid: Grid, language: Language, *, whole: bool) -> dict[str, Any]:
-    layer, version = chosen.layer, chosen.version
+def _tileset(request: Request, chosen: Permit, grid: Grid, language: Language, *, whole: bool) -> dict[str, Any]:
+    layer, version, bounds = chosen.layer, chosen.version, chosen.bounds
     address = path(base_of(request), "collections", layer.id, "tiles", grid.id)
     # A tile of a version that is named may be kept for ever.
     number = {"version": str(version.number)}
@@ -204,14 +203,14 @@ def _tileset(request: Request, chosen: Chosen, grid: Grid, language: Language, *
         said["attribution"] = layer.attribution
     if layer.licence:
         said["license"] = layer.licence
-    if version.bounds:
-        west, south, east, north = version.bounds
+    if bounds:
+        west, south, east, north = bounds
         said["boundingBox"] = {"lowerLeft": [west, south], "upperRight": [east, north], "crs": CRS84}
-        said["tileMatrixSetLimits"] = list(_limits(grid, version.bounds, first, last))
+        said["tileMatrixSetLimits"] = list(_limits(grid, bounds, first, last))
     return said
 
 
-def _matrices(chosen: Chosen, grid: Grid) -> tuple[int, int]:
+def _matrices(chosen: Permit, grid: Grid) -> tuple[int, int]:
     """The first and the last matrix that a client needs: beyond, it enlarges what it has."""
     first = max(0, first_zoom(chosen) - grid.shift)
     return first, max(first, min(grid.last, MAX_DATA_ZOOM - grid.shift))

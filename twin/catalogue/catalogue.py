@@ -50,8 +50,12 @@ class Column:
     unit: str | None = None
     source: str | None = None
 
+    def sql(self, table: str) -> str:
+        """Return the SQL that reads the value from a table's alias: the only way in which a channel reads it."""
+        return f'{table}."{self.name}"'
+
     def as_dict(self) -> dict[str, Any]:
-        """Give the form that the catalogue stores."""
+        """Return the form that the catalogue stores."""
         return {
             "name": self.name, "type": self.type, "title": self.title.as_dict(),
             "unit": self.unit, "source": self.source,
@@ -67,13 +71,14 @@ class Column:
 class Version:
     """A published version of a layer: where its rows are and what was measured at publish.
 
+    `stored_columns` and `stored_rollup` are what the tables hold. What may be shown of them, a permit says.
     `raster` says of a raster's version what its file is; `raster["path"]` is the file's name in the raster folder.
     """
 
     key: int
     number: int
     table: str
-    columns: tuple[Column, ...]
+    stored_columns: tuple[Column, ...]
     resolution: int
     features: int
     quarantined: int
@@ -82,7 +87,7 @@ class Version:
     source: str
     fingerprint: str | None
     raster: Mapping[str, Any] | None = None
-    rollup: Mapping[str, Any] | None = None
+    stored_rollup: Mapping[str, Any] | None = None
 
     @property
     def rollup_table(self) -> str:
@@ -281,7 +286,7 @@ def _parse_version(entry: dict[str, Any]) -> Version:
         key=entry["key"],
         number=entry["number"],
         table=entry["table"],
-        columns=tuple(Column.from_dict(c) for c in entry["columns"]),
+        stored_columns=tuple(Column.from_dict(c) for c in entry["columns"]),
         resolution=entry["resolution"],
         features=entry["features"],
         quarantined=entry["quarantined"],
@@ -290,5 +295,5 @@ def _parse_version(entry: dict[str, Any]) -> Version:
         source=entry["source"],
         fingerprint=entry["fingerprint"],
         raster=entry["raster"],
-        rollup=entry["rollup"],
+        stored_rollup=entry["rollup"],
     )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -64,10 +64,10 @@ def version_of(layer: Layer, number: int | None) -> Version:
 
 def _changed_rows(before: Version, after: Version) -> str:
     """The join of two versions, only the rows that differ: by the digest that every row keeps."""
-    columns = {c.name: c.type for c in before.columns}
+    columns = {c.name: c.type for c in before.stored_columns}
     # A column of another type than before is compared as text.
-    shared = [c.name for c in after.columns if c.name in columns]
-    same_type = {c.name for c in after.columns if columns.get(c.name) == c.type}
+    shared = [c.name for c in after.stored_columns if c.name in columns]
+    same_type = {c.name for c in after.stored_columns if columns.get(c.name) == c.type}
 
     def value(side: str, name: str) -> str:
         return f'{side}."{name}"' + ("" if name in same_type else "::text")
@@ -88,13 +88,20 @@ def _changed_rows(before: Version, after: Version) -> str:
     )
 
 
-def counts_sql(before: Version, after: Version) -> str:
-    """A statement that counts the features added, removed and changed; it reads both versions once."""
+def counts_sql(before: Version, after: Version, columns: Sequence[str] | None = None) -> str:
+    """Return a statement that counts the features added, removed and changed; it reads both versions once.
+
+    With `columns`, which both versions store, a feature has changed only if its geometry or one of these has.
+    """
+    changed = ""
+    if columns is not None:
+        values = "".join(f' OR a."{name}"::text IS DISTINCT FROM b."{name}"::text' for name in columns)
+        changed = f" AND (a.id IS NULL OR b.id IS NULL OR NOT ST_OrderingEquals(a.geom, b.geom){values})"
     return (
         "SELECT count(*) FILTER (WHERE a.id IS NULL) AS added, count(*) FILTER (WHERE b.id IS NULL) AS removed, "
         "count(*) FILTER (WHERE a.id IS NOT NULL AND b.id IS NOT NULL) AS changed "
         f"FROM {DATA_SCHEMA}.{before.table} AS a FULL JOIN {DATA_SCHEMA}.{after.table} AS b ON a.id = b.id "
-        "WHERE a.digest IS DISTINCT FROM b.digest"
+        f"WHERE a.digest IS DISTINCT FROM b.digest{changed}"
     )
 
 
@@ -107,15 +114,15 @@ def summary(session: Session, before: Version, after: Version, wards: Version | 
         session,
         "SELECT name, count(*) FROM difference, unnest(names) AS name GROUP BY name ORDER BY 2 DESC, 1",
     )
-    old, new = {c.name for c in before.columns}, {c.name for c in after.columns}
+    old, new = {c.name for c in before.stored_columns}, {c.name for c in after.stored_columns}
     return Summary(
         added=counts.get("added", 0),
         removed=counts.get("removed", 0),
         geometry=moved,
         fields=by_field,
         changed=counts.get("changed", 0),
-        new_columns=tuple(c.name for c in after.columns if c.name not in old),
-        lost_columns=tuple(c.name for c in before.columns if c.name not in new),
+        new_columns=tuple(c.name for c in after.stored_columns if c.name not in old),
+        lost_columns=tuple(c.name for c in before.stored_columns if c.name not in new),
         wards=_by_ward(session, wards) if wards else {},
     )
 

@@ -21,7 +21,7 @@ from pathlib import Path
 from twin.private_files import private_folder
 
 # key . SHA-256 . suffix
-NAME = re.compile(r"([a-z0-9_]+-[0-9a-f]{16})\.([0-9a-f]{64})\.([a-z]+)")
+NAME = re.compile(r"([a-z0-9_]+-[0-9a-f]{16}(?:-[0-9a-f]{16})?)\.([0-9a-f]{64})\.([a-z]+)")
 # A file requested so recently is about to be sent.
 GRACE_SECONDS = 60.0
 # The folder's own time is no finer than this on some file systems.

@@ -49,10 +49,12 @@ class State(StrEnum):
 
 
 class PrincipalRole(StrEnum):
-    """What a principal may do for its agency."""
+    """What a principal may do; twin.access.principals has the table."""
 
     READER = "reader"
     PUBLISHER = "publisher"
+    STEWARD = "steward"
+    OPERATOR = "operator"
     ADMIN = "admin"
 
 

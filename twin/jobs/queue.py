@@ -22,7 +22,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 from pydantic.alias_generators import to_camel
 from sqlalchemy.orm import Session
 
-from twin.access.policy import Principal
+from twin.access.principals import Action, Principal
 from twin.bounded_toml import LENGTH, check_toml
 from twin.db.tables import Agency, ApiKey, Audit, Job, JobState
 from twin.db.tables import Principal as PrincipalRow
@@ -75,7 +75,7 @@ def queue_job(
     try:
         upload = find_upload(session, upload_id, principal.agency, hold=True)
     except NotFound:
-        queued: Job | None = session.scalar(_of_agency(principal).where(Job.upload_id == upload_id))
+        queued: Job | None = session.scalar(_visible_jobs(principal).where(Job.upload_id == upload_id))
         if queued is None:
             raise
         if (queued.layer, queued.order) != (layer, order.model_dump()):
@@ -122,16 +122,16 @@ def check_order(order: PublishOrder) -> None:
 
 
 def find_job(session: Session, job_id: UUID, principal: Principal) -> Job:
-    """A job of the principal's agency; another agency's does not exist."""
-    job: Job | None = session.scalar(_of_agency(principal).where(Job.id == job_id))
+    """Return a job of the principal's agency, or of any for an operator; others do not exist."""
+    job: Job | None = session.scalar(_visible_jobs(principal).where(Job.id == job_id))
     if job is None:
         raise NotFound(NO_JOB)
     return job
 
 
 def list_jobs(session: Session, principal: Principal, layer: str | None, most: int) -> list[Job]:
-    """The newest jobs of the principal's agency."""
-    query = _of_agency(principal).order_by(Job.number.desc()).limit(most)
+    """Return the newest jobs of the principal's agency, or of all for an operator."""
+    query = _visible_jobs(principal).order_by(Job.number.desc()).limit(most)
     return list(session.scalars(query.where(Job.layer == layer) if layer else query))
 
 
@@ -140,7 +140,7 @@ def cancel_job(session: Session, folder: UploadFolder, job_id: UUID, principal: 
 
     Only the worker knows whether a running job's version was made already: it decides how the job ends.
     """
-    job: Job | None = session.scalar(_of_agency(principal).where(Job.id == job_id).with_for_update(of=Job))
+    job: Job | None = session.scalar(_visible_jobs(principal).where(Job.id == job_id).with_for_update(of=Job))
     if job is None:
         raise NotFound(NO_JOB)
     if job.state == JobState.QUEUED:
@@ -163,9 +163,11 @@ def cancel_job(session: Session, folder: UploadFolder, job_id: UUID, principal: 
     return job
 
 
-def _of_agency(principal: Principal) -> sa.Select[Any]:
-    if principal.agency is None:
+def _visible_jobs(principal: Principal) -> sa.Select[Any]:
+    if not principal.may(Action.AGENCY_JOBS):
         raise NotFound(NO_JOB)
+    if principal.may(Action.ALL_JOBS):
+        return sa.select(Job)
     return sa.select(Job).join(ApiKey).join(PrincipalRow).join(Agency).where(Agency.name == principal.agency)
 
 
