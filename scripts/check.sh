@@ -6,3 +6,4 @@ cd "$(dirname "$0")/.."
 .venv/bin/python -m ruff format --check .
 .venv/bin/python -m mypy
 .venv/bin/lint-imports --no-logo
+.venv/bin/python -m deptry .

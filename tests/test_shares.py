@@ -73,11 +73,12 @@ def test_slow_questions_of_one_client_leave_the_others_their_answers(server: Liv
 
 
 def test_a_locked_table_is_asked_for_once(server: LiveServer) -> None:
-    """Items, tiles that are in no memory, and both at once answer within one statement's time."""
+    """Items, tiles that are in no memory, both at once, and cells answer within one statement's time."""
     paths = [
         "/tiles/construction.buildings/15/26098/15401.mvt", "/tiles/construction.buildings,transport.roads/14/13049/7700.mvt",
         f"{ITEMS}?limit=3", f"{ITEMS}?limit=2000", f"{ITEMS}?f=csv",
         "/collections/construction.buildings/tiles/WebMercatorQuad/15/15401/26098?filter=height>1",
+        "/collections/construction.buildings/cells?resolution=9&bbox=106.6,10.7,106.7,10.8", "/cells/at?lng=106.7&lat=10.775",
     ]  # fmt: skip
     with psycopg.connect(libpq(server.database.url)) as connection:
         connection.execute(f"LOCK TABLE {TABLE} IN ACCESS EXCLUSIVE MODE")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
@@ -38,7 +37,6 @@ from twin.db.database import Database
 
 def create_app(settings: Settings, database: Database) -> FastAPI:
     """Make the application for one city's database."""
-    logging.basicConfig(format="%(asctime)s %(levelname)s %(name)s: %(message)s", level=logging.WARNING)
     state = CityState(settings, database)
     prepared = Downloads(state)
     followers = Followers(state)

@@ -17,6 +17,7 @@ from rich.text import Text as Styled
 from twin import __version__
 from twin.click_translations import teach_click
 from twin.errors import UNFORESEEN, TwinError
+from twin.logs import set_up_logging
 from twin.text import LANGUAGES, Language, Text, language_of_environment, printable, set_language
 
 GROUP = "twin.commands"
@@ -121,6 +122,7 @@ def main(arguments: list[str] | None = None) -> NoReturn:
     gc.disable()
     set_language(language_asked(given))
     teach_click()
+    set_up_logging()
     try:
         result = _program().main(args=given, prog_name="twin", standalone_mode=False)
         sys.exit(result if isinstance(result, int) else 0)

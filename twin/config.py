@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from functools import cached_property
 from pathlib import Path
+from typing import Literal
 
 from pydantic import Field, ValidationError
 from pydantic_settings import BaseSettings, SettingsConfigDict
@@ -68,6 +69,9 @@ class Settings(BaseSettings):
         "*", description="Sites, with commas, whose pages may read from here; * for all, nothing for none."
     )
     slow_seconds: float = Field(2.0, gt=0, description="Seconds from which on a request is written into the log.")
+    log: Literal["json", "text"] | None = Field(
+        None, description="How lines of the log are written; else text on a terminal and JSON elsewhere."
+    )
     tile_cache_mb: int = Field(256, ge=0, le=100_000, description="Megabytes of tiles a server process keeps.")
     answer_cache_mb: int = Field(
         32, ge=0, le=100_000, description="Megabytes of other open answers a server process keeps."

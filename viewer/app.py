@@ -17,6 +17,7 @@ from tiles.ogc.collections import describe
 from twin.access.permit import every_permit
 from twin.config import load_settings
 from twin.db.database import open_database
+from twin.logs import set_up_logging
 from twin.text import Language
 from viewer.pages import make_page, make_router
 
@@ -27,6 +28,7 @@ GARBAGE = 20_000
 
 def create() -> ASGIApp:
     """Make the application from the settings; servers call this once a process."""
+    set_up_logging()
     settings = load_settings()
     app = create_app(settings, open_database(settings))
     app.state.home = make_page(opening)

@@ -16,6 +16,7 @@ from twin.cli import console, say
 from twin.config import load_settings
 from twin.db.database import cluster_of, open_database
 from twin.errors import SetupProblem
+from twin.logs import server_logging
 from twin.text import Text
 
 log = logging.getLogger("twin.serve")
@@ -75,6 +76,7 @@ def serve(host: str | None, port: int | None, workers: int | None, database: str
             interface=Interfaces.ASGI,
             workers=settings.workers,
             log_level=LogLevels.warning,
+            log_dictconfig=server_logging(),
             backlog=CONNECTIONS,
             # Who follows /live keeps a connection; the others shall find one all the same.
             backpressure=CONNECTIONS // settings.workers + settings.live_streams,

@@ -24,6 +24,9 @@ def main() -> None:
     """Answer until the other side closes its pipe."""
     asked, answers = (Connection(int(handle)) for handle in sys.argv[1:3])
     paths = [Path(path) for path in sys.argv[3:]]
+    from twin.logs import set_up_logging
+
+    set_up_logging()
     # Before the libraries are loaded: they start threads.
     from twin.sandbox import confine
 
@@ -61,7 +64,7 @@ class _Answering:
             except MemoryError:
                 self._send("memory")
             except Exception:
-                logging.exception("the file could not be read")
+                logging.getLogger("ingest.apart").exception("the file could not be read")
                 self._send("fault")
 
     def _answer(self, what: str, *arguments: Any) -> None:

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 from twin import errors
 from twin.errors import BadInput, TwinError
+from twin.logs import environment_fields
 from twin.text import Text
 
 if TYPE_CHECKING:
@@ -52,7 +53,7 @@ class ReadingProcess:
         theirs_in, ours_out = os.pipe()
         ours_in, theirs_out = os.pipe()
         environment = {name: os.environ[name] for name in ENVIRONMENT if name in os.environ}
-        environment |= {"TMPDIR": str(folder), "PROJ_NETWORK": "OFF", "HOME": str(folder)}
+        environment |= {"TMPDIR": str(folder), "PROJ_NETWORK": "OFF", "HOME": str(folder)} | environment_fields()
         command = [sys.executable, "-m", "ingest.apart.process", str(theirs_in), str(theirs_out), str(folder)]
         command += [str(path) for path in readable]
         self._process = subprocess.Popen(

@@ -25,6 +25,7 @@ from twin.db.tables import JobState
 from twin.errors import BadInput, Conflict, Forbidden, TwinError, Unauthenticated, Unavailable
 from twin.jobs.queue import PublishOrder, Task
 from twin.jobs.uploads import UploadFolder, folder_of
+from twin.logs import log_context, set_up_logging
 from twin.memory import limit_memory
 from twin.text import LANGUAGES, Text, set_language, speaking
 
@@ -102,10 +103,11 @@ def run(pipe: Connection, database: Database, settings: Settings, task: Task) ->
     os.setsid()
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     threading.Thread(target=_die_with_parent, daemon=True).start()
-    logging.basicConfig(format="%(asctime)s %(levelname)s %(name)s: %(message)s", level=logging.WARNING)
+    set_up_logging()
     set_language(task.language)
     limit_memory(settings.job_memory_mb * 2**20)
-    pipe.send(do(database, settings, task, StageWriter(pipe)))
+    with log_context(job=str(task.id)):
+        pipe.send(do(database, settings, task, StageWriter(pipe)))
 
 
 def _die_with_parent() -> None:
@@ -134,9 +136,9 @@ def do(database: Database, settings: Settings, task: Task, stage: StageWriter) -
         return Ended(JobState.REFUSED, error=_for_strangers(error))
     except Exception as error:
         if (said := explain(error)) or isinstance(error, OSError):
-            log.warning("job %s: %s", task.id, said or error)
+            log.warning("the job cannot be done now: %s", said or error)
             return Ended(JobState.FAILED, error=LATER, passing=True)
-        log.exception("job %s failed", task.id)
+        log.exception("the job failed")
         return Ended(JobState.FAILED, error=OUR_FAULT)
 
 

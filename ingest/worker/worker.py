@@ -45,6 +45,7 @@ from twin.jobs.queue import (
     write_stage,
 )
 from twin.jobs.uploads import UploadFolder, folder_of
+from twin.logs import log_context, set_up_logging
 from twin.text import Text
 
 log = logging.getLogger("twin.worker")
@@ -127,7 +128,8 @@ class Worker:
                 self._wait(connection)
                 self._attend(connection)
             for job in list(self._running.values()):
-                self._hand_back(connection, job)
+                with log_context(job=str(job.task.id)):
+                    self._hand_back(connection, job)
         finally:
             # Without the connection the jobs are no longer this worker's.
             for job in self._running.values():
@@ -150,7 +152,8 @@ class Worker:
             if task is None:
                 self._looked = time.monotonic()
                 return
-            self._begin(connection, task)
+            with log_context(job=str(task.id)):
+                self._begin(connection, task)
 
     def _full(self) -> set[str]:
         """Return the agencies that may not have one more job here: the last place is kept for another one."""
@@ -159,7 +162,7 @@ class Worker:
         return {agency for agency, jobs in under_way.items() if jobs >= most}
 
     def _begin(self, connection: psycopg.Connection, task: Task) -> None:
-        log.info("job %s: %s, attempt %d", task.id, task.layer, task.attempt)
+        log.info("attempt %d begins", task.attempt, extra={"layer": task.layer})
         if task.cancelled:
             self._interrupted(connection, task, Ended(JobState.CANCELLED))
         elif task.attempt > self.settings.job_attempts:
@@ -179,25 +182,32 @@ class Worker:
 
     def _attend(self, connection: psycopg.Connection) -> None:
         for job in list(self._running.values()):
-            try:
-                ended = job.read()
-            except EOFError:
-                log.warning("job %s: its process ended abruptly", job.task.id)
-                self._abrupt(connection, job)
-                continue
-            if ended is not None:
-                self._concluded(connection, job, ended)
-            elif (over := job.over_limit()) is not None:
-                log.warning("job %s: %s", job.task.id, over.error)
-                self._interrupt(connection, job, over)
-            elif job.stage is not None and time.monotonic() - job.stage_written >= STAGE_SECONDS:
-                write_stage(connection, job.task.number, *job.stage)
-                job.stage, job.stage_written = None, time.monotonic()
+            with log_context(job=str(job.task.id)):
+                self._attend_to(connection, job)
         if time.monotonic() - self._checked >= CHECK_SECONDS:
             # This also tells whether the connection is there, without which the jobs are no longer this worker's.
             for number in to_cancel(connection, list(self._running)):
-                self._interrupt(connection, self._running[number], Ended(JobState.CANCELLED))
+                job = self._running[number]
+                with log_context(job=str(job.task.id)):
+                    self._interrupt(connection, job, Ended(JobState.CANCELLED))
             self._checked = time.monotonic()
+
+    def _attend_to(self, connection: psycopg.Connection, job: JobProcess) -> None:
+        """Take in what one job's process has sent, and end it when it has reached a limit."""
+        try:
+            ended = job.read()
+        except EOFError:
+            log.warning("the job's process ended abruptly")
+            self._abrupt(connection, job)
+            return
+        if ended is not None:
+            self._concluded(connection, job, ended)
+        elif (over := job.over_limit()) is not None:
+            log.warning("the job reached a limit: %s", over.error)
+            self._interrupt(connection, job, over)
+        elif job.stage is not None and time.monotonic() - job.stage_written >= STAGE_SECONDS:
+            write_stage(connection, job.task.number, *job.stage)
+            job.stage, job.stage_written = None, time.monotonic()
 
     def _interrupt(self, connection: psycopg.Connection, job: JobProcess, ended: Ended) -> None:
         """End a job's process; the job ends as said, unless its process had just done it."""
@@ -212,7 +222,7 @@ class Worker:
         """Finish a job whose process was ended: as done if its version is there, since that cannot be undone."""
         at_rest = end_sessions(connection, f"twin job {task.number}", SESSION_SECONDS)
         if not at_rest:
-            log.warning("job %s: the database is still busy with what it began", task.id)
+            log.warning("the database is still busy with what the job began")
         if (number := version_made(connection, task.number)) is not None:
             ended = Ended(JobState.DONE, version=number, error=MADE_BEFORE.format(number=number))
         elif at_rest:
@@ -259,13 +269,13 @@ class Worker:
         self.folder.clear(None, job.task.number)
         give_back(connection, job.task.number, 0, counts=False)
         release(connection, job.task.number)
-        log.info("job %s: given back", job.task.id)
+        log.info("the job goes back into the queue")
 
     def _again(self, connection: psycopg.Connection, task: Task, seconds: float) -> None:
         self.folder.clear(None, task.number)
         give_back(connection, task.number, seconds, counts=True)
         release(connection, task.number)
-        log.warning("job %s: will be tried again", task.id)
+        log.warning("the job will be tried again")
 
     def _finish(self, connection: psycopg.Connection, task: Task, ended: Ended) -> None:
         finish(
@@ -274,7 +284,7 @@ class Worker:
         )  # fmt: skip
         self.folder.clear(task.upload_id, task.number)
         release(connection, task.number)
-        log.info("job %s: %s", task.id, ended.state.value)
+        log.info("the job ended: %s", ended.state.value)
 
     # Order in the folder -----------------------------------------------------------------------------
 
@@ -319,8 +329,7 @@ class Worker:
 @click.option("--database", help=say("Database of the private cluster.", "Cơ sở dữ liệu trong cụm riêng."))
 def worker(once: bool, poll: float, jobs: int, database: str | None) -> None:
     """Run a worker."""
-    logging.basicConfig(format="%(asctime)s %(levelname)s %(name)s: %(message)s", level=logging.WARNING)
-    log.setLevel(logging.INFO)
+    set_up_logging(detailed=log.name)
     settings = load_settings()
     working = Worker(open_database(settings, database), settings, poll, jobs)
     with _until_signal(working.stop):

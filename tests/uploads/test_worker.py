@@ -23,7 +23,7 @@ from tests.conftest import HOME
 from tests.test_publish import LAYER, houses, rows
 from tests.test_raster_publish import ground
 from tests.test_raster_publish import write as write_raster
-from tests.uploads.programs import Programs, cutting, eventually
+from tests.uploads.programs import Programs, _children, cutting, eventually
 from twin.access.keys import revoke_key
 from twin.catalogue.catalogue import LayerEntry, ensure_agency, ensure_layer, read_catalogue
 from twin.client import Twin
@@ -448,3 +448,21 @@ def test_another_agency_s_layer_is_forbidden_before_a_byte_is_sent(programs: Pro
         city.publish(gpkg, LAYER)
     assert left_over(programs) == []
     assert httpx.get(f"{programs.url}/jobs").status_code == 401
+
+
+def test_each_line_about_a_job_names_it_whichever_process_writes_it(programs: Programs, tmp_path: Path) -> None:
+    houses(20_000).to_file(tmp_path / "houses.gpkg")
+    programs.serve()
+    worker = programs.worker()
+    publishing = programs.publish(str(tmp_path / "houses.gpkg"), "--layer", LAYER)
+    # The job's process is the one with a child, which reads the file.
+    eventually(lambda: any(_children(pid) for pid in _children(worker.pid)), 60)
+    (job,) = (pid for pid in _children(worker.pid) if _children(pid))
+    os.kill(job, signal.SIGKILL)
+    publishing.communicate(timeout=120)
+    log = [json.loads(line) for line in programs.log.read_text().splitlines() if line.startswith("{")]
+    about = [line for line in log if line["logger"] == "twin.worker"]
+    messages = [line["message"] for line in about]
+    assert "the job's process ended abruptly" in messages and "the job ended: done" in messages
+    (job_id,) = {line.get("job") for line in about}
+    assert job_id and job_id in json.dumps(programs.asked.get("/jobs", headers={"X-API-Key": programs.key()}).json())  # type: ignore[union-attr]

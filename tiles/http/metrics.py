@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import json
 import logging
 import os
 import re
 import secrets
 import time
 from functools import lru_cache
-from typing import Any
 
 from fastapi import APIRouter, Response
 from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, Counter, Gauge, Histogram, generate_latest
@@ -17,6 +15,7 @@ from prometheus_client.multiprocess import MultiProcessCollector
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from tiles.http.principal import City
+from twin.logs import log_context
 
 log = logging.getLogger("twin.requests")
 router = APIRouter(tags=["operations"])
@@ -41,7 +40,7 @@ KEPT = Gauge("twin_answers_kept", "Open answers in memory: how many, their bytes
 
 
 class Observed:
-    """Gives each request a number, counts and times it, and writes what failed or took long, as JSON."""
+    """Gives each request a number, counts and times it, and logs what failed or took long."""
 
     def __init__(self, app: ASGIApp, slow_seconds: float) -> None:
         self.app = app
@@ -53,6 +52,10 @@ class Observed:
             await self.app(scope, receive, send)
             return
         number = _number(scope)
+        with log_context(request_id=number):
+            await self._observe(scope, receive, send, number)
+
+    async def _observe(self, scope: Scope, receive: Receive, send: Send, number: str) -> None:
         start = time.perf_counter()
         status, noted = 500, False
 
@@ -63,7 +66,7 @@ class Observed:
                 if (b"content-type", EVENTS) in message["headers"]:
                     # It lasts as long as its reader likes: what counts is when it began.
                     noted = True
-                    _note(scope, status, time.perf_counter() - start, number, self.slow_seconds)
+                    _note(scope, status, time.perf_counter() - start, self.slow_seconds)
                 message["headers"] = [*message["headers"], (b"x-request-id", number.encode())]
             await send(message)
 
@@ -71,7 +74,7 @@ class Observed:
             await self.app(scope, receive, send_numbered)
         finally:
             if not noted:
-                _note(scope, status, time.perf_counter() - start, number, self.slow_seconds)
+                _note(scope, status, time.perf_counter() - start, self.slow_seconds)
 
 
 def _number(scope: Scope) -> str:
@@ -88,7 +91,7 @@ def _kept(route: str, method: str, hundreds: int) -> tuple[Counter, Histogram]:
     return REQUESTS.labels(route, method, f"{hundreds}xx"), SECONDS.labels(route)
 
 
-def _note(scope: Scope, status: int, seconds: float, number: str, slow_seconds: float) -> None:
+def _note(scope: Scope, status: int, seconds: float, slow_seconds: float) -> None:
     route = scope.get(ROUTE) or getattr(scope.get("route"), "path", None) or "other"
     method = scope["method"] if scope["method"] in METHODS else "other"
     count, times = _kept(route, method, status // 100)
@@ -98,11 +101,8 @@ def _note(scope: Scope, status: int, seconds: float, number: str, slow_seconds: 
     if seconds < slow_seconds and (status < 500 or route == "/health"):
         return
     # The address without its query, which may hold a key that somebody put there.
-    said: dict[str, Any] = {
-        "request": number, "method": method, "path": scope["path"][:200], "status": status,
-        "seconds": round(seconds, 3),
-    }  # fmt: skip
-    log.warning(json.dumps(said, ensure_ascii=True))
+    fields = {"method": method, "path": scope["path"][:200], "status": status, "seconds": round(seconds, 3)}
+    log.warning("the request failed" if status >= 500 else "the request took long", extra=fields)
 
 
 @router.get(

@@ -15,6 +15,7 @@ from starlette.exceptions import HTTPException
 from tiles.http.openapi import methods
 from tiles.http.principal import language_of
 from twin.errors import STATUS, TooCostly, TooMany, TwinError, Unauthenticated, Unavailable
+from twin.logs import log_fields
 from twin.text import Text
 
 log = logging.getLogger("twin.http")
@@ -88,6 +89,9 @@ def problem(request: Request, status: int, detail: Text | str, headers: dict[str
         .encode("utf-8", "replace")
         .decode(),
     }
+    if "request_id" in log_fields():
+        # The lines of the log with the same one say more.
+        body["request_id"] = log_fields()["request_id"]
     return JSONResponse(
         body, status, {"Content-Language": language, "Cache-Control": "no-store", **(headers or {})},
         media_type="application/problem+json",
