@@ -23,6 +23,7 @@ from ingest.checks.shapes import Examined, area_of, examine
 from ingest.mapping.joins import Matched, as_text
 from ingest.mapping.rows import apply, select
 from ingest.publish.identity import ids_from_geometry
+from ingest.readers.row_problems import UNREADABLE, read_row_problem
 from ingest.repeats import Seen, hash_coordinates, hash_shapes, hash_values
 from twin.catalogue.catalogue import Bounds
 from twin.text import Text
@@ -316,7 +317,7 @@ def _add_notes(notes: Objects | None, faults: Faults) -> None:
     noted: Mask = ~pd.isna(notes)
     if not noted.any():
         return
-    reasons = np.array([str(n).partition(":")[0] if there else "" for n, there in zip(notes, noted, strict=True)])
-    for reason in np.unique(reasons[noted]):
-        code = reason if KINDS.get(reason) else "geometry.unreadable"
-        faults.add(noted & (reasons == reason), code, lambda row: str(notes[row]).partition(":")[2].strip())
+    codes = np.array([read_row_problem(str(n))[0] if there else "" for n, there in zip(notes, noted, strict=True)])
+    for code in np.unique(codes[noted]):
+        known = code if code in KINDS else UNREADABLE
+        faults.add(noted & (codes == code), known, lambda row: read_row_problem(str(notes[row]))[1])

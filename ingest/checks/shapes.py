@@ -92,11 +92,12 @@ def examine(
     usable = ~empty & whole & reached
 
     shapes, mended = arrived if usable.all() else _only(usable, arrived), 0
+    flat = np.zeros(len(original), dtype=bool)
     types = shapely.get_type_id(arrived)
     if kind == "polygon":
-        shapes, mended = _mend(shapes, usable & ~convex(types, measured), faults)
+        shapes, mended, flat = _mend(shapes, usable & ~convex(types, measured), _POLYGONAL[types], faults)
     shapes = _of_kind(shapes, types if shapes is arrived else shapely.get_type_id(shapes), kind)
-    faults.add(usable & shapely.is_missing(shapes), "geometry.kind", lambda row: Text(
+    faults.add(usable & ~flat & shapely.is_missing(shapes), "geometry.kind", lambda row: Text(
         en="{wanted} are expected, and this is {found}", vi="cần {wanted}, nhưng đây là {found}"
     ).format(wanted=KIND_NAMES[kind], found=TYPE_NAMES[types[row]]))  # fmt: skip
     shapes, again = _verified(shapes, arrived, kind, faults)
@@ -192,11 +193,12 @@ def convex(types: npt.NDArray[np.integer], measured: Measured) -> Mask:
     return found & _POLYGONAL[types]
 
 
-def _mend(shapes: Shapes, doubtful: Mask, faults: Faults) -> tuple[Shapes, int]:
+def _mend(shapes: Shapes, doubtful: Mask, polygonal: Mask, faults: Faults) -> tuple[Shapes, int, Mask]:
+    """Mend polygons that cross themselves; return them, how many were mended, and which have no area to keep."""
     broken = doubtful.copy()
     broken[doubtful] = ~shapely.is_valid(shapes[doubtful])
     if not broken.any():
-        return shapes, 0
+        return shapes, 0, broken
     before = np.abs(square_metres(shapes))
     shapes = shapes.copy()
     shapes[broken] = shapely.make_valid(shapes[broken], method="structure", keep_collapsed=False)
@@ -205,7 +207,9 @@ def _mend(shapes: Shapes, doubtful: Mask, faults: Faults) -> tuple[Shapes, int]:
     faults.add(kept, "geometry.crossing", lambda row: Text(
         en="area {before:,.1f} m² → {after:,.1f} m²", vi="diện tích {before:,.1f} m² → {after:,.1f} m²"
     ).format(before=before[row], after=after[row]))  # fmt: skip
-    return shapes, int(kept.sum())
+    flat = broken & polygonal & ~kept
+    faults.add(flat, "geometry.no_area")
+    return shapes, int(kept.sum()), flat
 
 
 def _verified(shapes: Shapes, arrived: Shapes, kind: GeometryKind, faults: Faults) -> tuple[Shapes, int]:

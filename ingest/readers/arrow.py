@@ -14,9 +14,10 @@ import pyarrow.compute as pc
 
 from ingest.frames import of_codes
 from ingest.readers.limits import Limits
-from ingest.readers.source import note
+from ingest.readers.row_problems import add_problem, row_problem
 from ingest.readers.text import decode as decode_bytes
 from layers.theme import FieldType
+from twin.text import Text
 
 TOO_LONG, BEYOND = "text.too_long", "value.beyond"
 # Days since 1970: the first of the year 1 and the last of the year 9999.
@@ -86,7 +87,7 @@ def _of_our_years(values: pa.Array, name: str, problems: npt.NDArray[np.object_]
     if not pc.any(beyond).as_py():
         return values
     where = beyond.to_numpy(zero_copy_only=False)
-    note(problems, where, f"{BEYOND}: {name}")
+    add_problem(problems, where, row_problem(BEYOND, name))
     return pc.if_else(pa.array(~where), values, pa.scalar(None, values.type))
 
 
@@ -98,7 +99,8 @@ def _texts(
     long = pc.fill_null(pc.greater(pc.binary_length(values), 4 * limits.string_length), False)
     if pc.any(long).as_py():
         where = long.to_numpy(zero_copy_only=False)
-        note(problems, where, f"{TOO_LONG}: {name}, more than {limits.string_length:,} characters")
+        limit = Text(en="{name}, more than {n:,} characters", vi="{name}, hơn {n:,} ký tự")
+        add_problem(problems, where, row_problem(TOO_LONG, limit.format(name=name, n=limits.string_length)))
         values = pc.if_else(pa.array(~where), values.cast(pa.large_binary()), pa.scalar(None, pa.large_binary()))
     if decode is not None:
         return pd.Series(decode(values), dtype=object)
@@ -128,7 +130,7 @@ def _damaged(values: pa.Array, name: str, problems: npt.NDArray[np.object_]) -> 
         except UnicodeDecodeError:
             texts[i] = decode_bytes(value, "utf-8")
             if "\ufffd" in texts[i] and problems[i] is None:
-                problems[i] = f"text.not_unicode: {name}"
+                problems[i] = row_problem("text.not_unicode", name)
     return pd.Series(texts, dtype=object)
 
 

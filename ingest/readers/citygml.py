@@ -13,11 +13,12 @@ import shapely
 
 from ingest.readers.citymodel import CityModelReader
 from ingest.readers.limits import exceeded
+from ingest.readers.row_problems import BAD_NUMBER, INCOMPLETE, NOT_FINITE, UNCLOSED, UNREADABLE, row_problem
 from ingest.readers.solids import FOOTPRINT, ROOF_EDGE, CityObject, Face, Ring
 from ingest.readers.source import ReadOptions
-from ingest.readers.wkb import NOT_FINITE, UNCLOSED, UNREADABLE
 from ingest.readers.xml import Element, Walk, local, text_of
 from layers.theme import METRES_PER_DEGREE
+from twin.text import Text
 
 MEMBERS = frozenset({"cityObjectMember", "featureMember", "featureMembers"})
 _ID = "{http://www.opengis.net/gml}id"
@@ -44,7 +45,6 @@ _HOLDERS = frozenset({
     "lod2Solid", "lod3Solid", "lod4Solid", "lod0FootPrint", "lod0RoofEdge", "lod0Geometry", "lod1Geometry",
     "lod2Geometry", "lod3Geometry", "lod4Geometry", "lod2Surface", "lod3Surface", "lod4Surface",
 })  # fmt: skip
-INCOMPLETE = "object.incomplete"
 MAX_STEPS = 60
 # A ring whose ends are nearer than this, in metres, is closed but for rounding.
 CLOSED_BELOW = 0.001
@@ -206,7 +206,7 @@ class _Shapes:
         if reference and local(element) in _HOLDERS:
             target = self._by_id.get(reference[1:], self._elsewhere.get(reference[1:]))
             if target is None or not reference.startswith("#"):
-                raise _BrokenError(f"{INCOMPLETE}: {reference[:120]}")
+                raise _BrokenError(row_problem(INCOMPLETE, reference[:120]))
             if reference not in seen:
                 seen.add(reference)
                 yield from self._polygons(target, steps + 1, seen)
@@ -223,13 +223,14 @@ class _Shapes:
             if local(side) in ("exterior", "interior", "outerBoundaryIs", "innerBoundaryIs"):
                 ring = self._ring(side)
                 if not np.isfinite(ring).all():
-                    raise _BrokenError(f"{NOT_FINITE}: {_id(element) or 'a face'}")
+                    raise _BrokenError(row_problem(NOT_FINITE, _face(element)))
                 if len(ring) < 4 or self._gap(ring) > CLOSED_BELOW:
-                    raise _BrokenError(f"{UNCLOSED}: {_id(element) or 'a face'}, {len(ring)} vertices")
+                    raise _BrokenError(row_problem(UNCLOSED, _ring_of(element, len(ring))))
                 ring[-1] = ring[0]
                 rings.append(ring)
         if not rings:
-            raise _BrokenError(f"{UNREADABLE}: {_id(element) or 'a face'} has no ring")
+            no_ring = Text(en="{face} has no ring", vi="{face} không có vòng").format(face=_face(element))
+            raise _BrokenError(row_problem(UNREADABLE, no_ring))
         return tuple(rings)
 
     def _gap(self, ring: Ring) -> float:
@@ -245,16 +246,25 @@ class _Shapes:
         text = (element.text or "").replace(",", " ") if local(element) == "coordinates" else element.text or ""
         try:
             numbers = np.array(text.split(), dtype=np.float64)
-        except ValueError as error:
-            raise _BrokenError(f"{UNREADABLE}: {error}"[:200]) from None
-        said = element.attrib.get("srsDimension") or around.attrib.get("srsDimension")
-        width = 2 if said == "2" or (said is None and len(numbers) % 3 and not len(numbers) % 2) else 3
+        except ValueError:
+            raise _BrokenError(row_problem(UNREADABLE, BAD_NUMBER)) from None
+        stated = element.attrib.get("srsDimension") or around.attrib.get("srsDimension")
+        width = 2 if stated == "2" or (stated is None and len(numbers) % 3 and not len(numbers) % 2) else 3
         if len(numbers) % width:
-            raise _BrokenError(f"{UNREADABLE}: {len(numbers)} numbers do not make points")
+            uneven = Text(en="{n} numbers do not make points", vi="{n} số không ghép thành điểm").format(n=len(numbers))
+            raise _BrokenError(row_problem(UNREADABLE, uneven))
         points = numbers.reshape(-1, width)
         if width == 2:
             points = np.column_stack([points, np.zeros(len(points))])
         return points[:, [1, 0, 2]] if self._north_first else points.copy()
+
+
+def _face(element: Element) -> str | Text:
+    return _id(element) or Text(en="a face", vi="một mặt")
+
+
+def _ring_of(element: Element, points: int) -> Text:
+    return Text(en="{face}, {n} vertices", vi="{face}, {n} đỉnh").format(face=_face(element), n=points)
 
 
 def _once(faces: list[Face]) -> list[Face]:

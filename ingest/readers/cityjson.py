@@ -13,6 +13,7 @@ import shapely
 
 from ingest.readers.citymodel import CityModelReader
 from ingest.readers.limits import exceeded
+from ingest.readers.row_problems import INCOMPLETE, broken_geometry, row_problem
 from ingest.readers.solids import FOOTPRINT, CityObject, Face
 from ingest.readers.source import ReadOptions, cannot_read
 from twin.text import Text
@@ -21,6 +22,7 @@ MAX_PARTS = 10_000
 # Parts that belong to the body of an object; furniture and rooms do not.
 _BODY = ("BuildingPart", "BridgePart", "TunnelPart", "BuildingUnit", "BuildingStorey")
 _DEPTH = {"MultiSurface": 1, "CompositeSurface": 1, "Solid": 2, "MultiSolid": 3, "CompositeSolid": 3}
+NOT_AN_OBJECT = row_problem("object.unreadable", Text(en="not an object", vi="không phải đối tượng"))
 _BROKEN = (KeyError, IndexError, TypeError, ValueError, AttributeError)
 
 
@@ -80,7 +82,7 @@ class CityJsonReader(CityModelReader):
             vertices = self._vertices(document) if shapes else np.empty((0, 3))
             for name, stored in objects.items():
                 if not isinstance(stored, dict):
-                    yield CityObject(name, "unknown", {}, problem="object.unreadable: not an object")
+                    yield CityObject(name, "unknown", {}, problem=NOT_AN_OBJECT)
                 elif not any(parent in objects for parent in stored.get("parents") or ()):
                     yield self._object(name, stored, objects, vertices, shapes)
 
@@ -115,10 +117,10 @@ class CityJsonReader(CityModelReader):
                 if part.get("type") in _BODY:
                     _add(thing, part, vertices)
         except _IncompleteError as error:
-            thing.problem = f"object.incomplete: {error}"
+            thing.problem = row_problem(INCOMPLETE, str(error))
             thing.faces = []
         except _BROKEN as error:
-            thing.problem = f"geometry.unreadable: {type(error).__name__} {error}"[:200]
+            thing.problem = broken_geometry(error)
             thing.faces = []
         return thing
 

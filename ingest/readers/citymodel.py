@@ -18,6 +18,7 @@ from pyproj import CRS
 from pyproj.exceptions import CRSError
 
 from ingest.readers.limits import exceeded
+from ingest.readers.row_problems import broken_geometry, too_many_vertices
 from ingest.readers.solids import CityObject, footprint, heights, solid_wkb
 from ingest.readers.source import (
     CRS_SILENT,
@@ -29,7 +30,6 @@ from ingest.readers.source import (
     choose_layer,
     make_batch,
 )
-from ingest.readers.wkb import TOO_LARGE, UNREADABLE
 from layers.theme import FieldType
 from twin.text import Text
 
@@ -137,14 +137,14 @@ class CityModelReader(FeatureReader):
         for i, thing in enumerate(things):
             problems[i] = thing.problem
             if _vertices(thing) > self.limits.vertices:
-                problems[i] = f"{TOO_LARGE}: more than {self.limits.vertices:,} vertices"
+                problems[i] = too_many_vertices(self.limits.vertices)
                 thing.faces = []
             try:
                 shapes[i] = footprint(thing, degrees)
                 rows.append(self._row(thing))
             except (shapely.GEOSException, ValueError, TypeError, IndexError, OverflowError) as error:
                 # One that cannot be put together stops nobody else.
-                problems[i] = problems[i] or f"{UNREADABLE}: {type(error).__name__} {error}"[:200]
+                problems[i] = problems[i] or broken_geometry(error)
                 thing.faces, thing.others = [], []
                 rows.append(self._row(thing))
         table = pd.DataFrame(rows, columns=list(self.columns), dtype=object)

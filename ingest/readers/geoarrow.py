@@ -12,8 +12,7 @@ import shapely
 from shapely import GeometryType
 
 from ingest.readers.limits import Limits
-from ingest.readers.source import note
-from ingest.readers.wkb import TOO_LARGE, UNREADABLE
+from ingest.readers.row_problems import add_problem, broken_geometry, too_many_vertices
 
 Objects = npt.NDArray[np.object_]
 
@@ -46,10 +45,10 @@ def from_native(values: pa.Array, encoding: str, limits: Limits) -> tuple[Object
             try:
                 shapes[row] = _read(values.take(pa.array([row])), encoding)[0]
             except (shapely.GEOSException, ValueError, pa.ArrowException) as error:
-                problems[row] = f"{UNREADABLE}: {str(error)[:200]}"
+                problems[row] = broken_geometry(error)
     large = shapely.get_num_coordinates(shapes) > limits.vertices
     if large.any():
-        note(problems, large, f"{TOO_LARGE}: more than {limits.vertices:,} vertices")
+        add_problem(problems, large, too_many_vertices(limits.vertices))
         shapes[large] = None
     return shapes, problems, raw
 

@@ -17,6 +17,7 @@ import pandas as pd
 import shapely
 
 from ingest.mapping.description import OsmFilter
+from ingest.readers.row_problems import INCOMPLETE, row_problem
 from ingest.readers.source import (
     CRS_OF_FORMAT,
     PROBLEM,
@@ -30,9 +31,16 @@ from ingest.readers.source import (
 from twin.errors import BadInput
 from twin.text import Text
 
+MISSING_POINTS = Text(
+    en="{name} has points that are not in the file, or too few",
+    vi="{name} có điểm không nằm trong tệp, hoặc quá ít điểm",
+)
+MISSING_MEMBERS = Text(
+    en="{name}: its outline does not close, or members of it are not in the file",
+    vi="{name}: đường bao không khép kín, hoặc có thành phần không nằm trong tệp",
+)
 ANY = "*"
 OTHERS = "other_tags"
-INCOMPLETE = "object.incomplete"
 # A tag becomes a column if this share of the objects has it; at most so many do.
 FREQUENT, MOST_TAGS = 0.01, 40
 # What people usually take from an extract.
@@ -101,7 +109,7 @@ class OsmReader(FeatureReader):
             try:
                 wkb, problem = _wkb(shapes, item, wanted.geometry), None
             except (RuntimeError, osmium.InvalidLocationError):
-                wkb, problem = None, f"{INCOMPLETE}: {_name(item)} has points that are not in the file, or too few"
+                wkb, problem = None, row_problem(INCOMPLETE, MISSING_POINTS.format(name=_name(item)))
             if wanted.geometry == "polygon":
                 done.add(_name(item))
             yield self._item(item, wkb, problem)
@@ -114,8 +122,8 @@ class OsmReader(FeatureReader):
         for item in osmium.FileProcessor(self.path).with_filter(osmium.filter.KeyFilter(*wanted.tags)):
             if not _is_outline(item) or _name(item) in done or not _matches(item.tags, wanted):
                 continue
-            detail = f"{_name(item)}: its outline does not close, or members of it are not in the file"
-            yield self._item(item, None, f"{INCOMPLETE}: {detail}")
+            detail = MISSING_MEMBERS.format(name=_name(item))
+            yield self._item(item, None, row_problem(INCOMPLETE, detail))
 
     def _item(self, item: Any, wkb: str | None, problem: str | None) -> dict[str, Any]:
         named = {"osm": _name(item), "way": _way(item), **self._tags(item.tags)}

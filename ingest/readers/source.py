@@ -355,11 +355,6 @@ def make_batch(
     return with_geometry({**columns, **notes}, geometry)
 
 
-def note(problems: npt.NDArray[np.object_], where: npt.NDArray[np.bool_], reason: str) -> None:
-    """Write a problem beside the rows that have none yet."""
-    problems[where & np.array([p is None for p in problems], dtype=bool)] = reason
-
-
 def check_columns(file: str, names: Sequence[str], limits: Limits) -> None:
     """Refuse a table that is too wide."""
     if len(names) > limits.columns:

@@ -21,6 +21,7 @@ import shapely
 
 from ingest.column_names import column_name
 from ingest.readers.limits import exceeded
+from ingest.readers.row_problems import row_problem
 from ingest.readers.source import (
     CRS_SILENT,
     ENCODING_GIVEN,
@@ -51,6 +52,7 @@ _WKT = re.compile(
     r"\s*(SRID=\d+;)?\s*(POINT|LINESTRING|POLYGON|MULTIPOINT|MULTILINESTRING|MULTIPOLYGON|GEOMETRYCOLLECTION)\b", re.I
 )
 TOO_MANY_VALUES, TOO_FEW_VALUES, QUOTES = "row.columns", "row.short", "row.quotes"
+VALUES_AND_COLUMNS = Text(en="{values} values, {columns} columns", vi="{values} giá trị, {columns} cột")
 # Excel's line that says which character parts the values.
 _SEP_LINE = re.compile(r'"?sep=(.)"?', re.IGNORECASE)
 
@@ -161,12 +163,12 @@ class TableReader(FeatureReader):
         raw = np.full(len(rows), None, dtype=object)
         for i, row in enumerate(rows):
             if isinstance(row, BrokenRow):
-                problems[i] = f"{row.reason}: {row.detail}"
+                problems[i] = row_problem(row.reason, row.detail)
                 raw[i] = row.text[:RAW_LENGTH]
             elif len(row) < width and self._names_short_rows:
-                problems[i] = f"{TOO_FEW_VALUES}: {len(row)} values, {width} columns"
+                problems[i] = row_problem(TOO_FEW_VALUES, VALUES_AND_COLUMNS.format(values=len(row), columns=width))
             if len(row) > width and any(row[width:]):
-                problems[i] = f"{TOO_MANY_VALUES}: {len(row)} values, {width} columns"
+                problems[i] = row_problem(TOO_MANY_VALUES, VALUES_AND_COLUMNS.format(values=len(row), columns=width))
                 raw[i] = "\t".join(value or "" for value in row)[:RAW_LENGTH]
             if len(row) != width:
                 row[width:] = []
@@ -174,11 +176,11 @@ class TableReader(FeatureReader):
         table = np.array(rows, dtype=object).reshape(len(rows), width)
         values = {name: pd.Series(table[:, i], dtype=object) for i, name in enumerate(self._header)}
         if self._place.wkt is not None:
-            shapes, said, written = from_wkt(values[self._place.wkt].to_numpy(), self.limits)
-            new = np.array([p is None or (s is not None) for p, s in zip(problems, said, strict=True)], dtype=bool)
+            shapes, refused, written = from_wkt(values[self._place.wkt].to_numpy(), self.limits)
+            new = np.array([p is None or (s is not None) for p, s in zip(problems, refused, strict=True)], dtype=bool)
             new &= np.array([not isinstance(row, BrokenRow) for row in rows], dtype=bool)
             new &= np.array([p is None or not p.startswith(TOO_MANY_VALUES) for p in problems], dtype=bool)
-            problems[new], raw[new] = said[new], written[new]
+            problems[new], raw[new] = refused[new], written[new]
         elif not self.has_geometry:
             shapes = np.full(len(rows), None, dtype=object)
         else:

@@ -24,6 +24,7 @@ from ingest.readers.arrow import column_type, to_series
 from ingest.readers.dbf import WideNumbers
 from ingest.readers.geopackage import has_column
 from ingest.readers.limits import exceeded
+from ingest.readers.row_problems import CURVED
 from ingest.readers.source import (
     CRS_IN_FILE,
     CRS_OF_FORMAT,
@@ -42,7 +43,7 @@ from ingest.readers.source import (
     workspace,
 )
 from ingest.readers.text import Declared, Decoder
-from ingest.readers.wkb import CURVED, from_wkb
+from ingest.readers.wkb import from_wkb
 from layers.theme import FieldType
 from twin.errors import BadInput
 from twin.text import Text
