@@ -155,3 +155,11 @@ def test_a_zoom_shows_the_detail_of_the_last_step_at_or_below_it() -> None:
     assert of.detail(7) is None
     assert of.detail(8) == of.detail(11) == Detail(8, 5)
     assert of.detail(20) == Detail(12, 1)
+
+
+@pytest.mark.parametrize("language", ["en", "vi"])
+def test_the_page_of_themes_is_what_the_themes_say(language: str) -> None:
+    from scripts.document_themes import PAGES, document
+
+    # Written anew by: .venv/bin/python scripts/document_themes.py
+    assert PAGES[language].read_text("utf-8") == document(language)  # type: ignore[index, arg-type]
