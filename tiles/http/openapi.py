@@ -29,7 +29,10 @@ PROBLEM = {
         "title": {"type": "string"},
         "status": {"type": "integer", "minimum": 400, "maximum": 599},
         "detail": {"type": "string", "description": "What is wrong and what to do, in the reader's language."},
-        "request_id": {"type": "string", "description": "Of errors of the server: as in the header X-Request-ID and in the log."},
+        "request_id": {
+            "type": "string",
+            "description": "Of errors of the server: as in the header X-Request-ID and in the log.",
+        },
     },
 }
 PROBLEMS = {
