@@ -83,7 +83,7 @@ def bake(
     not_open: bool, as_json: bool,
 ) -> None:  # fmt: skip
     """Bake an archive."""
-    from tiles.raster.image import Look
+    from tiles.raster.image import RasterStyle
     from tiles.raster.routes import only_one
     from tiles.vector.archives import LAYERS, PERMIT
     from tiles.vector.bake import bake as bake_tiles
@@ -131,7 +131,7 @@ def bake(
 
         if one and image:
             work = bake_pictures(
-                settings.raster_folder, one, Look(style, image), metadata, area, zooms, target, progress
+                settings.raster_folder, one, RasterStyle(style, image), metadata, area, zooms, target, progress
             )
         else:
             metadata["vector_layers"] = described["vector_layers"]

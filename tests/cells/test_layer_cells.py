@@ -27,7 +27,7 @@ from hypothesis import strategies as st
 from tests.cells.conftest import COUNT, LAYER, ROLLED, THEME, sheds
 from tests.conftest import LiveServer
 from tiles.cells.outlines import meeting, outlines
-from tiles.cells.statement import Question
+from tiles.cells.statement import CellsQuery
 from twin.access.permit import whole_permit
 from twin.catalogue.catalogue import read_catalogue
 from twin.cells.cover import cover, format_cell
@@ -147,7 +147,7 @@ def test_a_roll_up_answers_what_it_holds_and_nothing_else(lab: LiveServer) -> No
         (2, 8, kept, (), False),
     ]:  # fmt: skip
         assert (
-            Question(whole_permit(layer, layer.versions[version]), resolution, columns, None, conditions).from_rollup
+            CellsQuery(whole_permit(layer, layer.versions[version]), resolution, columns, None, conditions).from_rollup
             is expected
         )
 

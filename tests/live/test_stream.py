@@ -29,7 +29,7 @@ from tests.test_versions import lamps, shape
 from tiles.app import create_app
 from tiles.http.server import CityState
 from tiles.live import answer
-from tiles.live.answer import LiveAnswer
+from tiles.live.answer import LiveResponse
 from tiles.live.followers import Followers
 from twin.access.keys import Key, revoke_key
 from twin.access.principals import ANONYMOUS, Principal
@@ -429,7 +429,7 @@ def test_a_reader_who_does_not_read_is_left_and_its_place_is_free(
                 await asyncio.Event().wait()
 
         scope = {"type": "http", "asgi": {"spec_version": "2.3"}, "headers": []}
-        await asyncio.wait_for(LiveAnswer(followers, ANONYMOUS, "them", None, None)(scope, receive, send), 3)
+        await asyncio.wait_for(LiveResponse(followers, ANONYMOUS, "them", None, None)(scope, receive, send), 3)
         return [*open_places, followers.open]
 
     assert run_async(drive()) == [1, 1, 0]
@@ -469,9 +469,9 @@ def test_only_streams_with_news_of_their_own_wake(database: Database, settings: 
         agency = Principal("desk", "transport", key="000000000000")
         city.keys = {"000000000000": Key(agency, b"")}
         streams = {
-            "stranger": LiveAnswer(followers, ANONYMOUS, "a", None, None),
-            "agency": LiveAnswer(followers, agency, "b", None, None),
-            "follower of the open one": LiveAnswer(followers, agency, "c", (OPEN,), None),
+            "stranger": LiveResponse(followers, ANONYMOUS, "a", None, None),
+            "agency": LiveResponse(followers, agency, "b", None, None),
+            "follower of the open one": LiveResponse(followers, agency, "c", (OPEN,), None),
         }
         with ExitStack() as stack:
             woken = {}

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 
 from tiles.catalogue.nodes import Node, address_of, licence_of, said, typed
 from tiles.catalogue.vocabulary import AUTHORITY
-from tiles.downloads.formats import FORMS, Form
+from tiles.downloads.formats import FORMS, DownloadFormat
 from tiles.ogc.formats import GEOJSON
 from tiles.ogc.links import path
 from tiles.vector.routes import MEDIA_TYPE as MVT
@@ -51,7 +51,7 @@ def _service(base: str, name: str) -> str:
     return f"{base}/catalogue#service-{name}"
 
 
-def download_address(base: str, chosen: Permit, form: Form) -> str:
+def download_address(base: str, chosen: Permit, form: DownloadFormat) -> str:
     """Where a layer, or the version that is pinned, can be downloaded."""
     name = path(base, "downloads", chosen.layer.id)
     return f"{name}{f'@{chosen.version.number}' if chosen.pinned else ''}.{form.suffix}"
@@ -67,7 +67,7 @@ def distributions(base: str, chosen: Permit, prepared: Mapping[str, Prepared]) -
     ]
 
 
-def _file(base: str, chosen: Permit, form: Form, prepared: Prepared | None) -> Node:
+def _file(base: str, chosen: Permit, form: DownloadFormat, prepared: Prepared | None) -> Node:
     address = download_address(base, chosen, form)
     node: Node = {
         "@id": address,
@@ -91,7 +91,7 @@ def _file(base: str, chosen: Permit, form: Form, prepared: Prepared | None) -> N
     return node
 
 
-def _format(form: Form) -> Node:
+def _format(form: DownloadFormat) -> Node:
     if form.suffix in FILE_TYPES:
         return {"@id": f"{AUTHORITY}file-type/{FILE_TYPES[form.suffix]}", "@type": "dct:MediaTypeOrExtent"}
     return {"@type": "dct:MediaTypeOrExtent", "rdfs:label": form.title}

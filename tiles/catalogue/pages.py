@@ -18,7 +18,7 @@ from tiles.catalogue import freshness as fresh
 from tiles.catalogue.distributions import download_address
 from tiles.catalogue.history import Step
 from tiles.catalogue.nodes import address_of
-from tiles.catalogue.search import Wanted
+from tiles.catalogue.search import CatalogueQuery
 from tiles.catalogue.vocabulary import licence_address
 from tiles.catalogue.words import GEOMETRIES, SHARING, SHARING_SAID, TYPES, WORDS
 from tiles.downloads.formats import FORMS
@@ -83,7 +83,7 @@ def _aged(layer: Layer, now: datetime, city: City, language: Language) -> dict[s
 
 
 def listing(
-    request: Request, shown: Sequence[Permit], seen: Sequence[Permit], total: int, wanted: Wanted,
+    request: Request, shown: Sequence[Permit], seen: Sequence[Permit], total: int, wanted: CatalogueQuery,
     around: Mapping[str, str], links: Sequence[Link], now: datetime, language: Language, headers: Mapping[str, str],
 ) -> Response:  # fmt: skip
     """The list: some layers out of those that fit, and the filters that the layers seen allow."""
@@ -126,7 +126,7 @@ def _about(city: City, language: Language) -> str:
     )
 
 
-def _filters(seen: Sequence[Layer], wanted: Wanted, language: Language) -> list[dict[str, Any]]:
+def _filters(seen: Sequence[Layer], wanted: CatalogueQuery, language: Language) -> list[dict[str, Any]]:
     """Each filter with its choices, by title; only what some layer has is offered."""
     agencies = {layer.agency.name: layer.agency.title.in_language(language) for layer in seen}
     themes = {theme_of(layer).name: theme_of(layer).title.in_language(language) for layer in seen}

@@ -12,9 +12,9 @@ import orjson
 from fastapi import APIRouter, Path, Query, Request, Response
 
 from tiles.catalogue import dcat, pages, preview
-from tiles.catalogue.freshness import State
+from tiles.catalogue.freshness import FreshnessLevel
 from tiles.catalogue.history import Changes, history
-from tiles.catalogue.search import Wanted, search
+from tiles.catalogue.search import CatalogueQuery, search
 from tiles.downloads.routes import downloads_of
 from tiles.features.selection import VARY, is_known
 from tiles.http.principal import City, Lang, Reader
@@ -79,9 +79,9 @@ async def catalogue(
 ) -> Response:  # fmt: skip
     """List the layers that the reader may see, as datasets; all filters can be used together."""
     own, now = negotiate(request, FORMATS), datetime.now(UTC)
-    wanted = Wanted(
+    wanted = CatalogueQuery(
         q or None, agency or None, theme or None,
-        Sharing(sharing) if sharing else None, State(freshness) if freshness else None,
+        Sharing(sharing) if sharing else None, FreshnessLevel(freshness) if freshness else None,
     )  # fmt: skip
     seen = every_permit(reader, city.layers)
     found = search(seen, wanted, now)

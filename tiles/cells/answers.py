@@ -17,7 +17,7 @@ import pyarrow as pa
 import shapely
 
 from tiles.cells.outlines import outlines
-from tiles.cells.statement import Counted
+from tiles.cells.statement import AggregatedCells
 from tiles.features import tables
 from tiles.features.streaming import Chunks
 from twin.access.permit import Permit
@@ -32,11 +32,11 @@ FEATURES = Text(en="Features, each counted once", vi="Số đối tượng, mỗ
 PER_KM2 = Text(en="Features per km² of the cell", vi="Số đối tượng trên mỗi km² của ô")
 CELL = Text(en="H3 cell", vi="Ô H3")
 
-Parts = AsyncGenerator[Counted, None]
+Parts = AsyncGenerator[AggregatedCells, None]
 
 
 @dataclass(frozen=True, slots=True)
-class About:
+class CellsMetadata:
     """What the numbers are: of which version of which layer, at which resolution, from which columns."""
 
     permit: Permit
@@ -91,28 +91,28 @@ def as_text(cells: Int64) -> list[str]:
     return texts
 
 
-def densities(counted: Counted) -> list[float]:
+def densities(counted: AggregatedCells) -> list[float]:
     """Features per square kilometre, by each cell's own area."""
     areas = pa.array(h3ronpy.cells_area_km2(counted.cells.view(np.uint64))).to_numpy(zero_copy_only=False)
     rounded: list[float] = np.round(np.array(counted.features, dtype=np.float64) / areas, 3).tolist()
     return rounded
 
 
-def _rows(counted: Counted) -> list[tuple[Any, ...]]:
+def _rows(counted: AggregatedCells) -> list[tuple[Any, ...]]:
     return list(zip(as_text(counted.cells), counted.features, densities(counted), *counted.values, strict=True))
 
 
 # Pages ---------------------------------------------------------------------------------------------
 
 
-def as_json(counted: Counted, about: About, ending: dict[str, Any]) -> bytes:
+def as_json(counted: AggregatedCells, about: CellsMetadata, ending: dict[str, Any]) -> bytes:
     """A page of cells as JSON."""
     names = about.names
     cells = [dict(zip(names, row, strict=True)) for row in _rows(counted)]
     return orjson.dumps(about.document() | {"cells": cells} | ending)
 
 
-def as_geojson(counted: Counted, about: About, ending: dict[str, Any]) -> bytes:
+def as_geojson(counted: AggregatedCells, about: CellsMetadata, ending: dict[str, Any]) -> bytes:
     """A page of cells as GeoJSON polygons."""
     names = about.names
     features = []
@@ -126,7 +126,7 @@ def as_geojson(counted: Counted, about: About, ending: dict[str, Any]) -> bytes:
 # All in one go -------------------------------------------------------------------------------------
 
 
-async def as_csv(parts: Parts, about: About) -> Chunks:
+async def as_csv(parts: Parts, about: CellsMetadata) -> Chunks:
     """Cells as CSV, safe to open in a spreadsheet."""
     rows: list[Sequence[Any]] = [about.names]
     async with aclosing(parts):
@@ -144,7 +144,7 @@ def _written(rows: Sequence[Sequence[Any]]) -> bytes:
     return text.getvalue().encode()
 
 
-def schema_of(about: About) -> pa.Schema:
+def schema_of(about: CellsMetadata) -> pa.Schema:
     """The Arrow schema: `cell` as H3's own unsigned number; what is said of the numbers in the fields' metadata."""
     said = about.properties()
     types = {"features": pa.int64(), "per_km2": pa.float64()} | {c.name: tables.ARROW[c.result] for c in about.columns}
@@ -155,12 +155,12 @@ def schema_of(about: About) -> pa.Schema:
     return pa.schema(fields, metadata)
 
 
-def _batch(counted: Counted, schema: pa.Schema) -> pa.RecordBatch:
+def _batch(counted: AggregatedCells, schema: pa.Schema) -> pa.RecordBatch:
     values = [counted.cells.view(np.uint64), counted.features, densities(counted), *counted.values]
     return pa.record_batch([pa.array(v, f.type) for v, f in zip(values, schema, strict=True)], schema=schema)
 
 
-async def as_arrow(parts: Parts, about: About) -> Chunks:
+async def as_arrow(parts: Parts, about: CellsMetadata) -> Chunks:
     """Cells as a stream of Arrow's IPC format."""
     schema, sink = schema_of(about), tables.Sink()
     writer = pa.ipc.new_stream(sink, schema)
@@ -172,7 +172,7 @@ async def as_arrow(parts: Parts, about: About) -> Chunks:
     yield sink.taken()
 
 
-async def as_parquet(parts: Parts, about: About) -> Chunks:
+async def as_parquet(parts: Parts, about: CellsMetadata) -> Chunks:
     """Cells as Parquet, a row group at a time."""
     schema = schema_of(about)
 

@@ -9,9 +9,9 @@ from fastapi import Request
 from starlette.datastructures import QueryParams
 
 from layers.contracts import theme_of
-from tiles.cells.answers import About
+from tiles.cells.answers import CellsMetadata
 from tiles.cells.outlines import square_kilometres
-from tiles.cells.statement import Question
+from tiles.cells.statement import CellsQuery
 from tiles.cells.tiles import finest_at
 from tiles.features.paging import BAD_TOKEN, read_token, version_of_token
 from tiles.features.selection import permit_for
@@ -78,13 +78,13 @@ NARROWING = ("filter", "filter-lang", "filter-crs", "datetime")
 
 
 @dataclass(frozen=True, slots=True)
-class Wanted:
+class CellsRequest:
     """A request for cells, understood."""
 
     chosen: Permit
     format: Format
-    question: Question
-    about: About
+    question: CellsQuery
+    about: CellsMetadata
     limit: int
     given: dict[str, str]
 
@@ -96,16 +96,16 @@ class Wanted:
 
 
 @dataclass(frozen=True, slots=True)
-class WantedTile:
+class CellTileRequest:
     """A request for a tile of cells, understood; `narrowed` tells one filter from another."""
 
     chosen: Permit
     grid: Grid
-    question: Question
+    question: CellsQuery
     narrowed: str
 
 
-async def understand(request: Request, layer_id: str) -> Wanted:
+async def understand(request: Request, layer_id: str) -> CellsRequest:
     """Read a request for cells."""
     city, given = city_state(request), request.query_params
     current = permit_of(principal_of(request), city.layers, layer_id)
@@ -130,17 +130,19 @@ async def understand(request: Request, layer_id: str) -> Wanted:
         limit = asked.read_limit(given, settings.stream_limit, settings.stream_limit)
     else:
         limit = asked.read_limit(given, min(USUAL_CELLS, settings.items_limit), settings.items_limit)
-    return Wanted(
+    return CellsRequest(
         chosen=chosen,
         format=form,
-        question=Question(chosen, resolution, columns, area, conditions, parameters, _after(given, chosen.version)),
-        about=About(chosen, resolution, columns, language_of(request)),
+        question=CellsQuery(chosen, resolution, columns, area, conditions, parameters, _after(given, chosen.version)),
+        about=CellsMetadata(chosen, resolution, columns, language_of(request)),
         limit=limit,
         given=dict(given),
     )
 
 
-async def understand_tile(request: Request, layer_id: str, grid: str, matrix: int, row: int, column: int) -> WantedTile:
+async def understand_tile(
+    request: Request, layer_id: str, grid: str, matrix: int, row: int, column: int
+) -> CellTileRequest:
     """Read a request for a tile of cells."""
     city, given = city_state(request), request.query_params
     current = permit_of(principal_of(request), city.layers, layer_id)
@@ -160,10 +162,10 @@ async def understand_tile(request: Request, layer_id: str, grid: str, matrix: in
     parameters = Parameters()
     conditions = await asked.read_filter(city.parser, given, chosen, offered(profile), parameters)
     said = "\0".join(given.get(parameter.name, "") for parameter in asked.FILTER)
-    return WantedTile(
+    return CellTileRequest(
         chosen=chosen,
         grid=found,
-        question=Question(chosen, resolution, offered_columns(chosen), None, conditions, parameters),
+        question=CellsQuery(chosen, resolution, offered_columns(chosen), None, conditions, parameters),
         narrowed=hashlib.sha256(said.encode()).hexdigest()[:24] if conditions else "",
     )
 

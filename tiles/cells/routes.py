@@ -17,17 +17,17 @@ from tiles.cells.requests import (
     PARAMETERS,
     PARQUET,
     TILE_PARAMETERS,
-    Wanted,
+    CellsRequest,
     understand,
     understand_tile,
 )
 from tiles.cells.schemas import AS_GEOJSON, AS_JSON
-from tiles.cells.statement import Counted, counted, first
+from tiles.cells.statement import AggregatedCells, counted, first
 from tiles.cells.tiles import make_tile
 from tiles.features.items import LayerId
-from tiles.features.paging import Place, write_token
+from tiles.features.paging import PageStart, write_token
 from tiles.features.selection import is_known, keeping
-from tiles.features.streaming import Stream, primed, streaming
+from tiles.features.streaming import StreamedResponse, primed, streaming
 from tiles.http import content_encoding as encodings
 from tiles.http.openapi import reads_parameters
 from tiles.http.principal import city_state
@@ -36,7 +36,7 @@ from tiles.http.server import CityState
 from tiles.ogc.links import as_header, base_of, link, path, self_and_alternates, with_query
 from tiles.ogc.schemas import BINARY, content
 from tiles.vector.routes import MEDIA_TYPE, VARY, about
-from tiles.vector.tile_cache import Tile
+from tiles.vector.tile_cache import CachedTile
 from tiles.vector.tilesets import Column, GridId, Matrix, Row
 from twin.text import Text
 
@@ -73,22 +73,22 @@ async def cells(request: Request, layer: LayerId) -> Response:
     return Response(write(found, wanted.about, ending), media_type=wanted.format.media_type, headers=headers)
 
 
-def _address(request: Request, wanted: Wanted) -> str:
+def _address(request: Request, wanted: CellsRequest) -> str:
     return path(base_of(request), "collections", wanted.chosen.layer.id, "cells")
 
 
-def _links(request: Request, wanted: Wanted, found: Counted, more: bool) -> list[dict[str, Any]]:
+def _links(request: Request, wanted: CellsRequest, found: AggregatedCells, more: bool) -> list[dict[str, Any]]:
     address, language, layer = _address(request, wanted), wanted.about.language, wanted.chosen.layer
     links = self_and_alternates(address, wanted.given, wanted.format, FORMATS, language)
     if more:
-        place = Place(wanted.chosen.version.number, True, (), int(found.cells[-1]))
+        place = PageStart(wanted.chosen.version.number, True, (), int(found.cells[-1]))
         href = with_query(address, wanted.pinned | {"token": write_token(place, ())})
         links.append(link(href, "next", wanted.format.media_type, Text(en="Next page", vi="Trang sau"), language))
     links.append(link(address.removesuffix("/cells"), "collection", "application/json", layer.title, language))
     return links
 
 
-async def _whole(request: Request, city: CityState, wanted: Wanted, headers: dict[str, str]) -> Response:
+async def _whole(request: Request, city: CityState, wanted: CellsRequest, headers: dict[str, str]) -> Response:
     write = {CSV: answers.as_csv, ARROW: answers.as_arrow}.get(wanted.format, answers.as_parquet)
     links = self_and_alternates(_address(request, wanted), wanted.given, wanted.format, FORMATS, wanted.about.language)
     version = wanted.chosen.version.number
@@ -99,10 +99,10 @@ async def _whole(request: Request, city: CityState, wanted: Wanted, headers: dic
         headers["Content-Encoding"] = "identity"
     seconds = city.settings.stream_seconds
     chunks = await primed(write(_all(city, wanted), wanted.about), seconds)
-    return Stream(chunks, seconds, media_type=wanted.format.media_type, headers=headers)
+    return StreamedResponse(chunks, seconds, media_type=wanted.format.media_type, headers=headers)
 
 
-async def _all(city: CityState, wanted: Wanted) -> AsyncGenerator[Counted, None]:
+async def _all(city: CityState, wanted: CellsRequest) -> AsyncGenerator[AggregatedCells, None]:
     left = wanted.limit
     async with streaming(city) as connection, aclosing(counted(connection, wanted.question)) as read:
         async for part in read:
@@ -138,7 +138,7 @@ async def cell_tile(
         return Response(status_code=304, headers=headers)
     encoding = encodings.chosen(request.headers.get("accept-encoding", ""))
 
-    async def make() -> Tile:
+    async def make() -> CachedTile:
         async with city.connection(asking=True) as connection:
             return await make_tile(
                 connection, wanted.chosen.layer.id, wanted.question, wanted.grid, matrix, column, row, encoding

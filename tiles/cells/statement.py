@@ -32,7 +32,7 @@ Values = Sequence[Any]
 
 
 @dataclass(frozen=True, slots=True)
-class Counted:
+class AggregatedCells:
     """Some cells in the order of their indexes, with their counts and the values of the columns, as parallel lists."""
 
     cells: Int64
@@ -42,13 +42,13 @@ class Counted:
     def __len__(self) -> int:
         return len(self.cells)
 
-    def first(self, count: int) -> Counted:
+    def first(self, count: int) -> AggregatedCells:
         """The first of them."""
-        return Counted(self.cells[:count], self.features[:count], [v[:count] for v in self.values])
+        return AggregatedCells(self.cells[:count], self.features[:count], [v[:count] for v in self.values])
 
 
 @dataclass(frozen=True, slots=True)
-class Question:
+class CellsQuery:
     """Which cells are meant: of one version and resolution, meeting an area, with the features under conditions.
 
     Cells of fewer features than the permit lets be told are left out.
@@ -125,7 +125,7 @@ def _envelope(area: BaseGeometry) -> BaseGeometry:
     return shapely.box(*shapely.bounds(area))
 
 
-async def counted(connection: asyncpg.Connection, asked: Question) -> AsyncGenerator[Counted, None]:
+async def counted(connection: asyncpg.Connection, asked: CellsQuery) -> AsyncGenerator[AggregatedCells, None]:
     """The cells of a question, some at a time; the connection must be in a transaction."""
     has_cell = asked.from_rollup or await connection.fetchval(HAS_CELL_SQL, f"{DATA_SCHEMA}.{asked.version.table}")
     sql, values = asked.statement(has_cell=has_cell)
@@ -137,20 +137,20 @@ async def counted(connection: asyncpg.Connection, asked: Question) -> AsyncGener
             rows, cells = [row for row, meets in zip(rows, here, strict=True) if meets], cells[here]
         if rows:
             _, features, *columns = (list(column) for column in zip(*rows, strict=True))
-            yield Counted(cells, features, columns)
+            yield AggregatedCells(cells, features, columns)
 
 
-async def first(connection: asyncpg.Connection, asked: Question, most: int) -> tuple[Counted, bool]:
+async def first(connection: asyncpg.Connection, asked: CellsQuery, most: int) -> tuple[AggregatedCells, bool]:
     """The first cells of a question in one piece, and whether there are more."""
-    parts: list[Counted] = []
+    parts: list[AggregatedCells] = []
     async with connection.transaction(readonly=True), aclosing(counted(connection, asked)) as read:
         async for part in read:
             parts.append(part)
             if sum(map(len, parts)) > most:
                 break
     if not parts:
-        return Counted(np.empty(0, np.int64), [], [[] for _ in asked.columns]), False
-    whole = Counted(
+        return AggregatedCells(np.empty(0, np.int64), [], [[] for _ in asked.columns]), False
+    whole = AggregatedCells(
         np.concatenate([p.cells for p in parts]),
         [n for p in parts for n in p.features],
         [[v for p in parts for v in p.values[i]] for i in range(len(asked.columns))],

@@ -12,7 +12,7 @@ from typing import Any
 from layers.contracts import theme_of
 from tiles.features import statement, tables
 from tiles.features.rendering import closing, feature_texts, opening
-from tiles.features.statement import Rows
+from tiles.features.statement import RowQuery
 from tiles.features.streaming import Chunks, batches, streaming
 from tiles.http.server import CityState
 from tiles.ogc.formats import CSV, FLATGEOBUF, GEOJSON, GEOPARQUET
@@ -22,7 +22,7 @@ from twin.text import Text
 
 
 @dataclass(frozen=True, slots=True)
-class Form:
+class DownloadFormat:
     """A format: how its files end, its media type, what people call it and what it is good for.
 
     One that `grows` is written from its beginning to its end, so it can be sent while it is written.
@@ -38,29 +38,29 @@ class Form:
 FORMS = {
     form.suffix: form
     for form in (
-        Form("geojson", GEOJSON.media_type, "GeoJSON",
+        DownloadFormat("geojson", GEOJSON.media_type, "GeoJSON",
              Text(en="for the web and scripts", vi="cho web và kịch bản lệnh"), grows=True),
-        Form("gpkg", "application/geopackage+sqlite3", "GeoPackage",
+        DownloadFormat("gpkg", "application/geopackage+sqlite3", "GeoPackage",
              Text(en="for QGIS and other GIS programs", vi="cho QGIS và các phần mềm GIS"), grows=False),
-        Form("fgb", FLATGEOBUF.media_type, "FlatGeobuf",
+        DownloadFormat("fgb", FLATGEOBUF.media_type, "FlatGeobuf",
              Text(en="with a spatial index, readable in parts", vi="có chỉ mục không gian, đọc được từng phần"),
              grows=False),
-        Form("parquet", GEOPARQUET.media_type, "GeoParquet",
+        DownloadFormat("parquet", GEOPARQUET.media_type, "GeoParquet",
              Text(en="for analysis: pandas, DuckDB", vi="để phân tích: pandas, DuckDB"), grows=True),
-        Form("csv", CSV.media_type, "CSV",
+        DownloadFormat("csv", CSV.media_type, "CSV",
              Text(en="for spreadsheets, geometry as WKT", vi="cho bảng tính, hình học dạng WKT"), grows=True),
     )
 }  # fmt: skip
 
 
 async def _rows(city: CityState, chosen: Permit, columns: Sequence[str]) -> AsyncGenerator[Sequence[Any], None]:
-    select = Rows(chosen.version).select(columns, None)
+    select = RowQuery(chosen.version).select(columns, None)
     async with streaming(city) as connection, aclosing(batches(connection, select)) as read:
         async for rows in read:
             yield rows
 
 
-def chunks(city: CityState, chosen: Permit, form: Form, words: Mapping[str, str]) -> Chunks:
+def chunks(city: CityState, chosen: Permit, form: DownloadFormat, words: Mapping[str, str]) -> Chunks:
     """The bytes of a file that grows."""
     columns = chosen.columns
     if form.suffix == "geojson":
@@ -83,7 +83,7 @@ async def _geojson(rows: AsyncGenerator[Sequence[Any], None], words: Mapping[str
     yield closing({"numberReturned": count})
 
 
-async def write(city: CityState, chosen: Permit, form: Form, words: Mapping[str, str], folder: Path) -> Path:
+async def write(city: CityState, chosen: Permit, form: DownloadFormat, words: Mapping[str, str], folder: Path) -> Path:
     """Write a file that does not grow, in a folder of its own."""
     path = folder / f"file.{form.suffix}"
     count = 0

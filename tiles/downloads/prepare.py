@@ -18,7 +18,7 @@ import asyncpg
 
 from tiles.catalogue.citations import words
 from tiles.downloads import formats as forms
-from tiles.downloads.formats import Form
+from tiles.downloads.formats import DownloadFormat
 from tiles.http.server import CityState
 from twin.access.permit import Permit
 from twin.catalogue.catalogue import Layer, Version
@@ -106,7 +106,7 @@ class Downloads:
         digest = hashlib.sha256(json.dumps(said, sort_keys=True).encode()).hexdigest()
         return f"{version.table}-{digest[:16]}"
 
-    def find(self, chosen: Permit, form: Form) -> Prepared | None:
+    def find(self, chosen: Permit, form: DownloadFormat) -> Prepared | None:
         """The file, if it is there."""
         return self.folder.find(self.key(chosen), form.suffix)
 
@@ -115,7 +115,7 @@ class Downloads:
         key, names = self.key(permit), self.folder.names()
         return {suffix: names[key, suffix] for suffix in forms.FORMS if (key, suffix) in names}
 
-    def prepare(self, chosen: Permit, form: Form) -> asyncio.Task[Prepared]:
+    def prepare(self, chosen: Permit, form: DownloadFormat) -> asyncio.Task[Prepared]:
         """Make the file, or take part in its making. It goes on if whoever asked goes away: the next one has it."""
         name = (self.key(chosen), form.suffix)
         if name not in self._tasks:
@@ -130,7 +130,7 @@ class Downloads:
             task.add_done_callback(done)
         return self._tasks[name]
 
-    async def _prepare(self, chosen: Permit, form: Form, key: str) -> Prepared:
+    async def _prepare(self, chosen: Permit, form: DownloadFormat, key: str) -> Prepared:
         async with asyncio.timeout(self._city.settings.stream_seconds):
             try:
                 making = await self._begin(chosen, form, key)
@@ -154,7 +154,7 @@ class Downloads:
         self.tidy(keep=prepared)
         return prepared
 
-    async def _begin(self, chosen: Permit, form: Form, key: str) -> Making:
+    async def _begin(self, chosen: Permit, form: DownloadFormat, key: str) -> Making:
         """Wait for the right to make a file."""
         try:
             while (making := await _in_thread(self.folder.begin, key, form.suffix)) is None:
@@ -166,7 +166,7 @@ class Downloads:
             raise Unavailable(NO_FOLDER.format(id=chosen.layer.id)) from None
         return making
 
-    async def _make(self, chosen: Permit, form: Form, making: Making) -> Prepared:
+    async def _make(self, chosen: Permit, form: DownloadFormat, making: Making) -> Prepared:
         said = words(chosen.layer, chosen.version, self._city.settings.profile)
         if form.grows:
             async with aclosing(forms.chunks(self._city, chosen, form, said)) as chunks:

@@ -10,7 +10,7 @@ from fastapi import APIRouter, HTTPException, Path, Request, Response
 from fastapi.responses import FileResponse, StreamingResponse
 
 from tiles.catalogue.vocabulary import licence_address
-from tiles.downloads.formats import FORMS, Form
+from tiles.downloads.formats import FORMS, DownloadFormat
 from tiles.downloads.prepare import Downloads
 from tiles.http.head import ASKED
 from tiles.http.principal import City, Reader, language_of
@@ -92,7 +92,7 @@ async def download(
     return FileResponse(prepared.path, media_type=own.media_type, headers=headers)
 
 
-def _headers(request: Request, chosen: Permit, form: Form) -> dict[str, str]:
+def _headers(request: Request, chosen: Permit, form: DownloadFormat) -> dict[str, str]:
     layer, language = chosen.layer, language_of(request)
     base = base_of(request)
     links = [
@@ -111,7 +111,7 @@ def _headers(request: Request, chosen: Permit, form: Form) -> dict[str, str]:
 
 
 async def _beginning(
-    downloads: Downloads, chosen: Permit, form: Form, making: asyncio.Task[Prepared], *, in_parts: bool
+    downloads: Downloads, chosen: Permit, form: DownloadFormat, making: asyncio.Task[Prepared], *, in_parts: bool
 ) -> int | None:
     """A handle on the growing file, if it may be sent so and is not ready soon; None once it is ready or has failed."""
     if in_parts or not form.grows:

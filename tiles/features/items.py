@@ -13,7 +13,7 @@ from layers.contracts import theme_of
 from tiles.features import statement, tables
 from tiles.features.paging import (
     BAD_TOKEN,
-    Place,
+    PageStart,
     SortKey,
     read_sortby,
     read_token,
@@ -22,8 +22,8 @@ from tiles.features.paging import (
 )
 from tiles.features.rendering import closing, feature_texts, opening, place_of, with_members
 from tiles.features.selection import is_known, keeping, permit_for
-from tiles.features.statement import FeatureText, Rows
-from tiles.features.streaming import Chunks, Stream, batches, primed, streaming
+from tiles.features.statement import FeatureText, RowQuery
+from tiles.features.streaming import Chunks, StreamedResponse, batches, primed, streaming
 from tiles.http.openapi import reads_parameters
 from tiles.http.principal import city_state, language_of, principal_of
 from tiles.http.server import CityState
@@ -71,7 +71,7 @@ LayerId = Annotated[str, Path(description="`agency.layer`, as /collections lists
 
 
 @dataclass(frozen=True, slots=True)
-class Wanted:
+class ItemsRequest:
     """A request for items, understood: which rows, how many, in which form."""
 
     chosen: Permit
@@ -79,7 +79,7 @@ class Wanted:
     language: Language
     reference: Reference
     columns: tuple[Column, ...]
-    rows: Rows
+    rows: RowQuery
     limit: int
     count: bool
     address: str
@@ -127,11 +127,13 @@ async def items(request: Request, layer: LayerId) -> Response:
         return await _whole(city, wanted, headers)
     if wanted.limit > AT_ONCE:
         chunks = await primed(_long_page(city, wanted), city.settings.stream_seconds)
-        return Stream(chunks, city.settings.stream_seconds, media_type=wanted.format.media_type, headers=headers)
+        return StreamedResponse(
+            chunks, city.settings.stream_seconds, media_type=wanted.format.media_type, headers=headers
+        )
     return Response(await _page(city, wanted), media_type=wanted.format.media_type, headers=headers)
 
 
-async def _understand(request: Request, layer_id: str) -> Wanted:
+async def _understand(request: Request, layer_id: str) -> ItemsRequest:
     city, given = city_state(request), request.query_params
     current = permit_of(principal_of(request), city.layers, layer_id)
     chosen_format = negotiate(request, formats.ITEMS)
@@ -154,13 +156,13 @@ async def _understand(request: Request, layer_id: str) -> Wanted:
     )
     parameters = Parameters()
     conditions = await asked.read_conditions(city.parser, given, newest, references, parameters)
-    return Wanted(
+    return ItemsRequest(
         chosen=newest,
         format=chosen_format,
         language=language_of(request),
         reference=asked.read_crs(given, "crs", references),
         columns=asked.read_columns(given, newest.columns),
-        rows=Rows(newest.version, conditions, parameters, keys, place),
+        rows=RowQuery(newest.version, conditions, parameters, keys, place),
         limit=min(limit, ON_A_PAGE) if chosen_format is formats.HTML else limit,
         count=asked.read_flag(given, "count"),
         address=path(base_of(request), "collections", newest.layer.id, "items"),
@@ -168,7 +170,7 @@ async def _understand(request: Request, layer_id: str) -> Wanted:
     )
 
 
-def _place(token: str | None, keys: Sequence[SortKey], chosen: Permit) -> Place | None:
+def _place(token: str | None, keys: Sequence[SortKey], chosen: Permit) -> PageStart | None:
     if token is None:
         return None
     place = read_token(token, keys)
@@ -177,14 +179,14 @@ def _place(token: str | None, keys: Sequence[SortKey], chosen: Permit) -> Place 
     return place
 
 
-def _text_of(wanted: Wanted) -> FeatureText:
+def _text_of(wanted: ItemsRequest) -> FeatureText:
     if wanted.format is formats.JSONFG:
         of = theme_of(wanted.chosen.layer)
         return statement.jsonfg(moment_of(wanted.chosen.columns), wanted.columns, wanted.reference, of.name)
     return statement.geojson(wanted.columns, wanted.reference)
 
 
-def _members(wanted: Wanted) -> dict[str, Any]:
+def _members(wanted: ItemsRequest) -> dict[str, Any]:
     """What a collection says before its features."""
     if wanted.format is not formats.JSONFG:
         return {}
@@ -196,7 +198,7 @@ def _members(wanted: Wanted) -> dict[str, Any]:
     return {"conformsTo": JSONFG_CONFORMS, "featureType": of.name, "geometryDimension": dimension, **system}
 
 
-async def _page(city: CityState, wanted: Wanted) -> bytes:
+async def _page(city: CityState, wanted: ItemsRequest) -> bytes:
     """A page that is read at once."""
     rows, matched = await _read(city, wanted, _text_of(wanted).columns())
     before, after = _neighbours(wanted, rows)
@@ -206,7 +208,7 @@ async def _page(city: CityState, wanted: Wanted) -> bytes:
     return opening(_members(wanted)) + features.encode() + closing(end)
 
 
-async def _read(city: CityState, wanted: Wanted, columns: Sequence[str]) -> tuple[list[Any], int | None]:
+async def _read(city: CityState, wanted: ItemsRequest, columns: Sequence[str]) -> tuple[list[Any], int | None]:
     """The rows of a page, with one more that tells whether there is another page; and how many there are in all."""
     sql, values = wanted.rows.select(columns, wanted.limit + 1)
     # Without a condition any plan is the right one, and need not be made again; an order may cost a sort of the layer.
@@ -215,19 +217,19 @@ async def _read(city: CityState, wanted: Wanted, columns: Sequence[str]) -> tupl
         return rows, await _matched(connection, wanted)
 
 
-async def _matched(connection: Any, wanted: Wanted) -> int | None:
+async def _matched(connection: Any, wanted: ItemsRequest) -> int | None:
     if not wanted.rows.conditions or not wanted.count:
         return wanted.matched
     sql, values = wanted.rows.count()
     return wanted.chosen.count(await connection.fetchval(sql, *values))
 
 
-def _in_order(wanted: Wanted, rows: Sequence[Any]) -> Sequence[Any]:
+def _in_order(wanted: ItemsRequest, rows: Sequence[Any]) -> Sequence[Any]:
     rows = rows[: wanted.limit]
     return rows if wanted.rows.forward else rows[::-1]
 
 
-def _neighbours(wanted: Wanted, rows: Sequence[Any]) -> tuple[Place | None, Place | None]:
+def _neighbours(wanted: ItemsRequest, rows: Sequence[Any]) -> tuple[PageStart | None, PageStart | None]:
     """Where the page before ends and where the next one begins, if there are such pages.
 
     `rows` are as they were read: towards the end of the page, or backwards from it, with one more if there is one.
@@ -236,7 +238,7 @@ def _neighbours(wanted: Wanted, rows: Sequence[Any]) -> tuple[Place | None, Plac
     kept = _in_order(wanted, rows)
     if not kept:
         # Beyond the end: what lies on the other side of the place can still be had.
-        turned = Place(place.version, not place.forward, place.keys, place.fid) if place else None
+        turned = PageStart(place.version, not place.forward, place.keys, place.fid) if place else None
         return (turned, None) if wanted.rows.forward else (None, turned)
     number = wanted.chosen.version.number
     before = place_of(kept[0], wanted.keys, number, forward=False)
@@ -247,13 +249,13 @@ def _neighbours(wanted: Wanted, rows: Sequence[Any]) -> tuple[Place | None, Plac
 
 
 def _ending(
-    wanted: Wanted, returned: int, matched: int | None, before: Place | None, after: Place | None
+    wanted: ItemsRequest, returned: int, matched: int | None, before: PageStart | None, after: PageStart | None
 ) -> dict[str, Any]:
     counted = {} if matched is None else {"numberMatched": matched}
     return {**counted, "numberReturned": returned, "links": _links(wanted, before, after)}
 
 
-def _links(wanted: Wanted, before: Place | None, after: Place | None) -> list[Link]:
+def _links(wanted: ItemsRequest, before: PageStart | None, after: PageStart | None) -> list[Link]:
     links = self_and_alternates(wanted.address, wanted.given, wanted.format, formats.ITEMS, wanted.language)
     for rel, place, title in (
         ("next", after, Text(en="Next page", vi="Trang sau")),
@@ -267,7 +269,7 @@ def _links(wanted: Wanted, before: Place | None, after: Place | None) -> list[Li
     return links
 
 
-async def _long_page(city: CityState, wanted: Wanted) -> Chunks:
+async def _long_page(city: CityState, wanted: ItemsRequest) -> Chunks:
     """A page that is sent while it is read; its links come at its end, when they are known."""
     if not wanted.rows.forward:
         # Read from its end: it has to be turned round first.
@@ -299,7 +301,7 @@ async def _long_page(city: CityState, wanted: Wanted) -> Chunks:
 # All in one go -------------------------------------------------------------------------------------
 
 
-async def _whole(city: CityState, wanted: Wanted, headers: dict[str, str]) -> Response:
+async def _whole(city: CityState, wanted: ItemsRequest, headers: dict[str, str]) -> Response:
     own = wanted.format
     chunks: Chunks
     if own in (formats.NDJSON, formats.SEQUENCE):
@@ -321,17 +323,19 @@ async def _whole(city: CityState, wanted: Wanted, headers: dict[str, str]) -> Re
         # It is compressed already, column by column.
         headers["Content-Encoding"] = "identity"
     seconds = city.settings.stream_seconds
-    return Stream(await primed(chunks, seconds), seconds, media_type=own.media_type, headers=headers)
+    return StreamedResponse(await primed(chunks, seconds), seconds, media_type=own.media_type, headers=headers)
 
 
-async def _all_rows(city: CityState, wanted: Wanted, columns: Sequence[str]) -> AsyncGenerator[Sequence[Any], None]:
+async def _all_rows(
+    city: CityState, wanted: ItemsRequest, columns: Sequence[str]
+) -> AsyncGenerator[Sequence[Any], None]:
     select = wanted.rows.select(columns, wanted.limit)
     async with streaming(city) as connection, aclosing(batches(connection, select)) as read:
         async for rows in read:
             yield rows
 
 
-async def _lines(rows: AsyncGenerator[Sequence[Any], None], wanted: Wanted, mark: str) -> Chunks:
+async def _lines(rows: AsyncGenerator[Sequence[Any], None], wanted: ItemsRequest, mark: str) -> Chunks:
     async with aclosing(rows):
         async for batch in rows:
             texts = feature_texts(batch, len(wanted.keys), wanted.reference)
@@ -341,7 +345,9 @@ async def _lines(rows: AsyncGenerator[Sequence[Any], None], wanted: Wanted, mark
 # For people ----------------------------------------------------------------------------------------
 
 
-async def _page_for_people(request: Request, city: CityState, wanted: Wanted, headers: dict[str, str]) -> Response:
+async def _page_for_people(
+    request: Request, city: CityState, wanted: ItemsRequest, headers: dict[str, str]
+) -> Response:
     rows, matched = await _read(city, wanted, statement.table(wanted.columns, geometry=False))
     before, after = _neighbours(wanted, rows)
     start = statement.AFTER_FID + len(wanted.keys)
@@ -375,7 +381,7 @@ async def item(
     reference = asked.read_crs(given, "crs", offered(city.settings.profile))
     columns, language = asked.read_columns(given, chosen.columns), language_of(request)
     headers = keeping(request, chosen, own.name, language) | {"Content-Crs": f"<{reference.uri}>"}
-    rows = Rows(chosen.version, ["f.id = $1::text"], Parameters([feature]))
+    rows = RowQuery(chosen.version, ["f.id = $1::text"], Parameters([feature]))
     if own is formats.HTML:
         select = rows.select(statement.table(columns, geometry=False), None)
     elif own is formats.JSONFG:

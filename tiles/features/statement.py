@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from tiles.features.paging import Place, SortKey, beyond, order_by
+from tiles.features.paging import PageStart, SortKey, beyond, order_by
 from twin.catalogue.catalogue import Column, Version
 from twin.db.tables import DATA_SCHEMA
 from twin.query.expressions import Parameters
@@ -16,14 +16,14 @@ AFTER_FID = 1
 
 
 @dataclass(frozen=True, slots=True)
-class Rows:
+class RowQuery:
     """Which rows are meant: of one version, under conditions, in an order, from a place on."""
 
     version: Version
     conditions: Sequence[str] = ()
     parameters: Parameters = field(default_factory=Parameters)
     keys: Sequence[SortKey] = ()
-    place: Place | None = None
+    place: PageStart | None = None
 
     @property
     def forward(self) -> bool:

@@ -28,7 +28,7 @@ BUSY = Text(
 Chunks = AsyncGenerator[bytes, None]
 
 
-class Stream(StreamingResponse):
+class StreamedResponse(StreamingResponse):
     """Sends chunks within a bounded time, and closes what makes them, however it ends."""
 
     def __init__(self, chunks: Chunks, seconds: float, **options: Any) -> None:

@@ -39,7 +39,7 @@ KEPT = Gauge("twin_answers_kept", "Open answers in memory: how many, their bytes
              multiprocess_mode="livesum")  # fmt: skip
 
 
-class Observed:
+class MetricsMiddleware:
     """Gives each request a number, counts and times it, and logs what failed or took long."""
 
     def __init__(self, app: ASGIApp, slow_seconds: float) -> None:

@@ -30,7 +30,7 @@ THIS_ADDRESS = Text(en="your address", vi="địa chỉ của bạn")
 MINUTE = 60.0
 
 
-class LastMinute:
+class MinuteWindow:
     """Counts by the sliding window counter: this minute's requests, and of the last minute's the share that is left.
 
     Libraries that count in memory were measured: the one that is kept best starts a thread every ten milliseconds to
@@ -59,7 +59,7 @@ class LastMinute:
         return max(1, math.ceil(MINUTE - seconds % MINUTE))
 
 
-class Limited:
+class RateLimitMiddleware:
     """Passes requests on until a client has asked too often in the last minute; then says when to come back.
 
     A valid key is counted by itself; requests without one, or with a wrong one, by the address they come from. Each
@@ -69,7 +69,7 @@ class Limited:
     def __init__(self, app: ASGIApp, whole: FastAPI, address_limit: int, key_limit: int) -> None:
         self.app = app
         self.whole = whole
-        self._counts = LastMinute()
+        self._counts = MinuteWindow()
         self._address_limit = address_limit
         self._key_limit = key_limit
 

@@ -33,7 +33,7 @@ Name = tuple[Any, ...]
 
 
 @dataclass(slots=True)
-class _Answer:
+class _CachedResponse:
     """What was answered to a question, for as long as the answer says."""
 
     until: float
@@ -47,7 +47,7 @@ class _Answer:
 
 
 @dataclass(slots=True)
-class _Heard:
+class _CapturedResponse:
     """An answer on its way out."""
 
     status: int = 0
@@ -55,7 +55,7 @@ class _Heard:
     body: bytes | None = None
 
 
-class Remembered:
+class ResponseCacheMiddleware:
     """Answers again what it has seen answered: complete, `public`, small, and to nobody in particular.
 
     What such answers are made of changes only with the catalogue. They stay no longer than their own `max-age`.
@@ -64,7 +64,7 @@ class Remembered:
     def __init__(self, app: ASGIApp, city: CityState, limit: int) -> None:
         self.app = app
         self.city = city
-        self._answers: LRUCache[Name, _Answer] = LRUCache(limit, getsizeof=_Answer.size)
+        self._answers: LRUCache[Name, _CachedResponse] = LRUCache(limit, getsizeof=_CachedResponse.size)
         self._catalogue: Mapping[str, Layer] | None = None
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -78,12 +78,12 @@ class Remembered:
             # Nothing of it is true any more; and nothing keeps the old catalogue's answers alive.
             self._answers.clear()
             self._catalogue = catalogue
-        found: _Answer | None = self._answers.get(name)
+        found: _CachedResponse | None = self._answers.get(name)
         if found is not None and time.monotonic() < found.until:
             self.city.answers["found"] += 1
             await _again(found, scope, send)
             return
-        heard = _Heard()
+        heard = _CapturedResponse()
 
         async def listen(message: Message) -> None:
             _hear(heard, message)
@@ -110,7 +110,7 @@ def _name(scope: Scope) -> Name | None:
     return scope["scheme"], scope["path"], scope["query_string"], *(asked.get(header) for header in ASKED)
 
 
-async def _again(found: _Answer, scope: Scope, send: Send) -> None:
+async def _again(found: _CachedResponse, scope: Scope, send: Send) -> None:
     scope[ROUTE] = found.route
     if any(name == b"if-none-match" and _names(value, found.tag) for name, value in scope["headers"]):
         headers = [(n, v) for n, v in found.headers if n not in (b"content-length", b"content-type")]
@@ -126,7 +126,7 @@ def _names(given: bytes, tag: bytes) -> bool:
     return given == b"*" or tag in (part.strip() for part in given.split(b","))
 
 
-def _hear(heard: _Heard, message: Message) -> None:
+def _hear(heard: _CapturedResponse, message: Message) -> None:
     if message["type"] == "http.response.start":
         heard.status, heard.headers = message["status"], list(message["headers"])
     elif message["type"] == "http.response.body" and heard.body is None:
@@ -134,7 +134,7 @@ def _hear(heard: _Heard, message: Message) -> None:
         heard.body = b"" if message.get("more_body") else message.get("body", b"")
 
 
-def _keepable(heard: _Heard, scope: Scope) -> _Answer | None:
+def _keepable(heard: _CapturedResponse, scope: Scope) -> _CachedResponse | None:
     if heard.status != 200 or not heard.body or len(heard.body) > LARGEST:
         return None
     said = {name.lower(): value.decode("latin-1") for name, value in heard.headers}
@@ -147,4 +147,4 @@ def _keepable(heard: _Heard, scope: Scope) -> _Answer | None:
     if route is None:
         return None
     until = time.monotonic() + int(age[1])
-    return _Answer(until, heard.headers, heard.body, said[b"etag"].encode("latin-1"), route)
+    return _CachedResponse(until, heard.headers, heard.body, said[b"etag"].encode("latin-1"), route)

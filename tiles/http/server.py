@@ -15,7 +15,7 @@ import asyncpg
 from tiles.http.clients import CURRENT, Shares
 from tiles.ogc.filter_parsing import FilterParser
 from tiles.raster.files import RasterFiles
-from tiles.vector.batching import TileMaker
+from tiles.vector.batching import TileBatcher
 from tiles.vector.tile_cache import TileCache
 from twin.access.keys import KEYS_SQL, Key, parse_keys
 from twin.catalogue.catalogue import SNAPSHOT_SQL, Layer, parse_snapshot
@@ -69,7 +69,7 @@ class CityState:
         self.info: dict[str, str] = {}
         self.tiles = TileCache(settings.tile_cache_mb * 1_000_000)
         # Half of the connections: the other questions do not wait for tiles.
-        self.maker = TileMaker(self.connection, max(1, settings.pool_size // 2), settings.pool_wait)
+        self.maker = TileBatcher(self.connection, max(1, settings.pool_size // 2), settings.pool_wait)
         self.rasters = RasterFiles(settings.raster_folder, settings.pool_wait)
         self._layers: dict[str, Layer] | None = None
         # Told after each reading of the catalogue, and after each of the keys alone.

@@ -24,7 +24,7 @@ RETRY_MS = (2_000, 5_000)
 UNREAD_SECONDS = 20.0
 
 
-class LiveAnswer(StreamingResponse):
+class LiveResponse(StreamingResponse):
     """Goes on until the reader leaves, the key ends, or the server stops.
 
     It holds what its reader knows and nothing else: no connection, no queue, no old catalogue.

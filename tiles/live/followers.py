@@ -14,7 +14,7 @@ from typing import Any
 from prometheus_client import Gauge
 
 from tiles.http.server import CityState
-from tiles.live.visible import Views
+from tiles.live.visible import VisibleLayers
 from twin.access.principals import Principal
 from twin.errors import TooMany, Unavailable
 from twin.text import Text
@@ -41,7 +41,7 @@ class Followers:
 
     def __init__(self, city: CityState) -> None:
         self.city = city
-        self.views = Views(city)
+        self.views = VisibleLayers(city)
         self.heartbeat = city.settings.live_heartbeat
         self.stopping = False
         # The open streams' events, each with the question whether its reader may see anything new.

@@ -10,7 +10,7 @@ from tiles.http.clients import address_of
 from tiles.http.head import ASKED
 from tiles.http.principal import City, Reader
 from tiles.live import events
-from tiles.live.answer import HEADERS, MEDIA_TYPE, LiveAnswer
+from tiles.live.answer import HEADERS, MEDIA_TYPE, LiveResponse
 from tiles.live.followers import Followers
 from tiles.live.schemas import EVENT, SAID
 from twin.access.permit import permit_of
@@ -44,4 +44,4 @@ async def live(
     view = followers.views.of(reader, names)
     if once or request.scope.get(ASKED):
         return Response(events.current(view), media_type=MEDIA_TYPE, headers=HEADERS)
-    return LiveAnswer(followers, reader, reader.key or address_of(request.scope), names, last_event_id)
+    return LiveResponse(followers, reader, reader.key or address_of(request.scope), names, last_event_id)

@@ -18,7 +18,7 @@ Kind = Literal["shown", "published", "rolled-back", "changed", "hidden"]
 
 
 @dataclass(frozen=True, slots=True)
-class Seen:
+class VisibleLayer:
     """A layer as far as a change of it is told: its current version, and a digest of what is said of it."""
 
     version: int
@@ -26,11 +26,11 @@ class Seen:
     entry: str
 
 
-View = Mapping[str, Seen]
+View = Mapping[str, VisibleLayer]
 
 
 @dataclass(frozen=True, slots=True)
-class Change:
+class LayerChange:
     """One layer that is another for a reader. One that is hidden has no version any more."""
 
     layer: str
@@ -39,13 +39,13 @@ class Change:
     published: str | None
 
 
-class Views:
+class VisibleLayers:
     """What each reader sees of the catalogue as it is now; made once a catalogue, for many readers ask at once."""
 
     def __init__(self, city: CityState) -> None:
         self._city = city
         self._catalogue: Mapping[str, Layer] | None = None
-        self._seen: dict[tuple[str, str], Seen] = {}
+        self._seen: dict[tuple[str, str], VisibleLayer] = {}
         self._of: dict[Principal, View] = {}
 
     def of(self, reader: Principal, names: Collection[str] | None = None) -> View:
@@ -60,7 +60,7 @@ class Views:
             }
         return view if names is None else {name: view[name] for name in names if name in view}
 
-    def _described(self, permit: Permit) -> Seen:
+    def _described(self, permit: Permit) -> VisibleLayer:
         """Return the description of a layer, the same one for all principals whose permits are equal."""
         name = (permit.layer.id, permit.key)
         if name not in self._seen:
@@ -76,17 +76,17 @@ def state_of(view: View) -> str:
     return digest.hexdigest()
 
 
-def changes(before: View, now: View) -> Iterator[Change]:
+def changes(before: View, now: View) -> Iterator[LayerChange]:
     """Tell what became different, however many steps lay in between."""
     for name, seen in now.items():
         old = before.get(name)
         if old != seen:
-            yield Change(name, _kind(old, seen), seen.version, seen.published)
+            yield LayerChange(name, _kind(old, seen), seen.version, seen.published)
     for name in before.keys() - now.keys():
-        yield Change(name, "hidden", None, None)
+        yield LayerChange(name, "hidden", None, None)
 
 
-def _kind(before: Seen | None, now: Seen) -> Kind:
+def _kind(before: VisibleLayer | None, now: VisibleLayer) -> Kind:
     if before is None:
         return "shown"
     if before.version == now.version:
@@ -94,11 +94,11 @@ def _kind(before: Seen | None, now: Seen) -> Kind:
     return "published" if now.version > before.version else "rolled-back"
 
 
-def _seen(permit: Permit) -> Seen:
+def _seen(permit: Permit) -> VisibleLayer:
     layer, current = permit.layer, permit.version
     said = (
         layer.theme, layer.contract, layer.title, layer.description, layer.licence, layer.attribution,
         layer.sharing.value, layer.sample, layer.visible, layer.update_frequency, layer.agency, permit.key,
     )  # fmt: skip
     entry = hashlib.blake2b(repr(said).encode(), digest_size=12).hexdigest()
-    return Seen(current.number, current.published.isoformat().replace("+00:00", "Z"), entry)
+    return VisibleLayer(current.number, current.published.isoformat().replace("+00:00", "Z"), entry)

@@ -86,7 +86,7 @@ Known = Annotated[Principal, Depends(known_principal)]
 
 
 @dataclass(frozen=True, slots=True)
-class BodyLimit:
+class BodyLimitMiddleware:
     """Refuses bodies that are larger than anything that is asked for, while they arrive."""
 
     app: ASGIApp

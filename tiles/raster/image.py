@@ -15,7 +15,7 @@ import numpy.typing as npt
 from layers.contracts import theme_of
 from layers.palette import Palette, known_pixels, palette_of
 from layers.theme import Theme
-from tiles.raster.files import Opened
+from tiles.raster.files import OpenRaster
 from twin.access.permit import Permit
 
 Form = Literal["png", "webp"]
@@ -32,7 +32,7 @@ logging.getLogger("rasterio").setLevel(logging.CRITICAL)
 
 
 @dataclass(frozen=True, slots=True)
-class Look:
+class RasterStyle:
     """How a tile is drawn: its style, the form of the picture, and how many pixels make one of the map's."""
 
     style: Style = "default"
@@ -78,7 +78,7 @@ def mercator(longitude: float, latitude: float) -> tuple[float, float]:
     return longitude / 180 * HALF, math.log(math.tan(math.pi / 4 + math.radians(kept) / 2)) / math.pi * HALF
 
 
-def draw(opened: Opened, chosen: Permit, z: int, x: int, y: int, look: Look) -> bytes:
+def draw(opened: OpenRaster, chosen: Permit, z: int, x: int, y: int, look: RasterStyle) -> bytes:
     """Make the picture of one tile."""
     of = theme_of(chosen.layer)
     values, known = read_tile(opened, chosen, z, x, y, look.side)
@@ -88,7 +88,7 @@ def draw(opened: Opened, chosen: Permit, z: int, x: int, y: int, look: Look) -> 
     return _encode_colors(palette, palette.index(values, known_pixels(of, values, known)), look)
 
 
-def empty(chosen: Permit, look: Look) -> bytes:
+def empty(chosen: Permit, look: RasterStyle) -> bytes:
     """The picture of a place where the raster has nothing."""
     nothing = np.zeros((look.side, look.side))
     if look.style == "terrain-rgb":
@@ -115,7 +115,7 @@ def _palette(of: Theme, codes: tuple[tuple[int, str], ...] | None) -> Palette:
 
 
 def read_tile(
-    opened: Opened, chosen: Permit, z: int, x: int, y: int, side: int
+    opened: OpenRaster, chosen: Permit, z: int, x: int, y: int, side: int
 ) -> tuple[npt.NDArray[Any], npt.NDArray[np.bool_]]:
     """The values of a tile's pixels, and which of them have data.
 
@@ -150,7 +150,7 @@ def read_tile(
     return np.asarray(pixels.data), ~np.ma.getmaskarray(pixels)
 
 
-def _encode_colors(palette: Palette, index: npt.NDArray[np.uint8], look: Look) -> bytes:
+def _encode_colors(palette: Palette, index: npt.NDArray[np.uint8], look: RasterStyle) -> bytes:
     """A picture of few colours: PNG with a palette, WebP without loss; both a third of the size of full colours."""
     from rasterio.io import MemoryFile
     from rio_tiler.utils import render
@@ -171,7 +171,7 @@ def _encode_colors(palette: Palette, index: npt.NDArray[np.uint8], look: Look) -
         return bytes(memory.read())
 
 
-def _encode_heights(values: npt.NDArray[Any], known: npt.NDArray[np.bool_], look: Look) -> bytes:
+def _encode_heights(values: npt.NDArray[Any], known: npt.NDArray[np.bool_], look: RasterStyle) -> bytes:
     """Heights as colours, without loss. Where nothing is known stands 0 m, for readers take no heed of transparency."""
     from rio_tiler.utils import render
 

@@ -22,7 +22,7 @@ from tiles.ogc import parameters as asked
 from tiles.ogc.formats import GEOJSON, Format, negotiate
 from tiles.ogc.parameters import Parameter, format_parameter
 from tiles.ogc.schemas import Schema
-from tiles.raster.files import Opened
+from tiles.raster.files import OpenRaster
 from tiles.raster.image import codes_of
 from tiles.raster.routes import check_raster
 from twin.access.permit import Permit, permit_of
@@ -84,7 +84,7 @@ Points = npt.NDArray[np.float64]
 
 
 @dataclass(frozen=True, slots=True)
-class Sampled:
+class SampledValues:
     """What a raster has at some points: its values, and where they are known."""
 
     chosen: Permit
@@ -121,7 +121,7 @@ async def position(request: Request, layer: LayerId) -> Response:
     if is_known(request, headers):
         return Response(status_code=304, headers=headers)
 
-    def work(opened: Opened) -> Sampled:
+    def work(opened: OpenRaster) -> SampledValues:
         return sample(opened, one, points)
 
     sampled = await city.rasters.run(one, work)
@@ -157,7 +157,7 @@ def _read_points(text: str | None) -> tuple[Points, bool]:
     return points, shape.geom_type == "MultiPoint"
 
 
-def sample(opened: Opened, one: Permit, points: Points) -> Sampled:
+def sample(opened: OpenRaster, one: Permit, points: Points) -> SampledValues:
     """Read the pixel that each point lies in; nothing is interpolated."""
     data, band = opened.data, int((one.version.raster or {}).get("band", 1))
     there = transform(points, 4326, opened.crs)
@@ -176,15 +176,15 @@ def sample(opened: Opened, one: Permit, points: Points) -> Sampled:
     codes = codes_of(one)
     if codes is not None:
         known &= np.isin(values, list(codes))
-    return Sampled(one, points, values, known)
+    return SampledValues(one, points, values, known)
 
 
-def _value(sampled: Sampled, i: int) -> float | None:
+def _value(sampled: SampledValues, i: int) -> float | None:
     # Single precision has seven digits: more would pretend to know better.
     return float(f"{sampled.values[i]:.7g}") if sampled.known[i] else None
 
 
-def _features(sampled: Sampled, language: Language) -> dict[str, Any]:
+def _features(sampled: SampledValues, language: Language) -> dict[str, Any]:
     """The values as GeoJSON: a feature for each point, in their order."""
     one, of = sampled.chosen, theme_of(sampled.chosen.layer)
     assert of.raster is not None  # noqa: S101  # `check_raster` saw to it
@@ -216,7 +216,7 @@ def _features(sampled: Sampled, language: Language) -> dict[str, Any]:
     }
 
 
-def _coverage(sampled: Sampled, several: bool) -> dict[str, Any]:
+def _coverage(sampled: SampledValues, several: bool) -> dict[str, Any]:
     """The values as CoverageJSON: a point or a set of points; classes as their codes, with what these mean."""
     one, of = sampled.chosen, theme_of(sampled.chosen.layer)
     assert of.raster is not None  # noqa: S101

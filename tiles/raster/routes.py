@@ -16,10 +16,10 @@ from tiles.http.server import CityState
 from tiles.ogc.formats import Format, negotiate
 from tiles.ogc.parameters import format_parameter
 from tiles.ogc.schemas import BINARY, content
-from tiles.raster.files import Opened
-from tiles.raster.image import HALF, SIDE, Form, Look, Style, draw, empty, is_outside
+from tiles.raster.files import OpenRaster
+from tiles.raster.image import HALF, SIDE, Form, RasterStyle, Style, draw, empty, is_outside
 from tiles.vector.routes import MAX_ZOOM, Index, Zoom, check_tile
-from tiles.vector.tile_cache import Key, Tile
+from tiles.vector.tile_cache import CachedTile, Key
 from tiles.vector.tile_matrix_sets import WEB_MERCATOR
 from twin.access.permit import Permit, permits_of
 from twin.access.principals import Principal
@@ -88,34 +88,34 @@ def check_raster(one: Permit, style: Style = "default") -> Permit:
     return one
 
 
-def key_of(one: Permit, z: int, x: int, y: int, look: Look) -> Key:
+def key_of(one: Permit, z: int, x: int, y: int, look: RasterStyle) -> Key:
     """The tile's name in the cache, which is that of the vector tiles."""
     return (one.version.key,), f"{WEB_MERCATOR.id}/{look}/{one.key}", z, x, y
 
 
-def headers_of(one: Permit, z: int, x: int, y: int, look: Look) -> dict[str, str]:
+def headers_of(one: Permit, z: int, x: int, y: int, look: RasterStyle) -> dict[str, str]:
     """What is said of a tile whether or not it is sent."""
     return {"Cache-Control": caching((one,)), "ETag": etag((one,), WEB_MERCATOR.id, look, z, x, y), "Vary": VARY}
 
 
-async def fetch(city: CityState, one: Permit, z: int, x: int, y: int, look: Look) -> tuple[Tile, bytes]:
+async def fetch(city: CityState, one: Permit, z: int, x: int, y: int, look: RasterStyle) -> tuple[CachedTile, bytes]:
     """Give a tile from memory, or make it. Pictures are compressed as they are: they have one encoding."""
 
-    async def make() -> Tile:
+    async def make() -> CachedTile:
         raster = one.version.raster or {}
         if is_outside(raster.get("outline"), z, x, y):
-            return Tile((), {"identity": empty(one, look)})
+            return CachedTile((), {"identity": empty(one, look)})
 
-        def work(opened: Opened) -> bytes:
+        def work(opened: OpenRaster) -> bytes:
             return draw(opened, one, z, x, y, look)
 
-        return Tile((), {"identity": await city.rasters.run(one, work)})
+        return CachedTile((), {"identity": await city.rasters.run(one, work)})
 
     return await city.tiles.fetch(key_of(one, z, x, y, look), "identity", make)
 
 
 async def _answer(
-    request: Request, city: CityState, reader: Principal, layer: str, place: tuple[int, int, int], look: Look,
+    request: Request, city: CityState, reader: Principal, layer: str, place: tuple[int, int, int], look: RasterStyle,
     vary: str = VARY,
 ) -> Response:  # fmt: skip
     check_tile(*place)
@@ -127,7 +127,7 @@ async def _answer(
     return Response(body, media_type=look.media_type, headers=headers)
 
 
-def route_of(look: Look) -> str:
+def route_of(look: RasterStyle) -> str:
     """The short address of tiles that look so."""
     return f"/tiles/{{layer}}/{{z}}/{{x}}/{{y}}{'' if look.scale == 1 else '@2x'}.{look.form}"
 
@@ -138,13 +138,13 @@ def _add(form: Form, scale: int) -> None:
         style: StyleName = "default",
     ) -> Response:  # fmt: skip
         """Give a tile of a raster; transparent where it has nothing."""
-        return await _answer(request, city, reader, layer, (z, x, y), Look(style, form, scale))
+        return await _answer(request, city, reader, layer, (z, x, y), RasterStyle(style, form, scale))
 
     tile.__name__ = f"raster_tile_{form}_{scale}"
     pictures = PNG if form == "png" else WEBP
     answers = content(BINARY, (pictures,))
     router.add_api_route(
-        route_of(Look("default", form, scale)), tile, methods=["GET"], response_class=Response,
+        route_of(RasterStyle("default", form, scale)), tile, methods=["GET"], response_class=Response,
         responses={status: said for status, said in answers.items() if status != 406},
         summary=f"One raster tile, {form.upper()}, {256 * scale} pixels",
     )  # fmt: skip
@@ -169,7 +169,7 @@ async def map_tile(
 ) -> Response:  # fmt: skip
     """Give a tile of a raster; `f` or the header Accept chooses its form."""
     form: Form = "webp" if negotiate(request, PICTURES) is WEBP else "png"
-    return await _answer(request, city, reader, layer, (z, x, y), Look(style, form, scale), f"{VARY}, Accept")
+    return await _answer(request, city, reader, layer, (z, x, y), RasterStyle(style, form, scale), f"{VARY}, Accept")
 
 
 @router.get("/tiles/{layer}/raster.json", summary="TileJSON 3.0 of a raster")
@@ -182,10 +182,10 @@ async def tilejson(
     response.headers["Cache-Control"] = caching((one,))
     response.headers["Vary"] = f"{VARY}, Accept-Language"
     base = str(request.base_url).rstrip("/")
-    return await describe(city, one, Look(style, image, scale), base, lang)
+    return await describe(city, one, RasterStyle(style, image, scale), base, lang)
 
 
-async def describe(city: CityState, one: Permit, look: Look, base: str, language: Language) -> dict[str, Any]:
+async def describe(city: CityState, one: Permit, look: RasterStyle, base: str, language: Language) -> dict[str, Any]:
     """Build the TileJSON document; its zooms are those that the file has pixels and overviews for."""
     first, last = await city.rasters.run(one, zooms)
     raster, layer = one.version.raster or {}, one.layer
@@ -212,7 +212,7 @@ async def describe(city: CityState, one: Permit, look: Look, base: str, language
     return document
 
 
-def zooms(opened: Opened) -> tuple[int, int]:
+def zooms(opened: OpenRaster) -> tuple[int, int]:
     """From the zoom that shows the whole raster in one tile to the first whose pixels are as small as the raster's."""
     largest = max(opened.data.width, opened.data.height)
     last = math.log2(2 * HALF / SIDE / opened.pixel)

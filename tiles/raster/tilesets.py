@@ -13,7 +13,7 @@ from tiles.ogc.formats import JSON, Format, negotiate
 from tiles.ogc.links import RELATION, Link, base_of, link, path
 from tiles.ogc.parameters import format_parameter
 from tiles.ogc.schemas import LINKS, Schema, content
-from tiles.raster.image import HALF, Look, mercator
+from tiles.raster.image import HALF, RasterStyle, mercator
 from tiles.raster.routes import PICTURES, VARY, LayerName, describe, only_raster, shows_pixels, zooms
 from tiles.vector.tile_matrix_sets import WEB_MERCATOR
 from twin.access.permit import Permit
@@ -78,7 +78,7 @@ async def tileset(request: Request, city: City, reader: Reader, lang: Lang, laye
     one = only_raster(layer, city, reader)
     base = base_of(request)
     if negotiate(request, DESCRIPTIONS) is TILEJSON:
-        document = await describe(city, one, Look(), base, lang)
+        document = await describe(city, one, RasterStyle(), base, lang)
         return Response(orjson.dumps(document), media_type=TILEJSON.media_type, headers=_headers(one, lang))
     first, last = await city.rasters.run(one, zooms)
     box = (one.version.raster or {}).get("outline") or one.bounds

@@ -51,7 +51,7 @@ Name = Annotated[str, Path(description="An archive's name, as /archives lists it
 
 
 @dataclass(frozen=True, slots=True)
-class Opened:
+class OpenArchive:
     """An archive with what it says of itself.
 
     `ending` is how the addresses of its tiles end, `encoding` how they are compressed, `nothing` what stands for one
@@ -69,7 +69,7 @@ class Opened:
 
 
 @lru_cache(maxsize=64)
-def _open(path: FilePath, modified: int, size: int) -> Opened:
+def _open(path: FilePath, modified: int, size: int) -> OpenArchive:
     with path.open("rb") as file:
         # The mapping outlives the file's handle; an archive that is baked anew is another file under the same name.
         mapped = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
@@ -80,10 +80,10 @@ def _open(path: FilePath, modified: int, size: int) -> Opened:
         raise ValueError(f"its tiles are of a kind that is not known: {ending}")
     encoding = ENCODINGS[header["tile_compression"]]
     nothing = base64.b64decode(metadata.get(NOTHING_THERE, ""))
-    return Opened(path, archive, header, metadata, ending, encoding, nothing, f'"{modified:x}-{size:x}"')
+    return OpenArchive(path, archive, header, metadata, ending, encoding, nothing, f'"{modified:x}-{size:x}"')
 
 
-def opened(path: FilePath) -> Opened | None:
+def opened(path: FilePath) -> OpenArchive | None:
     """Open an archive, or None where there is none that can be read."""
     try:
         stat = path.stat()
@@ -96,7 +96,7 @@ def opened(path: FilePath) -> Opened | None:
         return None
 
 
-def find(city: CityState, principal: Principal, name: str) -> tuple[Opened, bool]:
+def find(city: CityState, principal: Principal, name: str) -> tuple[OpenArchive, bool]:
     """Return the archive of that name, and whether everybody may have it.
 
     One with a layer that is hidden from the principal, or with more of it than the principal may read, answers as if it
@@ -118,7 +118,7 @@ def find(city: CityState, principal: Principal, name: str) -> tuple[Opened, bool
     raise missing
 
 
-def _caching(found: Opened, is_open: bool) -> dict[str, str]:
+def _caching(found: OpenArchive, is_open: bool) -> dict[str, str]:
     return {"Cache-Control": f"{'public' if is_open else 'private'}, max-age=300", "ETag": found.etag, "Vary": VARY}
 
 

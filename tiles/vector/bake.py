@@ -18,10 +18,10 @@ from pmtiles.writer import Writer
 
 from tiles.http.content_encoding import encode
 from tiles.raster.files import RasterFiles
-from tiles.raster.image import Look, draw, empty, is_outside
+from tiles.raster.image import RasterStyle, draw, empty, is_outside
 from tiles.raster.routes import zooms as zooms_of
 from tiles.vector.archives import NOTHING_THERE
-from tiles.vector.batching import TileMaker
+from tiles.vector.batching import TileBatcher
 from tiles.vector.tile_matrix_sets import WEB_MERCATOR, Place
 from twin import __version__
 from twin.access.permit import Permit
@@ -46,7 +46,7 @@ Progress = Callable[[int, int, int], None]
 
 
 @dataclass(frozen=True, slots=True)
-class Baked:
+class BakeResult:
     """What came of it: tiles that were written, those that were cut to their budget, and the archive's size."""
 
     tiles: int
@@ -57,10 +57,10 @@ class Baked:
 async def bake(
     database: Database, chosen: Sequence[Permit], metadata: dict[str, Any], area: Bounds, zooms: range, target: Path,
     progress: Progress,
-) -> Baked:  # fmt: skip
+) -> BakeResult:  # fmt: skip
     """Write the vector tiles of an area (degrees) and some zooms; the archive appears when it is whole.
 
-    Where a tile holds nothing of any layer, nothing below it is asked for.
+    FeatureCondition a tile holds nothing of any layer, nothing below it is asked for.
     """
     async with asyncpg.create_pool(**database.asyncpg_options("reader"), min_size=1, max_size=AT_ONCE) as pool:
         form = TileType.MVT, Compression.GZIP
@@ -68,9 +68,9 @@ async def bake(
 
 
 async def bake_pictures(
-    folder: RasterFolder, one: Permit, look: Look, metadata: dict[str, Any], area: Bounds, zooms: range | None,
+    folder: RasterFolder, one: Permit, look: RasterStyle, metadata: dict[str, Any], area: Bounds, zooms: range | None,
     target: Path, progress: Progress,
-) -> Baked:  # fmt: skip
+) -> BakeResult:  # fmt: skip
     """Write the pictures of a raster in the same way; without zooms, those that its file has pixels for."""
     files = RasterFiles(folder, PATIENCE)
     files.keep([one.version.key])
@@ -88,7 +88,7 @@ async def bake_pictures(
 async def _write(
     make: Make, form: tuple[TileType, Compression], metadata: dict[str, Any], area: Bounds, zooms: range,
     target: Path, progress: Progress,
-) -> Baked:  # fmt: skip
+) -> BakeResult:  # fmt: skip
     written = cut = 0
     unfinished = target.with_name(f".{target.name}.{os.getpid()}.partial")
     try:
@@ -118,7 +118,7 @@ async def _write(
         unfinished.replace(target)
     finally:
         unfinished.unlink(missing_ok=True)
-    return Baked(written, cut, target.stat().st_size)
+    return BakeResult(written, cut, target.stat().st_size)
 
 
 async def _made(pool: asyncpg.Pool, chosen: Sequence[Permit], places: Sequence[Place]) -> Tiles:
@@ -127,7 +127,7 @@ async def _made(pool: asyncpg.Pool, chosen: Sequence[Permit], places: Sequence[P
         f"EXISTS (SELECT 1 FROM {DATA_SCHEMA}.{c.version.table} WHERE geom && place.reach)" for c in chosen
     )
     occupied_sql = f"SELECT place.n FROM {WEB_MERCATOR.asked(0.0625)} AS place WHERE {there}"
-    maker = TileMaker(pool.acquire, AT_ONCE, PATIENCE)
+    maker = TileBatcher(pool.acquire, AT_ONCE, PATIENCE)
     for start in range(0, len(places), A_ROUND):
         part = places[start : start + A_ROUND]
         occupied = [n - 1 for (n,) in await pool.fetch(occupied_sql, *WEB_MERCATOR.values(part))]
@@ -143,7 +143,7 @@ async def _made(pool: asyncpg.Pool, chosen: Sequence[Permit], places: Sequence[P
             yield place, (b"" if body == NOTHING else body, bool(tile.cut))
 
 
-async def _drawn(files: RasterFiles, one: Permit, look: Look, places: Sequence[Place]) -> Tiles:
+async def _drawn(files: RasterFiles, one: Permit, look: RasterStyle, places: Sequence[Place]) -> Tiles:
     """Draw a raster's tiles, some at once, and give them in order; None for one outside of it."""
     nothing, outline = empty(one, look), (one.version.raster or {}).get("outline")
 

@@ -16,7 +16,7 @@ from cachetools import LRUCache
 
 from tiles.http.content_encoding import Encoding
 from tiles.vector.mvt import make_tiles
-from tiles.vector.tile_cache import Tile
+from tiles.vector.tile_cache import CachedTile
 from tiles.vector.tile_matrix_sets import WEB_MERCATOR, Grid, Place
 from twin.access.permit import Permit
 
@@ -34,16 +34,16 @@ Kind = tuple[tuple[tuple[int, int], ...], str, int]
 
 
 @dataclass(slots=True)
-class _Asked:
+class _PendingTile:
     chosen: Sequence[Permit]
     grid: Grid
     place: Place
     encoding: Encoding
-    made: asyncio.Future[Tile]
+    made: asyncio.Future[CachedTile]
     since: float
 
 
-class TileMaker:
+class TileBatcher:
     """Asks the database for tiles, for a few kinds of them at once; kinds take turns.
 
     `connect` lends a connection; `at_once` is how many questions are asked at the same time; who has waited `patience`
@@ -56,7 +56,7 @@ class TileMaker:
         self._connect = connect
         self._at_once = at_once
         self._patience = patience
-        self._waiting: dict[Kind, deque[_Asked]] = {}
+        self._waiting: dict[Kind, deque[_PendingTile]] = {}
         # Those who ask, and how many of them have a question out. Tasks are held, or they might be collected.
         self._askers = self._busy = 0
         self._tasks: set[asyncio.Task[None]] = set()
@@ -65,10 +65,10 @@ class TileMaker:
 
     def make(
         self, chosen: Sequence[Permit], place: Place, encoding: Encoding, grid: Grid = WEB_MERCATOR
-    ) -> asyncio.Future[Tile]:
+    ) -> asyncio.Future[CachedTile]:
         """Have a tile made. To stop waiting for it does no harm to the others."""
         loop = asyncio.get_running_loop()
-        asked = _Asked(chosen, grid, place, encoding, loop.create_future(), time.monotonic())
+        asked = _PendingTile(chosen, grid, place, encoding, loop.create_future(), time.monotonic())
         # A contract that changed is another layer object, with other rules for the same version.
         kind = tuple((id(c.layer), c.version.key) for c in chosen), grid.id, place[0]
         self._waiting.setdefault(kind, deque()).append(asked)
@@ -96,7 +96,7 @@ class TileMaker:
             # Now, not when the task is told to be done: who asks next must not count on this one.
             self._askers -= 1
 
-    async def _answer(self, kind: Kind, batch: Sequence[_Asked]) -> None:
+    async def _answer(self, kind: Kind, batch: Sequence[_PendingTile]) -> None:
         try:
             async with self._connect() as connection:
                 start = time.monotonic()
@@ -119,7 +119,7 @@ class TileMaker:
             if not asked.made.done():
                 asked.made.set_result(tile)
 
-    def _next(self) -> tuple[Kind, list[_Asked]]:
+    def _next(self) -> tuple[Kind, list[_PendingTile]]:
         """Those whose turn it is: as many of one kind as one question should be for, and leave some to others."""
         kind = next(iter(self._waiting))
         queue = self._waiting.pop(kind)

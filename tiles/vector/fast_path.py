@@ -15,9 +15,9 @@ from tiles.http.content_encoding import Encoding
 from tiles.http.metrics import ROUTE
 from tiles.http.server import CityState
 from tiles.raster import routes as raster
-from tiles.raster.image import Look
+from tiles.raster.image import RasterStyle
 from tiles.vector import routes as vector
-from tiles.vector.tile_cache import Key, Tile
+from tiles.vector.tile_cache import CachedTile, Key
 from twin.access.keys import authenticate
 from twin.access.permit import Permit, permits_of
 from twin.access.principals import ANONYMOUS
@@ -34,7 +34,7 @@ RawHeaders = list[tuple[bytes, bytes]]
 
 
 @dataclass(slots=True)
-class _Meant:
+class _TileRequest:
     """What an address means to somebody: the layers, the tile, what is said of it; as long as the catalogue stands.
 
     Tiles are only referred to: it is the cache that says how long they stay.
@@ -44,9 +44,9 @@ class _Meant:
     key: Key
     headers: dict[str, str]
     not_modified: RawHeaders
-    look: Look | None
+    look: RasterStyle | None
     route: str
-    ready: dict[Encoding, tuple[weakref.ref[Tile], RawHeaders]] = field(default_factory=dict)
+    ready: dict[Encoding, tuple[weakref.ref[CachedTile], RawHeaders]] = field(default_factory=dict)
 
 
 async def raise_failure(request: Request) -> None:
@@ -55,7 +55,7 @@ async def raise_failure(request: Request) -> None:
         raise error
 
 
-class CachedTiles:
+class TileFastPathMiddleware:
     """Answers requests for tiles, of vectors and of rasters in their theme's colours.
 
     What it cannot answer goes to the application, and an error with it, so that nothing is asked for twice.
@@ -66,7 +66,7 @@ class CachedTiles:
     def __init__(self, app: ASGIApp, city: CityState) -> None:
         self.app = app
         self.city = city
-        self._remembered: dict[str, _Meant] = {}
+        self._remembered: dict[str, _TileRequest] = {}
         self._catalogue: Mapping[str, Layer] | None = None
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -111,13 +111,13 @@ class CachedTiles:
             ready = meant.ready[encoding] = (weakref.ref(tile), _raw(headers))
         return meant.route, 200, ready[1], body
 
-    async def _fetch(self, meant: _Meant, encoding: Encoding) -> tuple[Tile, bytes]:
+    async def _fetch(self, meant: _TileRequest, encoding: Encoding) -> tuple[CachedTile, bytes]:
         _, _, z, x, y = meant.key
         if meant.look is None:
             return await vector.fetch(self.city, meant.chosen, z, x, y, encoding, key=meant.key)
         return await raster.fetch(self.city, meant.chosen[0], z, x, y, meant.look)
 
-    def _meaning(self, path: str, asked: Mapping[bytes, bytes]) -> _Meant | None:
+    def _meaning(self, path: str, asked: Mapping[bytes, bytes]) -> _TileRequest | None:
         catalogue = self.city.layers
         if catalogue is not self._catalogue:
             # Nothing means what it meant; and nothing keeps the old catalogue alive.
@@ -136,12 +136,12 @@ class CachedTiles:
         chosen = permits_of(principal, catalogue, match[1])
         if match[6] is None:
             headers, key = vector.headers_of(chosen, z, x, y), vector.key_of(chosen, z, x, y)
-            meant = _Meant(chosen, key, headers, _raw(headers), None, "/tiles/{layers}/{z}/{x}/{y}.mvt")
+            meant = _TileRequest(chosen, key, headers, _raw(headers), None, "/tiles/{layers}/{z}/{x}/{y}.mvt")
         else:
-            look = Look("default", "webp" if match[6] == "webp" else "png", 2 if match[5] else 1)
+            look = RasterStyle("default", "webp" if match[6] == "webp" else "png", 2 if match[5] else 1)
             one = raster.only_one(chosen)
             headers, key = raster.headers_of(one, z, x, y, look), raster.key_of(one, z, x, y, look)
-            meant = _Meant(chosen, key, headers, _raw(headers), look, raster.route_of(look))
+            meant = _TileRequest(chosen, key, headers, _raw(headers), look, raster.route_of(look))
         if token is None:
             if len(self._remembered) >= REMEMBERED:
                 self._remembered.clear()

@@ -12,7 +12,7 @@ import asyncpg
 from layers.contracts import theme_of
 from layers.theme import Theme
 from tiles.http.content_encoding import Encoding, encode
-from tiles.vector.tile_cache import Tile
+from tiles.vector.tile_cache import CachedTile
 from tiles.vector.tile_matrix_sets import WEB_MERCATOR, Grid, Place
 from twin.access.permit import Permit
 from twin.cells.rollup import parent_sql, resolution_for
@@ -40,7 +40,7 @@ THINNEST_PIXELS = 1.5 / 16
 
 
 @dataclass(frozen=True, slots=True)
-class Where:
+class FeatureCondition:
     """Which features of each layer a tile is to show, as SQL by layer id with bound values; all of them without.
 
     `name` tells one from another in the cache's keys and in entity tags.
@@ -51,13 +51,13 @@ class Where:
     name: str = ""
 
 
-EVERYTHING = Where()
+EVERYTHING = FeatureCondition()
 
 
 async def make_tile(
     connection: asyncpg.Connection, chosen: Sequence[Permit], z: int, x: int, y: int, encoding: Encoding = "gzip",
-    grid: Grid = WEB_MERCATOR, where: Where = EVERYTHING,
-) -> Tile:  # fmt: skip
+    grid: Grid = WEB_MERCATOR, where: FeatureCondition = EVERYTHING,
+) -> CachedTile:  # fmt: skip
     """Make a tile of some layers' versions, within its budget of bytes."""
     (tile,) = await make_tiles(connection, chosen, [((z, x, y), encoding)], grid, where)
     return tile
@@ -65,8 +65,8 @@ async def make_tile(
 
 async def make_tiles(
     connection: asyncpg.Connection, chosen: Sequence[Permit], wanted: Sequence[tuple[Place, Encoding]],
-    grid: Grid = WEB_MERCATOR, where: Where = EVERYTHING,
-) -> list[Tile]:  # fmt: skip
+    grid: Grid = WEB_MERCATOR, where: FeatureCondition = EVERYTHING,
+) -> list[CachedTile]:  # fmt: skip
     """Make tiles of one zoom with one question; those beyond their budget of bytes again, one by one."""
     read = await _read(connection, chosen, grid, [place for place, _ in wanted], None, where)
     made = []
@@ -74,12 +74,12 @@ async def make_tiles(
         kept = await _within_budget(connection, chosen, grid, place, parts, where)
         cut = tuple(dict.fromkeys(part.layer for part in kept if part.cut))
         body = b"".join([part.body for part in kept] + [await _cut_mark(connection, layer) for layer in cut])
-        made.append(Tile(cut, {encoding: encode(body, encoding)}))
+        made.append(CachedTile(cut, {encoding: encode(body, encoding)}))
     return made
 
 
 @dataclass(frozen=True, slots=True)
-class _Part:
+class _LayerStatement:
     """An MVT layer of a tile: the number of the city layer that it is of, and how many features were read for it."""
 
     number: int
@@ -95,8 +95,13 @@ class _Part:
 
 
 async def _within_budget(
-    connection: asyncpg.Connection, chosen: Sequence[Permit], grid: Grid, place: Place, parts: list[_Part], where: Where
-) -> list[_Part]:
+    connection: asyncpg.Connection,
+    chosen: Sequence[Permit],
+    grid: Grid,
+    place: Place,
+    parts: list[_LayerStatement],
+    where: FeatureCondition,
+) -> list[_LayerStatement]:
     """Return the parts of a tile, made again with fewer features until they keep to the budget together."""
     budget = max(0, TILE_BYTES - MARK_BYTES * len(chosen))
     for _ in range(ATTEMPTS - 1):
@@ -116,7 +121,7 @@ async def _within_budget(
     return parts
 
 
-def _size(parts: Sequence[_Part]) -> int:
+def _size(parts: Sequence[_LayerStatement]) -> int:
     """Return the bytes of a tile as gzip, so that what it shows does not depend on the encoding that was asked for."""
     body = b"".join(part.body for part in parts)
     return len(body) if len(body) <= TILE_BYTES else len(encode(body, "gzip"))
@@ -124,16 +129,16 @@ def _size(parts: Sequence[_Part]) -> int:
 
 async def _read(
     connection: asyncpg.Connection, chosen: Sequence[Permit], grid: Grid, places: Sequence[Place],
-    rooms: Sequence[int] | None, where: Where,
-) -> list[list[_Part]]:  # fmt: skip
+    rooms: Sequence[int] | None, where: FeatureCondition,
+) -> list[list[_LayerStatement]]:  # fmt: skip
     """Return the parts of each tile; `rooms` says how many features of each layer there is room for."""
     statement = tile_sql(chosen, places[0][0], grid, where)
-    tiles: list[list[_Part]] = [[] for _ in places]
+    tiles: list[list[_LayerStatement]] = [[] for _ in places]
     if statement is None:
         return tiles
     for row in await connection.fetch(statement, *grid.values(places), rooms, *where.values):
         tile, number, name, cut, features, body = row
-        tiles[tile - 1].append(_Part(number, name, cut, features, body or b""))
+        tiles[tile - 1].append(_LayerStatement(number, name, cut, features, body or b""))
     return tiles
 
 
@@ -150,7 +155,9 @@ CUT_SQL = (
 )
 
 
-def tile_sql(chosen: Sequence[Permit], matrix: int, grid: Grid = WEB_MERCATOR, where: Where = EVERYTHING) -> str | None:
+def tile_sql(
+    chosen: Sequence[Permit], matrix: int, grid: Grid = WEB_MERCATOR, where: FeatureCondition = EVERYTHING
+) -> str | None:
     """Return one statement for all layers of some tiles: the number of the tile, then a row for each MVT layer, whose
     bytes are put one after another.
 

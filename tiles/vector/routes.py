@@ -16,8 +16,8 @@ from tiles.http.server import CityState
 from tiles.ogc.formats import MVT
 from tiles.ogc.parameters import FILTER
 from tiles.vector.filters import read_where
-from tiles.vector.mvt import EVERYTHING, MAX_DATA_ZOOM, ROLLUP_MIN_ZOOM, Where, make_tile
-from tiles.vector.tile_cache import Key, Tile
+from tiles.vector.mvt import EVERYTHING, MAX_DATA_ZOOM, ROLLUP_MIN_ZOOM, FeatureCondition, make_tile
+from tiles.vector.tile_cache import CachedTile, Key
 from tiles.vector.tile_matrix_sets import WEB_MERCATOR, Grid
 from twin.access.permit import Permit, permits_of, same_key
 from twin.catalogue.catalogue import Bounds
@@ -44,20 +44,20 @@ def check_tile(z: int, x: int, y: int) -> None:
 
 
 def headers_of(
-    chosen: Sequence[Permit], z: int, x: int, y: int, grid: Grid = WEB_MERCATOR, where: Where = EVERYTHING
+    chosen: Sequence[Permit], z: int, x: int, y: int, grid: Grid = WEB_MERCATOR, where: FeatureCondition = EVERYTHING
 ) -> dict[str, str]:
     """What is said of a tile whether or not it is sent."""
     return {"Cache-Control": caching(chosen), "ETag": etag(chosen, grid.id, where.name, z, x, y), "Vary": VARY}
 
 
 def key_of(
-    chosen: Sequence[Permit], z: int, x: int, y: int, grid: Grid = WEB_MERCATOR, where: Where = EVERYTHING
+    chosen: Sequence[Permit], z: int, x: int, y: int, grid: Grid = WEB_MERCATOR, where: FeatureCondition = EVERYTHING
 ) -> Key:
     """The tile's name in the cache."""
     return tuple(c.version.key for c in chosen), f"{grid.id}/{where.name}/{same_key(chosen)}", z, x, y
 
 
-def about(tile: Tile, encoding: Encoding) -> dict[str, str]:
+def about(tile: CachedTile, encoding: Encoding) -> dict[str, str]:
     """What is said of a tile that is sent."""
     said = {} if encoding == "identity" else {"Content-Encoding": encoding}
     return said | ({"X-Tile-Cut": ",".join(tile.cut)} if tile.cut else {})
@@ -65,14 +65,14 @@ def about(tile: Tile, encoding: Encoding) -> dict[str, str]:
 
 async def fetch(
     city: CityState, chosen: Sequence[Permit], z: int, x: int, y: int, encoding: Encoding,
-    grid: Grid = WEB_MERCATOR, where: Where = EVERYTHING, key: Key | None = None,
-) -> tuple[Tile, bytes]:  # fmt: skip
+    grid: Grid = WEB_MERCATOR, where: FeatureCondition = EVERYTHING, key: Key | None = None,
+) -> tuple[CachedTile, bytes]:  # fmt: skip
     """Give a tile from memory, or make it; `key` is its name there, if it is known."""
 
-    def make() -> Awaitable[Tile]:
+    def make() -> Awaitable[CachedTile]:
         return city.maker.make(chosen, (z, x, y), encoding, grid)
 
-    async def make_of_some() -> Tile:
+    async def make_of_some() -> CachedTile:
         async with city.connection(asking=True) as connection:
             return await make_tile(connection, chosen, z, x, y, encoding, grid, where)
 
@@ -82,7 +82,7 @@ async def fetch(
 
 async def answer(
     city: CityState, request: Request, chosen: Sequence[Permit], z: int, x: int, y: int,
-    grid: Grid = WEB_MERCATOR, where: Where = EVERYTHING,
+    grid: Grid = WEB_MERCATOR, where: FeatureCondition = EVERYTHING,
 ) -> Response:  # fmt: skip
     """Answer a request for a tile; a reader who has it already is told so."""
     headers = headers_of(chosen, z, x, y, grid, where)

@@ -18,7 +18,7 @@ OVERHEAD = 600
 
 
 @dataclass(slots=True, weakref_slot=True)
-class Tile:
+class CachedTile:
     """One tile in the encodings that were asked for so far; `cut` names the layers that it does not show whole."""
 
     cut: tuple[str, ...] = ()
@@ -44,14 +44,14 @@ class TileCache:
         self.limit = limit
         self.size = 0
         self.hits = self.misses = self.evicted = 0
-        self._tiles: OrderedDict[Key, Tile] = OrderedDict()
+        self._tiles: OrderedDict[Key, CachedTile] = OrderedDict()
         self._of_version: defaultdict[int, set[Key]] = defaultdict(set)
-        self._making: dict[Key, asyncio.Future[Tile]] = {}
+        self._making: dict[Key, asyncio.Future[CachedTile]] = {}
 
     def __len__(self) -> int:
         return len(self._tiles)
 
-    def get(self, key: Key, encoding: Encoding) -> tuple[Tile, bytes] | None:
+    def get(self, key: Key, encoding: Encoding) -> tuple[CachedTile, bytes] | None:
         """Give a tile that is here in that encoding, at once."""
         tile = self._tiles.get(key)
         if tile is None or encoding not in tile.encoded:
@@ -60,7 +60,9 @@ class TileCache:
         self._tiles.move_to_end(key)
         return tile, tile.encoded[encoding]
 
-    async def fetch(self, key: Key, encoding: Encoding, make: Callable[[], Awaitable[Tile]]) -> tuple[Tile, bytes]:
+    async def fetch(
+        self, key: Key, encoding: Encoding, make: Callable[[], Awaitable[CachedTile]]
+    ) -> tuple[CachedTile, bytes]:
         """Give a tile; if it is not here, make it, once for all who ask at the same time."""
         if found := self.get(key, encoding):
             return found
@@ -77,12 +79,12 @@ class TileCache:
             return tile, tile.encoded[encoding]
         return tile, await self._in_encoding(key, tile, encoding)
 
-    def _made(self, key: Key, making: asyncio.Future[Tile]) -> None:
+    def _made(self, key: Key, making: asyncio.Future[CachedTile]) -> None:
         del self._making[key]
         if not making.cancelled() and making.exception() is None:
             self._keep(key, making.result())
 
-    async def _in_encoding(self, key: Key, tile: Tile, encoding: Encoding) -> bytes:
+    async def _in_encoding(self, key: Key, tile: CachedTile, encoding: Encoding) -> bytes:
         if encoding not in tile.encoded:
             body = await asyncio.to_thread(tile.translated, encoding)
             # Back in the loop's own thread: only here are tiles and sizes changed.
@@ -93,7 +95,7 @@ class TileCache:
                     self._shrink()
         return tile.encoded[encoding]
 
-    def _keep(self, key: Key, tile: Tile) -> None:
+    def _keep(self, key: Key, tile: CachedTile) -> None:
         if tile.size() > self.limit:
             return
         self._tiles[key] = tile
