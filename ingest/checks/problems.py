@@ -207,6 +207,11 @@ KINDS: dict[str, Kind] = {
         "If they are needed, save them as plain points, lines or polygons.",
         "Nếu cần, hãy lưu thành điểm, đường hoặc vùng thông thường.",
     ),
+    "objects.not_of_theme": _kind(
+        "info", "Objects that the theme is not about; left out", "Đối tượng không thuộc chuyên đề; đã bỏ ra",
+        "Nothing to do, unless they belong to this layer: then name their type with --source-layer.",
+        "Không cần làm gì, trừ khi chúng thuộc lớp này: khi đó chỉ rõ loại bằng --source-layer.",
+    ),
     "object.unreadable": _kind(
         "refused", "Objects that cannot be read", "Đối tượng không đọc được",
         "Repair the file with the program that made it.", "Sửa tệp bằng phần mềm đã tạo ra nó.",
