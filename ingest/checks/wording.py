@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from ingest.checks.kinds import Severity
 from ingest.checks.matching import Match
 from ingest.checks.plan import Plan
-from ingest.checks.problems import Severity, Value
+from ingest.checks.problems import Value
 from ingest.checks.raster_report import RasterReport
 from ingest.checks.report import Report
 from ingest.counts import feature_count

@@ -377,7 +377,7 @@ def quarantine(layer: str, number: int | None, out: Path | None, as_json: bool) 
 
 def _title(reason: str) -> Text:
     """What a kind of problem is called."""
-    from ingest.checks.problems import KINDS
+    from ingest.checks.kinds import KINDS
 
     return KINDS[reason].title if reason in KINDS else Text(en=reason, vi=reason)
 
