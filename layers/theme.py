@@ -193,6 +193,8 @@ class Theme:
         Part of the base map; shown at first.
     raster : Raster, optional
         For themes of rasters, whose features are the cells themselves, as polygons.
+    city_objects : tuple of str
+        Types of CityGML and CityJSON that the theme is about; empty where a city model's types say nothing of it.
     rolls_up : bool
         Below the first zoom of `details` a map shows how many features lie in H3 cells, at most about `rollup_cells`
         of them in a tile.
@@ -224,6 +226,7 @@ class Theme:
     base_map: bool = False
     visible: bool = True
     raster: Raster | None = None
+    city_objects: tuple[str, ...] = ()
     rolls_up: bool = False
     rollup_cells: int = CELLS_A_TILE
     by_name: Mapping[str, Field] = field(init=False, repr=False, compare=False)

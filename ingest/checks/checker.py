@@ -14,10 +14,11 @@ import shapely
 from ingest.checks.contract import Checked, contract, divide
 from ingest.checks.coverage import Collected, gaps, overlaps
 from ingest.checks.faults import Faults, Mask
+from ingest.checks.kinds import KINDS
 from ingest.checks.names import likely_term
 from ingest.checks.picture import Thinned
 from ingest.checks.plan import PROBLEM, RAW, WKB, Plan, decode
-from ingest.checks.problems import AS_WRITTEN, KINDS, Example, Ledger, Value
+from ingest.checks.problems import AS_WRITTEN, Example, Ledger, Value
 from ingest.checks.report import Report
 from ingest.checks.shapes import Examined, area_of, examine
 from ingest.mapping.joins import Matched, as_text

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from ingest.checks.problems import KINDS
+from ingest.checks.kinds import KINDS
 from twin.text import Text
 
 Detail = Callable[[int], str | Text]

@@ -26,9 +26,10 @@ from ingest.checks.wording import (
     source_of,
     summary,
 )
+from ingest.counts import feature_count
 from layers.theme import METRES_PER_DEGREE
 from twin.cells.cover import cell_polygons
-from twin.text import current_language, format_number, printable
+from twin.text import Text, current_language, format_number, printable
 
 POLICY = "default-src 'none'; style-src 'unsafe-inline'; img-src data:"
 MARK_RADIUS = 9
@@ -290,11 +291,12 @@ def _example(example: Example) -> str:
 
 
 def _footer(report: Report) -> str:
-    said = say(
-        "{read:,} features read, {good:,} good, {bad:,} set aside, {mended:,} mended.",
-        "Đã đọc {read:,} đối tượng: {good:,} đạt, {bad:,} để riêng, {mended:,} được sửa.",
+    counts = Text(
+        en="{features} read, {good:,} good, {bad:,} set aside, {mended:,} mended.",
+        vi="Đã đọc {features}: {good:,} đạt, {bad:,} để riêng, {mended:,} được sửa.",
     )
-    return _text(said.format(read=report.features, good=report.good, bad=report.bad, mended=report.mended))
+    read = feature_count(report.features)
+    return _text(str(counts.format(features=read, good=report.good, bad=report.bad, mended=report.mended)))
 
 
 # The map -------------------------------------------------------------------------------------------------------------
@@ -306,16 +308,24 @@ def _map(report: Report) -> str:
     frame = frame_of(bounds)
     view = shapely.box(*frame.bounds)
     kind = report.plan.theme.geometry
-    seen = [shape for shape in report.shapes if view.intersects(shape)]
+    shown = [shape for shape in report.shapes if view.intersects(shape)]
     svg, hidden = _drawn(
-        report, frame, "".join(f'<path class="shape {kind}" d="{path(shape, frame)}"/>' for shape in seen)
+        report, frame, "".join(f'<path class="shape {kind}" d="{path(shape, frame)}"/>' for shape in shown)
     )
-    said = say("{n:,} of {all:,} features are drawn.", "Vẽ {n:,}/{all:,} đối tượng.").format(
-        n=len(seen), all=report.good
+    caption = Text(en="Drawn: {n:,} of {features}.", vi="Vẽ {n:,} trong {features}.").format(
+        n=len(shown), features=feature_count(report.good)
     )
+    return _captioned(svg, caption, hidden)
+
+
+def _captioned(svg: str, caption: Text, hidden: int) -> str:
+    """Put a caption below a map, with the number of places that lie beyond it."""
+    text = str(caption)
     if hidden:
-        said += " " + say("Places beyond this map: {n}.", "Số vị trí nằm ngoài bản đồ: {n}.").format(n=hidden)
-    return f'{svg}<p class="caption soft">{_text(said)}</p>'
+        text += " " + str(
+            Text(en="Places beyond this map: {n:,}.", vi="Số vị trí nằm ngoài bản đồ: {n:,}.").format(n=hidden)
+        )
+    return f'{svg}<p class="caption soft">{_text(text)}</p>'
 
 
 def _raster_map(report: RasterReport) -> str:
@@ -330,10 +340,10 @@ def _raster_map(report: RasterReport) -> str:
             shade = color_of(fill, value if report.plan.codes is None else codes[int(value)])
             shapes += f'<path class="cell" fill="{shade}" d="{path(polygon, frame)}"/>'
     svg, hidden = _drawn(report, frame, shapes)
-    said = say("Values in larger cells; the frame is the raster's extent.", "Giá trị theo ô lớn; khung là phạm vi ảnh.")
-    if hidden:
-        said += " " + say("Places beyond this map: {n}.", "Số vị trí nằm ngoài bản đồ: {n}.").format(n=hidden)
-    return f'{svg}<p class="caption soft">{_text(said)}</p>'
+    caption = Text(
+        en="Values in larger cells; the frame is the raster's extent.", vi="Giá trị theo ô lớn; khung là phạm vi ảnh."
+    )
+    return _captioned(svg, caption, hidden)
 
 
 def _drawn(report: Report | RasterReport, frame: Frame, shapes: str) -> tuple[str, int]:

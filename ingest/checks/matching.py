@@ -11,8 +11,9 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from ingest.checks.kinds import KINDS
 from ingest.checks.names import SAME, likely_term, likeness, words_of, year_of
-from ingest.checks.problems import AS_WRITTEN, KINDS, QUARANTINE_ID, QUARANTINE_NOTES
+from ingest.checks.problems import AS_WRITTEN, QUARANTINE_ID, QUARANTINE_NOTES
 from ingest.checks.values import as_type
 from ingest.mapping.description import FieldSource, MappingFile, RowMapping
 from ingest.mapping.rows import columns_used

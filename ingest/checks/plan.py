@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Protocol
@@ -24,6 +24,7 @@ from ingest.checks.values import LONGEST_TEXT, factorized
 from ingest.mapping.description import Join, MappingFile, Source, read_mapping_file
 from ingest.mapping.joins import Partner, Partners
 from ingest.mapping.rows import FieldMapping, columns_of_layer, prepare
+from ingest.readers.citymodel import TERRAIN
 from layers.theme import FieldType, Theme
 from twin.catalogue.catalogue import Column
 from twin.city import City
@@ -32,6 +33,8 @@ from twin.text import Text
 
 # Columns of a batch that a reader adds to the file's own.
 PROBLEM, RAW, WKB = "__problem__", "__raw__", "__wkb__"
+# The column of a city model that names what each object is.
+OBJECT_TYPE = "object_type"
 DISTINCT = 2000
 NO_PARTNERS = Partners()
 # A problem of the whole file: its code, what was found, the field that it is about.
@@ -152,9 +155,13 @@ def inspect(
     matches = _matches(decoded, theme, columns, solids, given, mapping, partner, read, name)
     if join is not None:
         matches = _joined(matches, join, decoded)
+    left_out: list[Noted] = []
+    if solids and reader.layer is None:
+        matches, left_out = _objects_of_theme(matches, theme, sorted({*reader.layers} - TERRAIN))
     fields, own = prepare(matches.mapping(), columns, theme, Path(name), partner)
     problems: list[Noted] = [(code, detail, None) for code, detail in reference.problems]
     problems += [(code, detail, None) for code, detail in getattr(reader, "notes", ())]
+    problems += left_out
     problems += _about_fields(matches, fields, encodings)
     if not reader.has_geometry and not (partner and partner.has_shapes):
         problems.append(("geometry.unmapped", ", ".join(list(columns)[:20]), None))
@@ -203,6 +210,19 @@ def _matches(
     if exact and not given.fields:
         given = given.model_copy(update={"fields": {n: n for n in theme.by_name if n in present}})
     return given_matches(given, theme, present, named, proposed)
+
+
+def _objects_of_theme(matches: Matches, theme: Theme, types: Sequence[str]) -> tuple[Matches, list[Noted]]:
+    """Take from a city model the objects that the theme is about, if it has some and nobody chose among them."""
+    rows = matches.rows
+    about = tuple(kind for kind in types if kind in theme.city_objects)
+    others = [kind for kind in types if kind not in theme.city_objects]
+    if not about or not others or OBJECT_TYPE in rows.where:
+        return matches, []
+    where = {**rows.where, OBJECT_TYPE: about}
+    detail = Text(en="{types} (--source-layer takes one of them)", vi="{types} (lấy từng loại bằng --source-layer)")
+    note = ("objects.not_of_theme", detail.format(types=", ".join(others)), None)
+    return replace(matches, rows=rows.model_copy(update={"where": where})), [note]
 
 
 def _joined(matches: Matches, join: Join, decoded: pd.DataFrame) -> Matches:

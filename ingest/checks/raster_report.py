@@ -12,7 +12,8 @@ import numpy as np
 import shapely
 from shapely.geometry.base import BaseGeometry
 
-from ingest.checks.problems import SEVERITIES, Place, Problem, Severity
+from ingest.checks.kinds import SEVERITIES, Severity
+from ingest.checks.problems import Place, Problem
 from ingest.checks.reference import Reference
 from ingest.checks.report import CLEAN, REFUSED, WITH_WARNINGS
 from ingest.readers.cell_tally import CellValues, Tally

@@ -11,8 +11,9 @@ from rich.console import Console
 from rich.text import Text as Styled
 
 from ingest.checks.encodings import TITLES
+from ingest.checks.kinds import Kind
 from ingest.checks.plan import Plan
-from ingest.checks.problems import Example, Kind, Problem, Value
+from ingest.checks.problems import Example, Problem, Value
 from ingest.checks.raster_report import BLOCKERS, RasterPlan, RasterReport
 from ingest.checks.report import Report
 from ingest.checks.terminal import STYLES, print_report

@@ -8,8 +8,9 @@ from typing import Any
 
 from shapely.geometry.base import BaseGeometry
 
+from ingest.checks.kinds import SEVERITIES, Severity
 from ingest.checks.plan import Plan
-from ingest.checks.problems import SEVERITIES, Place, Problem, Severity
+from ingest.checks.problems import Place, Problem
 from twin.catalogue.catalogue import Bounds
 
 CLEAN, WITH_WARNINGS, REFUSED = 0, 1, 2

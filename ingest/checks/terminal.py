@@ -9,7 +9,8 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text as Styled
 
-from ingest.checks.problems import Example, Problem, Severity
+from ingest.checks.kinds import Severity
+from ingest.checks.problems import Example, Problem
 from ingest.checks.raster_report import RasterReport
 from ingest.checks.reference import Reference
 from ingest.checks.report import Report

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from ingest.checks.kinds import Severity
 from ingest.checks.matching import Match
 from ingest.checks.plan import Plan
-from ingest.checks.problems import Severity, Value
+from ingest.checks.problems import Value
 from ingest.checks.raster_report import RasterReport
 from ingest.checks.report import Report
+from ingest.counts import feature_count
 from twin.text import Text, format_number
 
 SEVERITY_TITLES: dict[Severity, Text] = {
@@ -40,7 +42,7 @@ def summary(report: Report) -> str:
         parts.append(plan.layer)
     if len(plan.layers) > 1:
         parts.append(say("one of {n} layers", "một trong {n} lớp").format(n=len(plan.layers)))
-    parts.append(say("{n:,} features", "{n:,} đối tượng").format(n=report.features))
+    parts.append(str(feature_count(report.features)))
     return " · ".join(parts)
 
 
@@ -130,11 +132,16 @@ def outcome(report: Report | RasterReport) -> Text:
         ).format(good=report.good, all=report.features, bad=report.bad)
     if report.exit_code:
         return Text(
-            en="All {good:,} features can be published; look at the warnings first.",
+            en="The one feature can be published; look at the warnings first."
+            if report.good == 1
+            else "All {good:,} features can be published; look at the warnings first.",
             vi="Có thể công bố cả {good:,} đối tượng; hãy xem các cảnh báo trước.",
         ).format(good=report.good)
     return Text(
-        en="Clean: all {good:,} features can be published.", vi="Sạch: có thể công bố cả {good:,} đối tượng."
+        en="Clean: the one feature can be published."
+        if report.good == 1
+        else "Clean: all {good:,} features can be published.",
+        vi="Sạch: có thể công bố cả {good:,} đối tượng.",
     ).format(good=report.good)
 
 

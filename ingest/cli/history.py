@@ -17,6 +17,7 @@ from rich.padding import Padding
 from rich.table import Table
 from sqlalchemy.orm import Session
 
+from ingest.counts import feature_count
 from twin.catalogue.catalogue import Layer, Version, read_catalogue, split_layer_id
 from twin.catalogue.differences import changes, summary, version_of
 from twin.catalogue.versions import rollback as roll_back
@@ -328,8 +329,8 @@ def quarantine(layer: str, number: int | None, out: Path | None, as_json: bool) 
         _export(rows, out)
         console().print(
             say(
-                f"{format_number(len(rows))} features written to {out}",
-                f"Đã ghi {format_number(len(rows))} đối tượng vào {out}",
+                f"{feature_count(len(rows))} written to {out}",
+                f"Đã ghi {feature_count(len(rows))} vào {out}",
             )
         )
         return
@@ -376,7 +377,7 @@ def quarantine(layer: str, number: int | None, out: Path | None, as_json: bool) 
 
 def _title(reason: str) -> Text:
     """What a kind of problem is called."""
-    from ingest.checks.problems import KINDS
+    from ingest.checks.kinds import KINDS
 
     return KINDS[reason].title if reason in KINDS else Text(en=reason, vi=reason)
 

@@ -13,6 +13,7 @@ import click
 from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
 from ingest.cli.stages import STAGES
+from ingest.counts import feature_count
 from layers.contracts import theme_of
 from layers.registry import theme as find_theme
 from layers.theme import Theme
@@ -321,10 +322,11 @@ def _conclude(result: Mapping[str, Any], layer: str, dry_run: bool) -> None:
                 f" {format_number(result['quarantined'])} set aside: twin ingest quarantine {layer}",
                 f" Cách ly {format_number(result['quarantined'])}: twin ingest quarantine {layer}",
             )
+        count = feature_count(result["features"])
         out.print(
             say(
-                f"Published version {number} of {layer}: {format_number(result['features'])} features.{aside}",
-                f"Đã công bố phiên bản {number} của {layer}: {format_number(result['features'])} đối tượng.{aside}",
+                f"Published version {number} of {layer}: {count}.{aside}",
+                f"Đã công bố phiên bản {number} của {layer}: {count}.{aside}",
             ),
             style="green",
         )

@@ -143,12 +143,19 @@ def _add(thing: CityObject, stored: dict[str, Any], vertices: npt.NDArray[np.flo
             lod = float(geometry.get("lod") or 0)
             thing.faces.extend(_faces(geometry, _DEPTH[kind], lod, vertices))
         elif kind == "MultiPoint":
-            thing.others.append(shapely.MultiPoint(vertices[geometry["boundaries"]]))
+            thing.others.append(shapely.MultiPoint(_at(vertices, geometry["boundaries"])))
         elif kind == "MultiLineString":
-            thing.others.append(shapely.MultiLineString([vertices[line] for line in geometry["boundaries"]]))
+            thing.others.append(shapely.MultiLineString([_at(vertices, line) for line in geometry["boundaries"]]))
         elif kind == "GeometryInstance":
             # A tree from a template: where it stands.
-            thing.others.append(shapely.Point(vertices[geometry["boundaries"][0]]))
+            thing.others.append(shapely.Point(_at(vertices, geometry["boundaries"][:1])[0]))
+
+
+def _at(vertices: npt.NDArray[np.float64], indices: list[int]) -> npt.NDArray[np.float64]:
+    """Return some vertices; a negative index would count from the end and be another corner."""
+    if any(index < 0 for index in indices):
+        raise IndexError("a negative index of a vertex")
+    return vertices[indices]
 
 
 def _faces(geometry: dict[str, Any], depth: int, lod: float, vertices: npt.NDArray[np.float64]) -> Iterator[Face]:
@@ -160,10 +167,7 @@ def _faces(geometry: dict[str, Any], depth: int, lod: float, vertices: npt.NDArr
     values = semantics.get("values") if surfaces else None
     for rings, value in _flat(geometry["boundaries"], values, depth):
         surface = surfaces[value]["type"] if isinstance(value, int) else (FOOTPRINT if plan else None)
-        if any(number < 0 for ring in rings for number in ring):
-            # Counted from the end these would be other corners.
-            raise IndexError("a negative number of a vertex")
-        closed = tuple(vertices[[*ring, ring[0]]] for ring in rings if len(ring) >= 3)
+        closed = tuple(_at(vertices, [*ring, ring[0]]) for ring in rings if len(ring) >= 3)
         if closed:
             yield Face(closed, surface, lod)
 

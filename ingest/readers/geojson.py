@@ -27,6 +27,10 @@ _ZERO = re.compile(rb"(?<!\\)((?:\\\\)*)\\u0000")
 _SURROGATE = re.compile(
     rb"(?<!\\)(?:\\\\)*\\u[dD](?:([89abAB])|[c-fC-F])[0-9a-fA-F]{2}(\\u[dD][c-fC-F][0-9a-fA-F]{2})?"
 )
+# Integers of properties that may not fit into 64 bits: GDAL makes floating-point numbers of those.
+_WIDE = re.compile(rb'(?<!\\)("\s*:\s*)(-?\d{19,})(?=\s*[,}\]])')
+# GDAL makes floats of negative ones of nineteen digits too, and takes those next to the end for clamped.
+_INT64 = range(-(10**18) + 1, 2**63 - 1024)
 # Coordinates are skipped in one go; else strings (with what makes them names), numbers of ids, and braces are steps.
 _STEP = re.compile(
     rb'"coordinates"\s*:\s*[\[\]\d\s,.eE+\-]*|("(?:[^"\\]|\\.)*")\s*(?:(:)\s*(-?\d[\d.eE+\-]*)?)?|([{}])', re.DOTALL
@@ -35,11 +39,14 @@ _STEP = re.compile(
 
 @dataclass(frozen=True, slots=True)
 class Looked:
-    """What was found: whether features have ids beside their properties, a property “id”, and texts to be mended."""
+    """What was found: whether features have ids beside their properties, a property “id”, texts to be mended, and
+    integers of more than 64 bits.
+    """
 
     ids: bool = False
     property_id: bool = False
     zeros: bool = False
+    wide_integers: bool = False
     half_surrogates: int = 0
 
 
@@ -47,7 +54,7 @@ def look_at(path: Path, limits: Limits, lines: bool) -> Looked:
     """Look through a file; refuse one with far too many names of properties, or one huge value."""
     names: set[bytes] = set()
     quiet = halves = 0
-    zeros = has_id = False
+    zeros = has_id = wide = False
     with path.open("rb") as file:
         rest = b""
         while chunk := file.read(CHUNK):
@@ -63,6 +70,7 @@ def look_at(path: Path, limits: Limits, lines: bool) -> Looked:
                 raise exceeded(path.name, limits, "columns")
             has_id = has_id or _ID.search(text) is not None
             zeros = zeros or b"\\u0000" in text
+            wide = wide or any(int(m[2]) not in _INT64 for m in _WIDE.finditer(text))
             if b"\\ud" in chunk or b"\\uD" in chunk:
                 halves += sum(not (m[1] and m[2]) for m in _SURROGATE.finditer(chunk))
             rest = chunk[-ENOUGH:]
@@ -72,7 +80,7 @@ def look_at(path: Path, limits: Limits, lines: bool) -> Looked:
             ids, property_id = ids or beside, property_id or value
             if ids and property_id:
                 break
-    return Looked(ids, property_id, zeros, halves)
+    return Looked(ids, property_id, zeros, wide, halves)
 
 
 def check_lines(path: Path, limits: Limits) -> None:
@@ -94,21 +102,31 @@ def check_lines(path: Path, limits: Limits) -> None:
                     raise cannot_read(path, DAMAGED_AT.format(line=number)) from None
 
 
-def without_zeros(path: Path, folder: Path) -> Path:
-    """Copy a file with each escaped NUL as another control character, which the checks find, remove and name."""
+def readable_copy(path: Path, folder: Path) -> Path:
+    """Copy a file so that GDAL reads all of it.
+
+    Each escaped NUL becomes another control character, which the checks find, remove and name. Integers of more than
+    64 bits become texts, so that no digit is lost.
+    """
     copy = folder / f"copy{path.suffix.lower() or '.geojson'}"
     with path.open("rb") as source, copy.open("xb") as target:
         rest = b""
         while chunk := source.read(CHUNK):
             text = rest + chunk
-            # An escape that the end of the chunk cuts through waits for the next one.
-            cut = max(0, len(text) - 64)
-            while 0 < cut < len(text) and text[cut - 1 : cut] in b"\\u0" and len(text) - cut < 4096:
-                cut -= 1
-            target.write(_ZERO.sub(rb"\1\\u0001", text[:cut]))
+            # An escape or a number that the end of the chunk cuts through waits for the next one.
+            cut = max(text.rfind(b'"'), text.rfind(b"["), 0)
+            target.write(_readable(text[:cut]))
             rest = text[cut:]
-        target.write(_ZERO.sub(rb"\1\\u0001", rest))
+        target.write(_readable(rest))
     return copy
+
+
+def _readable(text: bytes) -> bytes:
+    return _WIDE.sub(_as_text_if_wide, _ZERO.sub(rb"\1\\u0001", text))
+
+
+def _as_text_if_wide(found: re.Match[bytes]) -> bytes:
+    return found[0] if int(found[2]) in _INT64 else found[1] + b'"' + found[2] + b'"'
 
 
 @contextmanager

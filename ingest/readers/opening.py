@@ -187,18 +187,18 @@ def _open(path: Path, format: Format, options: ReadOptions) -> Reader:
 
 
 def _geojson(path: Path, format: Format, options: ReadOptions) -> Reader:
-    from ingest.readers.geojson import check_lines, feature_ids, look_at, without_zeros
+    from ingest.readers.geojson import check_lines, feature_ids, look_at, readable_copy
     from ingest.readers.vector import VectorReader
 
     lines = format is formats.GEOJSON_LINES
     if lines:
         check_lines(path, options.limits)
     found = look_at(path, options.limits, lines)
-    folder = workspace(options) if found.zeros else None
+    folder = workspace(options) if found.zeros or found.wide_integers else None
     try:
         reader = VectorReader(
             path, options, format.name, "GeoJSONSeq" if lines else "GeoJSON",
-            read_from=without_zeros(path, folder) if folder else None,
+            read_from=readable_copy(path, folder) if folder else None,
             ids=partial(feature_ids, path, lines) if found.ids else None,
             replace_id=found.ids and not found.property_id,
         )  # fmt: skip

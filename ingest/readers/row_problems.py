@@ -1,4 +1,4 @@
-"""Problems of single rows that a reader finds: a code of `ingest.checks.problems`, and a detail in both languages."""
+"""Problems of single rows that a reader finds: a code of `ingest.checks.kinds`, and a detail in both languages."""
 
 from __future__ import annotations
 

@@ -95,7 +95,7 @@ class Reader(Protocol):
     * `solids` names the columns that hold a 3D shape as hexadecimal WKB (MultiPolygon Z) in `crs`, heights in metres;
       `ingest.readers.solids.solids_to_wgs84` brings them to EPSG:4326.
 
-    * `notes` are the problems of the whole file that were found on opening it: a code of `ingest.checks.problems`, and
+    * `notes` are the problems of the whole file that were found on opening it: a code of `ingest.checks.kinds`, and
       what was found.
 
     A batch is a GeoDataFrame, rows in the file's order, with `columns`, the column "geometry" and three more. In
@@ -201,7 +201,7 @@ class FileReader:
             self.crs, self.crs_reason = crs, reason
 
     def note(self, code: str, detail: str | Text) -> None:
-        """Take down what people should know of the whole file; `code` is one of `ingest.checks.problems`."""
+        """Take down what people should know of the whole file; `code` is one of `ingest.checks.kinds`."""
         self.notes.append((code, detail))
 
     def own(self, folder: Path) -> None:

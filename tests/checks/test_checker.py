@@ -13,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ingest.checks import Checker, Limits, Plan, Report, inspect
-from ingest.checks.problems import KINDS
+from ingest.checks.kinds import KINDS
 from ingest.repeats import Seen, hash_shapes, hash_values
 from layers.registry import theme
 from tests.checks.legacy_text import as_tcvn3, as_vni

@@ -17,8 +17,9 @@ from rich.console import Console
 
 from ingest.checks import Checker, Report, inspect
 from ingest.checks.html import POLICY, to_html
+from ingest.checks.kinds import KINDS, SEVERITIES
 from ingest.checks.picture import Thinned, frame_of, spread
-from ingest.checks.problems import KINDS, SEVERITIES, VALUES_TOLD, Example, Ledger, Value
+from ingest.checks.problems import VALUES_TOLD, Example, Ledger, Value
 from ingest.checks.remote_report import print_received, received
 from ingest.checks.terminal import print_report
 from layers.registry import theme

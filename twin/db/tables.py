@@ -207,7 +207,7 @@ class Quarantine(Base):
     id: Mapped[int] = mapped_column(BigInteger, primary_key=True)
     version_id: Mapped[int] = mapped_column(ForeignKey(LayerVersion.id, ondelete="CASCADE"), index=True)
     feature_id: Mapped[str | None]
-    # A kind of problem (see ingest.checks.problems), and what was found: in both languages (`Text.stored`) or as it is.
+    # A kind of problem (see ingest.checks.kinds), and what was found: in both languages (`Text.stored`) or as it is.
     reason: Mapped[str]
     detail: Mapped[str] = mapped_column(server_default="")
     properties: Mapped[dict[str, Any]]
