@@ -59,11 +59,11 @@ def meant(stated: CRS, known: Sequence[CRS]) -> Meant:
         if _is_named(name, base):
             return _on(plain, base, known), None
     if shift is not None:
-        base = next((base for base in alike if _near(shift, _known_shift(base))), None)
-        if base is None:
+        shifted = next((base for base in alike if _near(shift, _known_shift(base))), None)
+        if shifted is None:
             return stated, None
-        if any(_known_shift(base)):
-            return _on(plain, base, known), None
+        if any(_known_shift(shifted)):
+            return _on(plain, shifted, known), None
         # A shift of nothing is what programs write when nobody has given one.
         name = "wgs84"
     return _by_projection(plain, alike, known, name)
@@ -83,12 +83,16 @@ def _by_projection(plain: CRS, alike: list[CRS], known: Sequence[CRS], name: str
         if wgs or not _NAMELESS.search(name):
             return plain, None
         return plain, Text(
-            en="the file does not name the datum of {name}; it is read as WGS 84, and with another datum it lies up to "
-            "some hundred metres elsewhere",
-            vi="tệp không ghi hệ quy chiếu (datum) của {name}; được đọc theo WGS 84, nếu là datum khác thì lệch tới vài "
-            "trăm mét",
+            en="the file does not name the datum of {name}; it is read as WGS 84, and with another datum it lies up "
+            "to some hundred metres elsewhere",
+            vi="tệp không ghi hệ quy chiếu (datum) của {name}; được đọc theo WGS 84, nếu là datum khác thì lệch tới "
+            "vài trăm mét",
         ).format(name=plain.name)
-    if wgs and (same := next((c for c in candidates if _WGS_84.search(_folded(c.datum.name))), None)) is not None:
+    if (
+        wgs
+        and (same := next((c for c in candidates if c.datum and _WGS_84.search(_folded(c.datum.name))), None))
+        is not None
+    ):
         return same, None
     chosen = candidates[0]
     return chosen, Text(
@@ -193,7 +197,7 @@ def _shift_of(stated: CRS) -> tuple[float, ...] | None:
     """The shift to WGS 84 that a system carries (TOWGS84), in metres, if it carries one."""
     if not stated.is_bound or stated.coordinate_operation is None:
         return None
-    shift = stated.coordinate_operation.towgs84
+    shift = list(stated.coordinate_operation.towgs84)
     return tuple(shift[:3]) if len(shift) >= 3 else None
 
 

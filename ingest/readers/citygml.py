@@ -38,10 +38,11 @@ _POLYGONS = frozenset({"Polygon", "Triangle", "Rectangle", "PolygonPatch"})
 _LINES = frozenset({"LineString", "Curve", "LineStringSegment"})
 # What holds a face, or only the reference to one.
 _HOLDERS = frozenset({
-    "surfaceMember", "surfaceMembers", "baseSurface", "patches", "exterior", "interior", "solidMember", "geometryMember",
-    "lod0MultiSurface", "lod1MultiSurface", "lod2MultiSurface", "lod3MultiSurface", "lod4MultiSurface", "lod1Solid",
-    "lod2Solid", "lod3Solid", "lod4Solid", "lod0FootPrint", "lod0RoofEdge", "lod0Geometry", "lod1Geometry",
-    "lod2Geometry", "lod3Geometry", "lod4Geometry", "lod2Surface", "lod3Surface", "lod4Surface",
+    "surfaceMember", "surfaceMembers", "baseSurface", "patches", "exterior", "interior", "solidMember",
+    "geometryMember", "lod0MultiSurface", "lod1MultiSurface", "lod2MultiSurface", "lod3MultiSurface",
+    "lod4MultiSurface", "lod1Solid", "lod2Solid", "lod3Solid", "lod4Solid", "lod0FootPrint", "lod0RoofEdge",
+    "lod0Geometry", "lod1Geometry", "lod2Geometry", "lod3Geometry", "lod4Geometry", "lod2Surface", "lod3Surface",
+    "lod4Surface",
 })  # fmt: skip
 INCOMPLETE = "object.incomplete"
 MAX_STEPS = 60
@@ -129,7 +130,7 @@ def _references(element: Element) -> set[str]:
 
 
 class _Shapes:
-    """The geometry of one object; faces that are only referred to are looked up within it, then in the other objects."""
+    """The geometry of one object; faces that are only referred to are looked up in it, then in the other objects."""
 
     def __init__(self, element: Element, north_first: bool, elsewhere: Mapping[str, Element]) -> None:
         self._elsewhere = elsewhere

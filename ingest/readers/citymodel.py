@@ -98,8 +98,8 @@ class CityModelReader(FeatureReader):
             raise cannot_read(
                 self.path,
                 Text(
-                    en="it holds terrain only ({named}); publish heights as GeoTIFF, or take these objects all the same "
-                    "with --source-layer",
+                    en="it holds terrain only ({named}); publish heights as GeoTIFF, or take these objects all the "
+                    "same with --source-layer",
                     vi="tệp chỉ có địa hình ({named}); hãy công bố độ cao dạng GeoTIFF, hoặc vẫn lấy các đối tượng này "
                     "bằng --source-layer",
                 ).format(named=named),

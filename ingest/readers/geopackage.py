@@ -87,7 +87,7 @@ def with_plain_types(path: Path, folder: Path) -> Path:
             for (name,) in triggers:
                 connection.execute('DROP TRIGGER "' + str(name).replace('"', '""') + '"')
             connection.execute(
-                "UPDATE gpkg_geometry_columns SET geometry_type_name = 'GEOMETRY', z = 0, m = 0 "
+                "UPDATE gpkg_geometry_columns SET geometry_type_name = 'GEOMETRY', z = 0, m = 0 "  # noqa: S608
                 f"WHERE upper(geometry_type_name) NOT IN ({known})"
             )
     except (sqlite3.Error, UnicodeDecodeError) as error:

@@ -199,7 +199,8 @@ def _geojson(path: Path, format: Format, options: ReadOptions) -> Reader:
         reader = VectorReader(
             path, options, format.name, "GeoJSONSeq" if lines else "GeoJSON",
             read_from=without_zeros(path, folder) if folder else None,
-            ids=partial(feature_ids, path, lines) if found.ids else None, replace_id=found.ids and not found.property_id,
+            ids=partial(feature_ids, path, lines) if found.ids else None,
+            replace_id=found.ids and not found.property_id,
         )  # fmt: skip
     except BaseException:
         if folder:
@@ -246,7 +247,7 @@ def _shapefile(path: Path, format: Format, options: ReadOptions) -> Reader:
         raise cannot_read(
             path,
             Text(
-                en="the file {dbf} with its attributes is missing; send .shp, .shx, .dbf and .prj together, best as ZIP",
+                en="its attributes, the file {dbf}, are missing; send .shp, .shx, .dbf and .prj together, best as ZIP",
                 vi="thiếu tệp {dbf} chứa thuộc tính; hãy gửi cùng lúc .shp, .shx, .dbf và .prj, tốt nhất là nén ZIP",
             ).format(dbf=f"{path.stem}.dbf"),
         )

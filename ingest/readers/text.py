@@ -159,7 +159,7 @@ def _is_dos(texts: Iterator[bytes]) -> bool:
 
 
 def _texts(dbf: Path) -> Iterator[bytes]:
-    """The different values with special letters in the text columns of a DBF file's first megabytes, column by column."""
+    """The different values with special letters in the text columns of a DBF file's first megabytes, by column."""
     with dbf.open("rb") as file:
         header = file.read(32)
         start, width = int.from_bytes(header[8:10], "little"), int.from_bytes(header[10:12], "little")

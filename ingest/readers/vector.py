@@ -177,10 +177,10 @@ class VectorReader(FeatureReader):
         self._places = dict(zip(names, places, strict=True))
         self.columns = {name: kinds[place] for name, place in self._places.items()}
         if self._key is not None:
-            self.columns = {self._key: "text"} | self.columns
+            self.columns = {self._key: "text", **self.columns}
 
     def _key_name(self, stored: str, names: list[str]) -> str | None:
-        """The name of the column for what the driver keeps beside the fields to tell features apart, if the file has it.
+        """The name of the column for what the driver keeps beside the fields to tell features apart, if any.
 
         Where GDAL only numbers the rows there is none.
         """

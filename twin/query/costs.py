@@ -44,7 +44,7 @@ def of_relation(op: str, left: BaseGeometry | None, right: BaseGeometry | None, 
     if left is not None and right is not None:
         # Both are fixed: compared once.
         return 0.0
-    weight = STEPS.get(op, 1.0) * (1 + shapely.get_num_coordinates(shape) / VERTICES)
+    weight: float = STEPS.get(op, 1.0) * (1 + shapely.get_num_coordinates(shape) / VERTICES)
     # The index leaves only the features near the geometry, but for those that are wanted because they are not.
     return weight if op == "s_disjoint" or extent is None else weight * _share(shape, extent)
 
