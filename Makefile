@@ -17,7 +17,7 @@ test: ## Set everything up and run the whole suite (ARGS=… for pytest)
 	@scripts/setup.sh test
 	@scripts/test.sh $(ARGS)
 
-check: ## Lint, types and import arrows only
+check: ## Lint, types, imports and JavaScript only
 	@scripts/setup.sh test
 	@scripts/check.sh
 
@@ -28,4 +28,4 @@ format: ## Bring the code into the project's form
 
 clean: ## Stop the private database and remove all that was made here
 	@[ ! -x .venv/bin/twin ] || .venv/bin/python -m twin db down
-	@rm -rf .venv .twin .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache htmlcov .coverage*
+	@rm -rf .venv .twin .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache htmlcov .coverage* node_modules

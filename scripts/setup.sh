@@ -65,6 +65,18 @@ if ! .venv/bin/python -c 'import sys, pathlib; sys.exit(pathlib.Path(sys.prefix)
     "$python" -m venv .venv || stop "the virtual environment could not be made in .venv; see the message above."
 fi
 
+# The tools that check the page's JavaScript. They are not needed elsewhere: where node is missing they are left out.
+if [ "$goal" = test ]; then
+    locked=$(cat package.json package-lock.json .npmrc | cksum)
+    if ! command -v node >/dev/null 2>&1 || ! command -v npm >/dev/null 2>&1; then
+        say "setup: node or npm is missing, so the page's JavaScript is not checked (Debian: apt-get install nodejs npm)"
+    elif [ "$(cat node_modules/.installed 2>/dev/null)" != "$locked" ]; then
+        say "Installing the tools that check JavaScript into node_modules (40 MB)"
+        npm ci --silent >&2 || stop "the tools that check JavaScript could not be installed; run npm ci to see why."
+        printf '%s' "$locked" >node_modules/.installed
+    fi
+fi
+
 extra=""; [ "$goal" = test ] && extra="[test]"
 wanted="$(cat pyproject.toml constraints.txt | cksum) $(pwd -P)"
 for done_for in test "$goal"; do

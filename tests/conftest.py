@@ -297,6 +297,11 @@ def sql(live_server: LiveServer) -> Iterator[psycopg.Connection]:
         yield connection
 
 
+def text_of(answer: httpx.Response) -> str:
+    """An answer's text without its request id, which no other answer has."""
+    return answer.text.replace(answer.headers["x-request-id"], "")
+
+
 @pytest.fixture(scope="session")
 def city_data() -> Path:
     """The folder with the city's real data, which stays outside the project."""

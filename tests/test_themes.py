@@ -42,14 +42,14 @@ TREES = Theme(
 
 
 def test_adding_a_theme_is_adding_one_module(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    (tmp_path / "street_trees.py").write_text(NEW_THEME)
+    (tmp_path / "trees_of_a_test.py").write_text(NEW_THEME)
     monkeypatch.setattr(layers, "__path__", [*layers.__path__, str(tmp_path)])
     themes.cache_clear()
     try:
         assert theme("trees").title.vi == "Cây xanh"
         assert set(themes()) >= EXPECTED
     finally:
-        sys.modules.pop("layers.street_trees", None)
+        sys.modules.pop("layers.trees_of_a_test", None)
         monkeypatch.undo()
         themes.cache_clear()
 

@@ -19,7 +19,7 @@ from rdflib import Graph, Literal, Namespace, URIRef
 from ingest.mapping.rows import columns_of_layer
 from layers.contracts import as_theme
 from layers.registry import theme
-from tests.conftest import LiveServer, serving
+from tests.conftest import LiveServer, serving, text_of
 from tests.features.conftest import COLUMNS, CONTRACT, plots
 from tiles.catalogue.dcat import dataset
 from tiles.catalogue.freshness import FreshnessLevel, ago, freshness
@@ -194,7 +194,7 @@ def test_a_hidden_dataset_is_not_there_at_all(http: httpx.Client, own: httpx.Cli
             hidden = client.get(f"/catalogue/{name}{tail}")
             missing = client.get(f"/catalogue/{name.partition('.')[0]}.absent{tail}")
             assert hidden.status_code == missing.status_code == 404
-            assert hidden.text.replace(name, "") == missing.text.replace(f"{name.partition('.')[0]}.absent", "")
+            assert text_of(hidden).replace(name, "") == text_of(missing).replace(f"{name.partition('.')[0]}.absent", "")
         page = client.get("/catalogue", params={"f": "html", "limit": 1000}).text
         assert name not in page
 
