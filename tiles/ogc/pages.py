@@ -102,13 +102,13 @@ def send_file(request: Request, package: str, name: str, media_type: str) -> Res
 @router.get(f"/{STYLE}")
 async def style(request: Request) -> Response:
     """Give the pages' style sheet."""
-    return send_file(request, "tiles.features", STYLE, CSS)
+    return send_file(request, "tiles.ogc", STYLE, CSS)
 
 
 @router.get(f"/{ICON}")
 async def icon(request: Request) -> Response:
     """Give the sign of the city's pages, the map's as well."""
-    return send_file(request, "tiles.features", ICON, "image/svg+xml")
+    return send_file(request, "tiles.ogc", ICON, "image/svg+xml")
 
 
 def _page(
