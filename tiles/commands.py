@@ -140,13 +140,13 @@ def bake(
     if as_json:
         print_json({"archive": str(target), "tiles": result.tiles, "cut": result.cut, "bytes": result.size})
         return
-    said = Text(
+    message = Text(
         en="{path}: {tiles:,} tiles, {size:,.1f} MB; {cut:,} of them do not show every feature.",
         vi="{path}: {tiles:,} ô, {size:,.1f} MB; {cut:,} ô không hiện đủ mọi đối tượng.",
     )
     if image:
-        said = Text(en="{path}: {tiles:,} pictures, {size:,.1f} MB.", vi="{path}: {tiles:,} ảnh, {size:,.1f} MB.")
-    click.echo(str(said.format(path=target, tiles=result.tiles, size=result.size / 1e6, cut=result.cut)))
+        message = Text(en="{path}: {tiles:,} pictures, {size:,.1f} MB.", vi="{path}: {tiles:,} ảnh, {size:,.1f} MB.")
+    click.echo(str(message.format(path=target, tiles=result.tiles, size=result.size / 1e6, cut=result.cut)))
 
 
 def _zooms(text: str) -> range:

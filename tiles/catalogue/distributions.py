@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from tiles.catalogue.nodes import Node, address_of, licence_of, said, typed
+from tiles.catalogue.nodes import Node, address_of, licence_of, texts, typed
 from tiles.catalogue.vocabulary import AUTHORITY
 from tiles.downloads.formats import FORMS, DownloadFormat
 from tiles.ogc.formats import GEOJSON
@@ -37,7 +37,7 @@ def services(base: str, datasets: Sequence[str]) -> list[Node]:
         {
             "@id": _service(base, name),
             "@type": "dcat:DataService",
-            "dct:title": said(title),
+            "dct:title": texts(title),
             "dcat:endpointURL": {"@id": address},
             "dcat:endpointDescription": {"@id": f"{base}/api"},
             "dct:conformsTo": [{"@id": standard, "@type": "dct:Standard"} for standard in standards],
@@ -73,7 +73,7 @@ def _file(base: str, chosen: Permit, form: DownloadFormat, prepared: Prepared | 
         "@id": address,
         "@type": "dcat:Distribution",
         "dct:title": form.title,
-        "dct:description": said(form.use),
+        "dct:description": texts(form.use),
         "dcat:accessURL": {"@id": f"{address_of(base, chosen)}?f=html"},
         "dcat:downloadURL": {"@id": address},
         "dct:format": _format(form),
@@ -101,7 +101,7 @@ def _access(base: str, chosen: Permit, service: str, title: Text, address: str, 
     return {
         "@id": f"{address_of(base, chosen)}#{service}",
         "@type": "dcat:Distribution",
-        "dct:title": said(title),
+        "dct:title": texts(title),
         "dcat:accessURL": {"@id": address},
         "dcat:accessService": {"@id": _service(base, service)},
         "dcat:mediaType": {"@id": f"{IANA}{media_type}", "@type": "dct:MediaType"},

@@ -1,4 +1,4 @@
-"""How old a layer's data are, against how often its agency said that it would update them."""
+"""How old a layer's data are, compared with the update frequency that its agency states."""
 
 from __future__ import annotations
 

@@ -69,7 +69,7 @@ class Changes:
         self._found: OrderedDict[tuple[int, int, str], Counts | None] = OrderedDict()
 
     async def between(self, city: CityState, before: Permit, after: Permit) -> Counts | None:
-        """Count what changed of what may be shown; None if that takes too long or a number is too small to be told."""
+        """Count what changed of what may be shown; None if that takes too long or a number is too small to be shown."""
         pair = (before.version.key, after.version.key, same_key((before, after)))
         shown = {column.name for column in before.columns} & {column.name for column in after.columns}
         statement = counts_sql(before.version, after.version, sorted(shown) if pair[2] else None)
@@ -85,8 +85,8 @@ class Changes:
             except asyncpg.UndefinedTableError:
                 # Retired a moment ago.
                 return None
-        told = row is not None and all(after.count(number) is not None for number in row.values())
-        found = Counts(**row) if row is not None and told else None
+        complete = row is not None and all(after.count(number) is not None for number in row.values())
+        found = Counts(**row) if row is not None and complete else None
         self._found[pair] = found
         if len(self._found) > REMEMBERED:
             self._found.popitem(last=False)

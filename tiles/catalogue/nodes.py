@@ -12,7 +12,7 @@ from twin.text import LANGUAGES, Text
 Node = dict[str, Any]
 
 
-def said(text: Text) -> list[Node]:
+def texts(text: Text) -> list[Node]:
     """A text in both languages."""
     return [{"@value": text.in_language(lang), "@language": lang} for lang in LANGUAGES if text.in_language(lang)]
 

@@ -72,7 +72,7 @@ def _aged(layer: Layer, now: datetime, city: City, language: Language) -> dict[s
     due = found.due.astimezone(city.time_zone) if found.due else None
     return {
         "state": found.state.value,
-        "said": fresh.STATES[found.state].in_language(language),
+        "label": fresh.STATES[found.state].in_language(language),
         "ago": fresh.ago(found.age).in_language(language),
         "frequency": fresh.FREQUENCIES.get(
             layer.update_frequency, Text(layer.update_frequency, layer.update_frequency)
@@ -131,7 +131,7 @@ def _filters(seen: Sequence[Layer], wanted: CatalogueQuery, language: Language) 
     agencies = {layer.agency.name: layer.agency.title.in_language(language) for layer in seen}
     themes = {theme_of(layer).name: theme_of(layer).title.in_language(language) for layer in seen}
     levels = {level.value: SHARING[level].in_language(language) for level in Sharing if _has(seen, level)}
-    states = {state.value: said.in_language(language) for state, said in fresh.STATES.items()}
+    states = {state.value: label.in_language(language) for state, label in fresh.STATES.items()}
     by_title = [sorted(found.items(), key=lambda pair: pair[1].casefold()) for found in (agencies, themes)]
     return [
         {"name": name, "title": WORDS[name].in_language(language), "options": options, "chosen": getattr(wanted, name)}

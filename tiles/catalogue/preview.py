@@ -26,7 +26,7 @@ from twin.errors import NotFound
 WIDTH, HEIGHT, MARGIN = 640, 400, 16
 # A layer of one place is shown with this much around it, in degrees of latitude (about 2 km).
 LEAST_SPAN = 0.018
-# How much is drawn at most: more could not be told apart, and the picture stays small.
+# How much is drawn at most: more could not be distinguished, and the picture stays small.
 SHAPES: Mapping[str, int] = {"point": 8000, "line": 4000, "polygon": 4000}
 CELLS, MOST_CELLS, SAMPLED = 900, 3000, 20_000
 # So few cells say less than the features themselves.
@@ -172,7 +172,7 @@ def _read(found: Any) -> list[Any]:
 
 
 def _of_style(of: Theme) -> Any:
-    """The paint of a theme's style that its features are told apart by."""
+    """Return the paint of a theme's style that distinguishes its features."""
     for part in ("fill", "circle", "line"):
         paint = of.style.get(part)
         color = paint.get("color") if isinstance(paint, Mapping) and "color" in paint else paint

@@ -1,4 +1,4 @@
-"""The catalogue over HTTP: `/catalogue`, and `/catalogue/{layer}` for one dataset; DCAT-AP or a page, as is asked."""
+"""The catalogue over HTTP: `/catalogue`, and `/catalogue/{layer}` for one dataset; DCAT-AP or a page, as requested."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ FORMATS = (JSONLD, HTML)
 SVG = "image/svg+xml"
 MOST = 1000
 FOR_PROGRAMS, FOR_PEOPLE = 100, 20
-# Pictures are small and asked for together with their pages.
+# Pictures are small and requested together with their pages.
 PICTURES = 200
 
 router = APIRouter(tags=["catalogue"])

@@ -17,7 +17,7 @@ from twin.db.tables import Sharing
 
 @dataclass(frozen=True, slots=True)
 class CatalogueQuery:
-    """What a reader looks for; what is None is not asked."""
+    """A search of the catalogue; None means any."""
 
     q: str | None = None
     agency: str | None = None

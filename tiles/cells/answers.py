@@ -45,7 +45,7 @@ class CellsMetadata:
     language: Language
 
     def document(self) -> dict[str, Any]:
-        """What is said once for all cells."""
+        """The metadata that all cells share."""
         layer, version = self.permit.layer, self.permit.version
         return {
             "layer": layer.id,
@@ -62,7 +62,7 @@ class CellsMetadata:
 
     def properties(self) -> dict[str, dict[str, Any]]:
         """Each number's title, type and unit (UCUM), and by which rule the features' values become the cell's."""
-        said: dict[str, dict[str, Any]] = {
+        properties: dict[str, dict[str, Any]] = {
             "features": {"title": FEATURES.in_language(self.language), "type": "integer"},
             "per_km2": {"title": PER_KM2.in_language(self.language), "type": "number", "unit": "/km2"},
         }
@@ -76,8 +76,8 @@ class CellsMetadata:
                 about["unit"] = column.unit
             if rolled.weight:
                 about["weight"] = rolled.weight
-            said[rolled.name] = about
-        return said
+            properties[rolled.name] = about
+        return properties
 
     @property
     def names(self) -> list[str]:
@@ -145,11 +145,11 @@ def _written(rows: Sequence[Sequence[Any]]) -> bytes:
 
 
 def schema_of(about: CellsMetadata) -> pa.Schema:
-    """The Arrow schema: `cell` as H3's own unsigned number; what is said of the numbers in the fields' metadata."""
-    said = about.properties()
+    """The Arrow schema: `cell` as H3's own unsigned number; titles, units and rules in the fields' metadata."""
+    properties = about.properties()
     types = {"features": pa.int64(), "per_km2": pa.float64()} | {c.name: tables.ARROW[c.result] for c in about.columns}
     fields = [pa.field("cell", pa.uint64(), nullable=False, metadata={"title": CELL.in_language(about.language)})]
-    fields += [pa.field(name, type_, metadata=said[name]) for name, type_ in types.items()]
+    fields += [pa.field(name, type_, metadata=properties[name]) for name, type_ in types.items()]
     whole = about.document()
     metadata = {"city_twin": json.dumps({k: v for k, v in whole.items() if k != "resolutions"}, ensure_ascii=False)}
     return pa.schema(fields, metadata)

@@ -89,25 +89,25 @@ def parse_point(text: str) -> tuple[float, float]:
 
 
 @lru_cache(maxsize=512)
-def _layer_sql(table: str, of: Theme, columns: tuple[tuple[str, str], ...], resolution: int, asked: int) -> str:
+def _layer_sql(table: str, of: Theme, columns: tuple[tuple[str, str], ...], resolution: int, wanted: int) -> str:
     """One layer's part of the question.
 
-    $1 are the cells that cover the asked one at its own and every coarser resolution, $2 and $3 the lowest and
-    highest index of its descendants at each resolution 0..15, $4 the point (or NULL), $5 the asked cell's polygon.
+    $1 are the cells that cover the requested one at its own and every coarser resolution, $2 and $3 the lowest and
+    highest index of its descendants at each resolution 0..15, $4 the point (or NULL), $5 the requested cell's polygon.
     """
     values = json_object(list(columns))
     near = 0 if of.geometry == "polygon" else NEAR
     here = f"coalesce(ST_DWithin(f.geom, {POINT}, {near}), false)"
-    if asked < resolution:
+    if wanted < resolution:
         which = f"cell BETWEEN ($2::bigint[])[{resolution + 1}] AND ($3::bigint[])[{resolution + 1}]"
     else:
         which = "cell = ANY($1::bigint[])"
     # Coarser cells only narrow the search: the geometry decides. Nor do fine cells tell what a coarse one lies inside.
-    exact = f"WHERE ST_Intersects(f.geom, {OUTLINE})" if asked > resolution else ""
+    exact = f"WHERE ST_Intersects(f.geom, {OUTLINE})" if wanted > resolution else ""
     whole = "false"
-    if asked == resolution:
+    if wanted == resolution:
         whole = "c.whole"
-    elif asked > resolution:
+    elif wanted > resolution:
         whole = f"ST_Covers(f.geom, {OUTLINE})"
     return (
         f"SELECT '{table}'::text AS table_name, count(*) OVER () AS total, f.id, {whole} AS whole, {here} AS here, "
@@ -118,12 +118,12 @@ def _layer_sql(table: str, of: Theme, columns: tuple[tuple[str, str], ...], reso
     )
 
 
-def cell_sql(permits: Sequence[Permit], asked: int) -> str:
+def cell_sql(permits: Sequence[Permit], wanted: int) -> str:
     """Return one statement for all layers: one index look-up each."""
     parts = []
     for permit in permits:
         version, columns = permit.version, tuple((column.name, column.sql("f")) for column in permit.columns)
-        parts.append(f"({_layer_sql(version.table, theme_of(permit.layer), columns, version.resolution, asked)})")
+        parts.append(f"({_layer_sql(version.table, theme_of(permit.layer), columns, version.resolution, wanted)})")
     # The last part finds nothing; it tells PostgreSQL the types of parameters that no other part may use.
     given = "($1::bigint[], $2::bigint[], $3::bigint[], $4::text, $5::text)"
     types = f"SELECT NULL, 0, NULL, NULL, NULL, NULL WHERE {given} IS NULL AND false"
@@ -138,21 +138,21 @@ async def _answer(
     response.headers["Vary"] = "Authorization, X-API-Key, Accept-Language"
     name = format_cell(cell)
     found: dict[str, list[Any]] = {}
-    asked = resolution_of(cell)
+    wanted = resolution_of(cell)
     async with city.connection() as connection:
         # Nearly always one: a permit that does not tell of cells so fine is answered for the one around.
-        for resolution in sorted({min(asked, permit.finest_cell) for permit in permits}, reverse=True):
-            some = [permit for permit in permits if min(asked, permit.finest_cell) == resolution]
-            exact = point if resolution == asked and some[0].finest_cell >= CLICK_RESOLUTION else None
-            around = cell if resolution == asked else parse_cell(h3.cell_to_parent(name, resolution))
+        for resolution in sorted({min(wanted, permit.finest_cell) for permit in permits}, reverse=True):
+            some = [permit for permit in permits if min(wanted, permit.finest_cell) == resolution]
+            exact = point if resolution == wanted and some[0].finest_cell >= CLICK_RESOLUTION else None
+            around = cell if resolution == wanted else parse_cell(h3.cell_to_parent(name, resolution))
             for record in await _read(connection, some, around, exact):
                 found.setdefault(record["table_name"], []).append(record)
     return {
         "cell": name,
-        "resolution": asked,
+        "resolution": wanted,
         "at": list(point) if point else None,
         "boundary": [[round(lng, 7), round(lat, 7)] for lat, lng in h3.cell_to_boundary(name)],
-        "agencies": _by_agency(permits, asked, found, language),
+        "agencies": _by_agency(permits, wanted, found, language),
     }
 
 
@@ -171,7 +171,7 @@ async def _read(
 
 
 def _covering(outline: shapely.Polygon, cell: int, resolutions: set[int]) -> list[int]:
-    """The cells of coarser resolutions that the asked one touches: fine cells reach a little beyond their parents."""
+    """Return the coarser cells that the requested one touches: fine cells reach a little beyond their parents."""
     own = resolution_of(cell)
     shapes = np.array([outline], dtype=object)
     coarser = [cover(shapes, resolution).cell for resolution in sorted(resolutions) if resolution < own]
@@ -179,7 +179,7 @@ def _covering(outline: shapely.Polygon, cell: int, resolutions: set[int]) -> lis
 
 
 def _by_agency(
-    permits: Sequence[Permit], asked: int, found: dict[str, list[Any]], language: Language
+    permits: Sequence[Permit], wanted: int, found: dict[str, list[Any]], language: Language
 ) -> list[dict[str, Any]]:
     agencies: dict[str, dict[str, Any]] = {}
     for permit in permits:
@@ -193,14 +193,14 @@ def _by_agency(
                 "layers": [],
             },
         )
-        entry["layers"].append(_layer_answer(permit, asked, records, language))
+        entry["layers"].append(_layer_answer(permit, wanted, records, language))
     return list(agencies.values())
 
 
-def _layer_answer(permit: Permit, asked: int, records: Sequence[Any], language: Language) -> dict[str, Any]:
+def _layer_answer(permit: Permit, wanted: int, records: Sequence[Any], language: Language) -> dict[str, Any]:
     layer, current, of = permit.layer, permit.version, theme_of(permit.layer)
-    # Said where the answer is for the cell around the one that was asked for.
-    coarser = {"resolution": permit.finest_cell} if permit.finest_cell < asked else {}
+    # Present where the answer is for the cell around the requested one.
+    coarser = {"resolution": permit.finest_cell} if permit.finest_cell < wanted else {}
     features = []
     for record in records:
         properties = json.loads(record["properties"])

@@ -16,7 +16,7 @@ from tiles.cells.tiles import finest_at
 from tiles.features.paging import BAD_TOKEN, read_token, version_of_token
 from tiles.features.selection import permit_for
 from tiles.http.principal import city_state, language_of, principal_of
-from tiles.ogc import parameters as asked
+from tiles.ogc import parameters as request_parameters
 from tiles.ogc.formats import CSV, MVT, Format, negotiate
 from tiles.ogc.parameters import Parameter
 from tiles.vector.tile_matrix_sets import Grid, check_tile, find_grid
@@ -30,7 +30,7 @@ from twin.query.expressions import Parameters
 from twin.query.reference import offered
 from twin.text import Text
 
-# Without a wish, the finest resolution of which the asked area holds at most about so many cells; and the usual page.
+# By default, the finest resolution of which the requested area holds at most about so many cells; and the usual page.
 USUAL_CELLS = 5000
 # What every row has; a field that is called so does not come along.
 TAKEN = frozenset({"cell", "features", "per_km2"})
@@ -43,12 +43,12 @@ FORMATS = (JSON, GEOJSON, CSV, ARROW, PARQUET)
 
 RESOLUTION = Parameter(
     "resolution", "H3 resolution, from 0 to that of the layer's own cells (`cellResolution` of the collection). "
-    f"Without it the finest of which the asked area holds about {USUAL_CELLS:,} cells at most.",
+    f"Without it the finest of which the requested area holds about {USUAL_CELLS:,} cells at most.",
     {"type": "integer", "format": "h3-resolution", "minimum": 0, "maximum": MAX_RESOLUTION},
 )  # fmt: skip
 PARAMETERS = (
-    asked.format_parameter(FORMATS),
-    asked.LANG,
+    request_parameters.format_parameter(FORMATS),
+    request_parameters.LANG,
     RESOLUTION,
     Parameter("bbox", "Cells that meet this box: west, south, east, north in degrees (EPSG:4326; six numbers: with "
               "heights, which are not used). West may be greater than east: the box then crosses the 180th meridian. "
@@ -56,16 +56,16 @@ PARAMETERS = (
               {"type": "array", "items": {"type": "number"}, "minItems": 4, "maxItems": 6,
                "oneOf": [{"minItems": 4, "maxItems": 4}, {"minItems": 6, "maxItems": 6}]}),
     *(replace(p, description=f"{p.description} The numbers are those of the features that match.")
-      if p.name == "filter" else p for p in asked.FILTER),
-    asked.DATETIME,
+      if p.name == "filter" else p for p in request_parameters.FILTER),
+    request_parameters.DATETIME,
     Parameter("properties", "Only these numbers beside `features` and `per_km2`, with commas.",
               {"type": "array", "items": {"type": "string", "format": "rolled"}}),
     Parameter("limit", f"How many cells at most: {USUAL_CELLS:,} a page without it, and at most the server's limit "
               "(10,000, as set by TWIN_ITEMS_LIMIT). Formats that are written in one go (csv, arrow, parquet) give "
               "all cells without it, up to TWIN_STREAM_LIMIT.",
               {"type": "integer", "minimum": 1, "default": USUAL_CELLS}),
-    asked.VERSION,
-    asked.AS_OF,
+    request_parameters.VERSION,
+    request_parameters.AS_OF,
     Parameter("token", "Where a page begins; comes with the link `next`.", {"type": "string", "format": "cell-token"}),
 )  # fmt: skip
 NAMES = frozenset(p.name for p in PARAMETERS)
@@ -110,26 +110,26 @@ async def understand(request: Request, layer_id: str) -> CellsRequest:
     city, given = city_state(request), request.query_params
     current = permit_of(principal_of(request), city.layers, layer_id)
     form = negotiate(request, FORMATS)
-    asked.check_language(given)
-    asked.check_names(given, NAMES, {})
-    number, at = asked.read_version(given), asked.read_as_of(given)
+    request_parameters.check_language(given)
+    request_parameters.check_names(given, NAMES, {})
+    number, at = request_parameters.read_version(given), request_parameters.read_as_of(given)
     if "token" in given and number is None and at is None:
         number = version_of_token(given["token"])
     chosen = await permit_for(city, current, number, at)
     settings = city.settings
-    area = asked.read_box(given["bbox"]) if "bbox" in given else None
+    area = request_parameters.read_box(given["bbox"]) if "bbox" in given else None
     resolution = read_resolution(given, chosen)
     if resolution is None:
         resolution = _suiting(chosen, area.bounds if area is not None else None)
     parameters = Parameters()
     narrowing = QueryParams({k: v for k, v in given.items() if k in NARROWING})
     references = offered(settings.profile)
-    conditions = await asked.read_conditions(city.parser, narrowing, chosen, references, parameters)
+    conditions = await request_parameters.read_conditions(city.parser, narrowing, chosen, references, parameters)
     columns = read_columns(given, chosen)
     if form.whole:
-        limit = asked.read_limit(given, settings.stream_limit, settings.stream_limit)
+        limit = request_parameters.read_limit(given, settings.stream_limit, settings.stream_limit)
     else:
-        limit = asked.read_limit(given, min(USUAL_CELLS, settings.items_limit), settings.items_limit)
+        limit = request_parameters.read_limit(given, min(USUAL_CELLS, settings.items_limit), settings.items_limit)
     return CellsRequest(
         chosen=chosen,
         format=form,
@@ -146,32 +146,34 @@ async def understand_tile(
     """Read a request for a tile of cells."""
     city, given = city_state(request), request.query_params
     current = permit_of(principal_of(request), city.layers, layer_id)
-    asked.check_language(given)
-    asked.check_names(given, TILE_NAMES, {})
+    request_parameters.check_language(given)
+    request_parameters.check_names(given, TILE_NAMES, {})
     # Programs that draw maps say little of what they take, and there is but one format of tiles.
     if "f" in given:
         negotiate(request, [MVT])
     profile = city.settings.profile
     found = find_grid(grid, profile)
     check_tile(found, matrix, column, row)
-    chosen = await permit_for(city, current, asked.read_version(given), asked.read_as_of(given))
+    chosen = await permit_for(
+        city, current, request_parameters.read_version(given), request_parameters.read_as_of(given)
+    )
     zoom = found.zoom(matrix)
     resolution = read_resolution(given, chosen, finest_at(zoom))
     if resolution is None:
         resolution = min(resolution_for(zoom, theme_of(chosen.layer).rollup_cells), chosen.resolution)
     parameters = Parameters()
-    conditions = await asked.read_filter(city.parser, given, chosen, offered(profile), parameters)
-    said = "\0".join(given.get(parameter.name, "") for parameter in asked.FILTER)
+    conditions = await request_parameters.read_filter(city.parser, given, chosen, offered(profile), parameters)
+    text = "\0".join(given.get(parameter.name, "") for parameter in request_parameters.FILTER)
     return CellTileRequest(
         chosen=chosen,
         grid=found,
         question=CellsQuery(chosen, resolution, offered_columns(chosen), None, conditions, parameters),
-        narrowed=hashlib.sha256(said.encode()).hexdigest()[:24] if conditions else "",
+        narrowed=hashlib.sha256(text.encode()).hexdigest()[:24] if conditions else "",
     )
 
 
 def read_resolution(given: QueryParams, permit: Permit, finest: int | None = None) -> int | None:
-    """Read `resolution`, which may be as fine as the cells that may be told, or as `finest` if that is coarser."""
+    """Read `resolution`, which may be as fine as the cells that may be shown, or as `finest` if that is coarser."""
     text = given.get("resolution")
     if text is None:
         return None
@@ -209,7 +211,7 @@ def read_columns(given: QueryParams, chosen: Permit) -> tuple[Rolled, ...]:
 
 
 def _suiting(permit: Permit, box: tuple[float, float, float, float] | None) -> int:
-    """The resolution that shows an area well: the box that is asked for, as far as there are features in it."""
+    """The resolution that shows an area well: the requested box, as far as there are features in it."""
     bounds = permit.bounds or (0.0, 0.0, 0.0, 0.0)
     if box is not None:
         inner = max(box[0], bounds[0]), max(box[1], bounds[1]), min(box[2], bounds[2]), min(box[3], bounds[3])

@@ -51,7 +51,7 @@ class AggregatedCells:
 class CellsQuery:
     """Which cells are meant: of one version and resolution, meeting an area, with the features under conditions.
 
-    Cells of fewer features than the permit lets be told are left out.
+    Cells of fewer features than the permit lets be shown are left out.
     """
 
     permit: Permit
@@ -86,7 +86,7 @@ class CellsQuery:
         if self.permit.least_count > 1:
             conditions.append(f"r.features >= {self.permit.least_count}")
         if self.area is not None:
-            # Box against box: what exactly meets the area is told outside.
+            # Box against box: which of them meet the area exactly is found outside.
             conditions.append(
                 f"r.geom && ST_GeomFromWKB({parameters.add(to_wkb(_envelope(self.area)), 'bytea')}, 4326)"
             )
@@ -125,34 +125,34 @@ def _envelope(area: BaseGeometry) -> BaseGeometry:
     return shapely.box(*shapely.bounds(area))
 
 
-async def counted(connection: asyncpg.Connection, asked: CellsQuery) -> AsyncGenerator[AggregatedCells, None]:
+async def counted(connection: asyncpg.Connection, query: CellsQuery) -> AsyncGenerator[AggregatedCells, None]:
     """The cells of a question, some at a time; the connection must be in a transaction."""
-    has_cell = asked.from_rollup or await connection.fetchval(HAS_CELL_SQL, f"{DATA_SCHEMA}.{asked.version.table}")
-    sql, values = asked.statement(has_cell=has_cell)
+    has_cell = query.from_rollup or await connection.fetchval(HAS_CELL_SQL, f"{DATA_SCHEMA}.{query.version.table}")
+    sql, values = query.statement(has_cell=has_cell)
     cursor = await connection.cursor(sql, *values)
     while rows := await cursor.fetch(ROWS):
         cells = np.fromiter((row[0] for row in rows), np.int64, len(rows))
-        if asked.area is not None:
-            here = meeting(cells, asked.area)
+        if query.area is not None:
+            here = meeting(cells, query.area)
             rows, cells = [row for row, meets in zip(rows, here, strict=True) if meets], cells[here]
         if rows:
             _, features, *columns = (list(column) for column in zip(*rows, strict=True))
             yield AggregatedCells(cells, features, columns)
 
 
-async def first(connection: asyncpg.Connection, asked: CellsQuery, most: int) -> tuple[AggregatedCells, bool]:
+async def first(connection: asyncpg.Connection, query: CellsQuery, most: int) -> tuple[AggregatedCells, bool]:
     """The first cells of a question in one piece, and whether there are more."""
     parts: list[AggregatedCells] = []
-    async with connection.transaction(readonly=True), aclosing(counted(connection, asked)) as read:
+    async with connection.transaction(readonly=True), aclosing(counted(connection, query)) as read:
         async for part in read:
             parts.append(part)
             if sum(map(len, parts)) > most:
                 break
     if not parts:
-        return AggregatedCells(np.empty(0, np.int64), [], [[] for _ in asked.columns]), False
+        return AggregatedCells(np.empty(0, np.int64), [], [[] for _ in query.columns]), False
     whole = AggregatedCells(
         np.concatenate([p.cells for p in parts]),
         [n for p in parts for n in p.features],
-        [[v for p in parts for v in p.values[i]] for i in range(len(asked.columns))],
+        [[v for p in parts for v in p.values[i]] for i in range(len(query.columns))],
     )
     return whole.first(most), len(whole) > most

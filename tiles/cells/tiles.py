@@ -30,15 +30,15 @@ def finest_at(zoom: int) -> int:
 
 
 async def make_tile(
-    connection: asyncpg.Connection, layer_id: str, asked: CellsQuery, grid: Grid, z: int, x: int, y: int,
+    connection: asyncpg.Connection, layer_id: str, query: CellsQuery, grid: Grid, z: int, x: int, y: int,
     encoding: Encoding,
 ) -> CachedTile:  # fmt: skip
     """Make the tile: the cells that meet it are read, their outlines computed here, and written by the database."""
     # A few times the usual number: near the poles a tile holds more of the earth's cells than elsewhere.
-    found, more = await first(connection, replace(asked, area=_area(grid, z, x, y)), 4 * MOST_CELLS)
+    found, more = await first(connection, replace(query, area=_area(grid, z, x, y)), 4 * MOST_CELLS)
     values = [as_text(found.cells), found.features, densities(found), *map(_plain, found.values)]
     shapes = shapely.to_wkb(outlines(found.cells)).tolist()
-    statement = _statement(f"{layer_id}:cells", asked.columns, grid)
+    statement = _statement(f"{layer_id}:cells", query.columns, grid)
     body: bytes = await connection.fetchval(statement, *grid.values([(z, x, y)]), shapes, *values) or b""
     return CachedTile((layer_id,) if more else (), {encoding: encode(body, encoding)})
 
@@ -72,6 +72,6 @@ def _statement(name: str, columns: tuple[Rolled, ...], grid: Grid) -> str:
     return (
         f"SELECT ST_AsMVT(tile, '{name}', {EXTENT}, 'geom') FROM (SELECT {names}, "
         f"ST_AsMVTGeom({grid.on_grid('ST_GeomFromWKB(wkb, 4326)')}, place.box, {EXTENT}, {BUFFER}) AS geom "
-        f"FROM {grid.asked(BUFFER / EXTENT)} AS place, "
+        f"FROM {grid.places_sql(BUFFER / EXTENT)} AS place, "
         f"unnest(${outline}::bytea[], {arrays}) AS cells(wkb, {names})) AS tile WHERE geom IS NOT NULL"
     )

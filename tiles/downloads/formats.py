@@ -69,7 +69,7 @@ def chunks(city: CityState, chosen: Permit, form: DownloadFormat, words: Mapping
     if form.suffix == "csv":
         kind = theme_of(chosen.layer).geometry
         return tables.as_csv(rows, 0, columns, kind, WGS84, mark=tables.BYTE_ORDER_MARK)
-    return tables.as_geoparquet(rows, 0, columns, WGS84, said=words)
+    return tables.as_geoparquet(rows, 0, columns, WGS84, metadata=words)
 
 
 async def _geojson(rows: AsyncGenerator[Sequence[Any], None], words: Mapping[str, str]) -> Chunks:

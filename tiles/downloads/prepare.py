@@ -97,13 +97,13 @@ class Downloads:
 
     def _name(self, layer: Layer, version: Version) -> str:
         """Return the name of the files that hold nothing back; those that do have the permit's key behind it."""
-        said = [
+        parts = [
             FORM_NUMBER,
             version.key,
             version.published.isoformat(),
             words(layer, version, self._city.settings.profile),
         ]
-        digest = hashlib.sha256(json.dumps(said, sort_keys=True).encode()).hexdigest()
+        digest = hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
         return f"{version.table}-{digest[:16]}"
 
     def find(self, chosen: Permit, form: DownloadFormat) -> Prepared | None:
@@ -116,7 +116,7 @@ class Downloads:
         return {suffix: names[key, suffix] for suffix in forms.FORMS if (key, suffix) in names}
 
     def prepare(self, chosen: Permit, form: DownloadFormat) -> asyncio.Task[Prepared]:
-        """Make the file, or take part in its making. It goes on if whoever asked goes away: the next one has it."""
+        """Make the file, or take part in its making. It goes on if the client goes away: the next one has it."""
         name = (self.key(chosen), form.suffix)
         if name not in self._tasks:
             task = self._tasks[name] = asyncio.create_task(self._prepare(chosen, form, name[0]))
@@ -167,15 +167,15 @@ class Downloads:
         return making
 
     async def _make(self, chosen: Permit, form: DownloadFormat, making: Making) -> Prepared:
-        said = words(chosen.layer, chosen.version, self._city.settings.profile)
+        metadata = words(chosen.layer, chosen.version, self._city.settings.profile)
         if form.grows:
-            async with aclosing(forms.chunks(self._city, chosen, form, said)) as chunks:
+            async with aclosing(forms.chunks(self._city, chosen, form, metadata)) as chunks:
                 async for chunk in chunks:
                     await _in_thread(making.write, chunk)
             return await _in_thread(making.finish)
         workspace = await _in_thread(making.workspace)
         try:
-            path = await forms.write(self._city, chosen, form, said, workspace)
+            path = await forms.write(self._city, chosen, form, metadata, workspace)
         except Exception as error:
             if shutil.disk_usage(self.folder.root).free < FULL_BYTES:
                 raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC)) from error

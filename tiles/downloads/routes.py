@@ -57,7 +57,7 @@ def downloads_of(request: Request) -> Downloads:
 async def download(
     request: Request, city: City, reader: Reader, layer: Annotated[str, NAME], form: Annotated[str, SUFFIX]
 ) -> Response:
-    """Send all features of a layer's version. The file is made when it is first asked for, and kept."""
+    """Send all features of a layer's version. The file is made at the first request, and kept."""
     chosen = permit_of(reader, city.layers, layer)
     if form not in FORMS:
         raise NotFound(
@@ -80,7 +80,7 @@ async def download(
             )  # fmt: skip
         prepared = await asyncio.shield(making)
     if prepared is None:
-        # Nobody knows yet how long it will be, and nobody asked for it.
+        # Its length is not known yet, and no range was requested.
         return StreamingResponse(iter(()), media_type=own.media_type, headers=headers)
     headers |= {"ETag": f'"{prepared.sha256[:32]}"', "Content-Encoding": "identity"}
     if _is_known(request, headers["ETag"]):
@@ -132,14 +132,14 @@ def _is_known(request: Request, tag: str) -> bool:
 
 
 def _check_range(request: Request, prepared: Prepared, tag: str) -> None:
-    """See to the ranges asked for: ones that cannot be understood are as good as none, as HTTP wants it."""
-    asked = request.headers.get("range")
-    if asked is None:
+    """Answer the requested ranges; unreadable ones count as none, as HTTP says."""
+    requested = request.headers.get("range")
+    if requested is None:
         return
-    if RANGES.fullmatch(asked) is None or prepared.size == 0:
+    if RANGES.fullmatch(requested) is None or prepared.size == 0:
         request.scope["headers"] = [(name, value) for name, value in request.scope["headers"] if name != b"range"]
         return
-    ranges = [part.strip() for part in asked.partition("=")[2].split(",")]
+    ranges = [part.strip() for part in requested.partition("=")[2].split(",")]
     bounds = [part.partition("-") for part in ranges]
     backwards = any(first and last and int(first) > int(last) for first, _, last in bounds)
     beyond = all(int(first) >= prepared.size if first else int(last) == 0 for first, _, last in bounds)
@@ -147,7 +147,7 @@ def _check_range(request: Request, prepared: Prepared, tag: str) -> None:
         raise HTTPException(
             416,
             Text(
-                en="The file has {size:,} bytes; what is asked for lies beyond them.",
+                en="The file has {size:,} bytes; the requested range lies beyond them.",
                 vi="Tệp có {size:,} byte; phần được hỏi nằm ngoài.",
             ).format(size=prepared.size),
             {"Content-Range": f"bytes */{prepared.size}"},

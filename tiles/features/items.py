@@ -28,7 +28,7 @@ from tiles.http.openapi import reads_parameters
 from tiles.http.principal import city_state, language_of, principal_of
 from tiles.http.server import CityState
 from tiles.ogc import formats, pages
-from tiles.ogc import parameters as asked
+from tiles.ogc import parameters as request_parameters
 from tiles.ogc.formats import Format, negotiate
 from tiles.ogc.links import Link, as_header, base_of, link, path, self_and_alternates, with_query
 from tiles.ogc.schemas import COLLECTION, FEATURE, content
@@ -106,7 +106,7 @@ class ItemsRequest:
     "/collections/{layer}/items",
     summary="Features of a layer",
     responses=content(COLLECTION, formats.ITEMS),
-    openapi_extra={"parameters": [p.openapi() for p in asked.ITEMS]},
+    openapi_extra={"parameters": [p.openapi() for p in request_parameters.ITEMS]},
 )
 @reads_parameters
 async def items(request: Request, layer: LayerId) -> Response:
@@ -137,34 +137,36 @@ async def _understand(request: Request, layer_id: str) -> ItemsRequest:
     city, given = city_state(request), request.query_params
     current = permit_of(principal_of(request), city.layers, layer_id)
     chosen_format = negotiate(request, formats.ITEMS)
-    asked.check_language(given)
-    number, at = asked.read_version(given), asked.read_as_of(given)
+    request_parameters.check_language(given)
+    number, at = request_parameters.read_version(given), request_parameters.read_as_of(given)
     newest = await permit_for(city, current, number, at)
     # The names that may be used are those of the version; a token says which one that is, if nothing else does.
     if "token" in given and number is None and at is None:
         newest = await permit_for(city, current, version_of_token(given["token"]), None)
     known = queryables(newest.columns)
-    asked.check_names(given, asked.ITEMS_NAMES, {n: q for n, q in known.items() if q.kind != "geometry"})
+    request_parameters.check_names(
+        given, request_parameters.ITEMS_NAMES, {n: q for n, q in known.items() if q.kind != "geometry"}
+    )
     keys = read_sortby(given["sortby"], known) if "sortby" in given else ()
     place = _place(given.get("token"), keys, newest)
     settings, references = city.settings, offered(city.settings.profile)
     everything = chosen_format.whole
-    limit = asked.read_limit(
+    limit = request_parameters.read_limit(
         given,
-        settings.stream_limit if everything else min(asked.DEFAULT_LIMIT, settings.items_limit),
+        settings.stream_limit if everything else min(request_parameters.DEFAULT_LIMIT, settings.items_limit),
         settings.stream_limit if everything else settings.items_limit,
     )
     parameters = Parameters()
-    conditions = await asked.read_conditions(city.parser, given, newest, references, parameters)
+    conditions = await request_parameters.read_conditions(city.parser, given, newest, references, parameters)
     return ItemsRequest(
         chosen=newest,
         format=chosen_format,
         language=language_of(request),
-        reference=asked.read_crs(given, "crs", references),
-        columns=asked.read_columns(given, newest.columns),
+        reference=request_parameters.read_crs(given, "crs", references),
+        columns=request_parameters.read_columns(given, newest.columns),
         rows=RowQuery(newest.version, conditions, parameters, keys, place),
         limit=min(limit, ON_A_PAGE) if chosen_format is formats.HTML else limit,
-        count=asked.read_flag(given, "count"),
+        count=request_parameters.read_flag(given, "count"),
         address=path(base_of(request), "collections", newest.layer.id, "items"),
         given=dict(given),
     )
@@ -280,7 +282,7 @@ async def _long_page(city: CityState, wanted: ItemsRequest) -> Chunks:
     first = None
     async with streaming(city) as connection:
         matched = await _matched(connection, wanted)
-        # Sent with the first rows: what goes wrong before they are there can still be said properly.
+        # Sent with the first rows: an error before they are there can still become a problem document.
         start = opening(_members(wanted))
         async with aclosing(batches(connection, select)) as read:
             async for rows in read:
@@ -364,7 +366,7 @@ async def _page_for_people(
     "/collections/{layer}/items/{feature:path}",
     summary="One feature",
     responses=content(FEATURE, formats.ITEM),
-    openapi_extra={"parameters": [p.openapi() for p in asked.ITEM]},
+    openapi_extra={"parameters": [p.openapi() for p in request_parameters.ITEM]},
 )
 @reads_parameters
 async def item(
@@ -374,12 +376,14 @@ async def item(
     city, given = city_state(request), request.query_params
     current = permit_of(principal_of(request), city.layers, layer)
     own = negotiate(request, formats.ITEM)
-    asked.check_language(given)
-    asked.check_names(given, asked.ITEM_NAMES, {})
-    chosen = await permit_for(city, current, asked.read_version(given), asked.read_as_of(given))
+    request_parameters.check_language(given)
+    request_parameters.check_names(given, request_parameters.ITEM_NAMES, {})
+    chosen = await permit_for(
+        city, current, request_parameters.read_version(given), request_parameters.read_as_of(given)
+    )
     found = chosen.layer
-    reference = asked.read_crs(given, "crs", offered(city.settings.profile))
-    columns, language = asked.read_columns(given, chosen.columns), language_of(request)
+    reference = request_parameters.read_crs(given, "crs", offered(city.settings.profile))
+    columns, language = request_parameters.read_columns(given, chosen.columns), language_of(request)
     headers = keeping(request, chosen, own.name, language) | {"Content-Crs": f"<{reference.uri}>"}
     rows = RowQuery(chosen.version, ["f.id = $1::text"], Parameters([feature]))
     if own is formats.HTML:

@@ -85,28 +85,28 @@ def beyond(keys: Sequence[SortKey], place: PageStart, parameters: Parameters) ->
             level = f"{key.sql} IS NULL"
             further = "false" if place.forward else f"{key.sql} IS NOT NULL"
         else:
-            said = parameters.add(value, CASTS[key.of.kind])
-            level = f"{key.sql} = {said}"
+            bound = parameters.add(value, CASTS[key.of.kind])
+            level = f"{key.sql} = {bound}"
             sign = ">" if key.descending is not place.forward else "<"
-            further = f"{key.sql} {sign} {said}" + (f" OR {key.sql} IS NULL" if place.forward else "")
+            further = f"{key.sql} {sign} {bound}" + (f" OR {key.sql} IS NULL" if place.forward else "")
         condition = f"(({further}) OR ({level} AND {condition}))"
     return condition
 
 
 def write_token(place: PageStart, keys: Sequence[SortKey]) -> str:
     """Write a place as a token; it names the version, so that all pages are of one state of the layer."""
-    said = [place.version, place.forward, place.fid, _signature(keys), *place.keys]
-    return base64.urlsafe_b64encode(orjson.dumps(said, default=str)).decode().rstrip("=")
+    parts = [place.version, place.forward, place.fid, _signature(keys), *place.keys]
+    return base64.urlsafe_b64encode(orjson.dumps(parts, default=str)).decode().rstrip("=")
 
 
 def read_token(token: str, keys: Sequence[SortKey]) -> PageStart:
     """Read a token. It only ever fills bound parameters, and each value must be of its key's kind."""
     try:
-        version, forward, fid, signature, *values = said = _unpacked(token)
+        version, forward, fid, signature, *values = parts = _unpacked(token)
         if signature != _signature(keys) or len(values) != len(keys):
             raise ValueError(signature)
         if not (_whole(version) and _whole(fid) and isinstance(forward, bool)):
-            raise ValueError(said)
+            raise ValueError(parts)
         read = tuple(_value(value, key.of.kind) for value, key in zip(values, keys, strict=True))
     except (ValueError, TypeError, binascii.Error):
         raise BadInput(BAD_TOKEN) from None

@@ -27,7 +27,7 @@ class RowQuery:
 
     @property
     def forward(self) -> bool:
-        """Whether rows come in the order asked for; a page before a place is read from its end."""
+        """Whether rows come in the requested order; a page before a place is read from its end."""
         return self.place is None or self.place.forward
 
     def select(self, columns: Sequence[str], limit: int | None) -> tuple[str, list[object]]:
@@ -113,11 +113,11 @@ def _time(column: Column | None) -> str:
     if column is None:
         return "'null'"
     if column.type == "date":
-        said = f"""'{{"date":"' || to_char({column.sql("f")}, 'YYYY-MM-DD') || '"}}'"""
+        time = f"""'{{"date":"' || to_char({column.sql("f")}, 'YYYY-MM-DD') || '"}}'"""
     else:
         written = f"""to_char({column.sql("f")} AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"')"""
-        said = f"""'{{"timestamp":"' || {written} || '"}}'"""
-    return f"coalesce({said}, 'null')"
+        time = f"""'{{"timestamp":"' || {written} || '"}}'"""
+    return f"coalesce({time}, 'null')"
 
 
 def table(columns: Sequence[Column], *, geometry: bool = True) -> list[str]:

@@ -85,7 +85,7 @@ async def batches(
 
 
 async def primed(chunks: Chunks, seconds: float) -> Chunks:
-    """The same chunks, with the first one made already: what goes wrong until then can still be said properly."""
+    """The same chunks, with the first one made already: an error until then can still become a problem document."""
     try:
         async with asyncio.timeout(seconds):
             first = await anext(chunks)

@@ -126,15 +126,15 @@ def _batch(rows: RowQuery, keys: int, schema: pa.Schema, of: Reference) -> pa.Re
 
 
 async def as_geoparquet(
-    rows: RowBatches, keys: int, columns: Sequence[Column], of: Reference, said: Mapping[str, str] | None = None
+    rows: RowBatches, keys: int, columns: Sequence[Column], of: Reference, metadata: Mapping[str, str] | None = None
 ) -> Chunks:
-    """Rows as GeoParquet 1.1 (WKB), a row group at a time, sent as it is written; `said` are words about the file."""
+    """Rows as GeoParquet 1.1 (WKB), a row group at a time, sent as it is written; `metadata` describes the file."""
     name = _geometry_name(columns)
     about: dict[str, Any] = {"encoding": "WKB", "geometry_types": []}
     if not (of.is_wgs84 and of == WGS84):
         about["crs"] = json.loads(CRS.from_epsg(of.code).to_json())
     geo = {"version": "1.1.0", "primary_column": name, "columns": {name: about}}
-    words = {name.encode(): text.encode() for name, text in (said or {}).items()}
+    words = {name.encode(): text.encode() for name, text in (metadata or {}).items()}
     schema = _schema(columns, {b"geo": json.dumps(geo).encode(), **words})
 
     async def batches() -> RecordBatches:

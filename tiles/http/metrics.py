@@ -80,8 +80,8 @@ class MetricsMiddleware:
 def _number(scope: Scope) -> str:
     for name, value in scope["headers"]:
         if name == b"x-request-id":
-            said = value.decode("latin-1")
-            return said if REQUEST_ID.fullmatch(said) else secrets.token_hex(8)
+            given = value.decode("latin-1")
+            return given if REQUEST_ID.fullmatch(given) else secrets.token_hex(8)
     return secrets.token_hex(8)
 
 

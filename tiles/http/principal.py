@@ -14,9 +14,9 @@ from twin.text import LANGUAGES, Language, language_of_header
 
 def language_of(request: Request) -> Language:
     """The reader's language: `?lang=`, else Accept-Language, else the city's first."""
-    asked = request.query_params.get("lang")
-    if asked in LANGUAGES:
-        return asked
+    wanted = request.query_params.get("lang")
+    if wanted in LANGUAGES:
+        return wanted
     if accepted := language_of_header(request.headers.get("accept-language")):
         return accepted
     first = city_state(request).settings.profile.languages[0]
@@ -42,7 +42,7 @@ def principal_of(request: Request) -> Principal:
 
 
 def token_of(request: Request) -> str | None:
-    """The key in `Authorization: Bearer` or `X-API-Key`, as it is said."""
+    """The key in `Authorization: Bearer` or `X-API-Key`, as it was sent."""
     scheme, _, token = request.headers.get("authorization", "").partition(" ")
     if scheme.lower() == "bearer":
         return token.strip()

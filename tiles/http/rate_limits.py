@@ -55,12 +55,12 @@ class MinuteWindow:
         return True
 
     def wait(self, seconds: float) -> int:
-        """The seconds until a minute begins, by when somebody who asked too often may go on."""
+        """The seconds until a minute begins, after which a client over the limit may go on."""
         return max(1, math.ceil(MINUTE - seconds % MINUTE))
 
 
 class RateLimitMiddleware:
-    """Passes requests on until a client has asked too often in the last minute; then says when to come back.
+    """Passes requests on until a client has sent too many in the last minute; then says when to come back.
 
     A valid key is counted by itself; requests without one, or with a wrong one, by the address they come from. Each
     process of the server counts for itself.

@@ -1,4 +1,4 @@
-"""What a server process keeps in memory: the catalogue, the keys, a pool of connections; told of changes by events."""
+"""The memory of a server process: the catalogue, the keys, pools of connections; events notify it of changes."""
 
 from __future__ import annotations
 
@@ -119,7 +119,7 @@ class CityState:
     async def connection(self, *, asking: bool = False) -> AsyncIterator[asyncpg.Connection]:
         """Borrow a read-only connection; waits a bounded time for a free one.
 
-        `asking` gives one whose statements are planned for the values they are asked with: for questions that
+        `asking` gives one whose statements are planned for their values: for queries that
         readers write themselves, where the values decide which index is the right one. Those have a pool of their
         own, so that long answers do not keep tiles waiting; without a key they have less time.
         """
@@ -146,7 +146,7 @@ class CityState:
             options["server_settings"] |= {
                 "statement_timeout": str(milliseconds),
                 "lock_timeout": str(min(milliseconds, int(LOCK_SECONDS * 1000))),
-                # The questions asked of every layer are long: planned once a connection, not at each request.
+                # The queries of every layer are long: planned once a connection, not at each request.
                 "plan_cache_mode": "force_custom_plan" if asking else "force_generic_plan",
                 "jit": "off",
                 # Starting helpers takes longer than most questions, and there are other readers for the other cores.

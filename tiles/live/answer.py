@@ -79,7 +79,7 @@ class LiveResponse(StreamingResponse):
             before, view = view, self._current_view()
             self._view = view
             if found := list(changes(before, view)):
-                yield events.told(found, view)
+                yield events.changed(found, view)
 
     def _has_news(self) -> bool:
         """Whether there is anything that this reader may see: a change of its layers, or the end of its stream."""

@@ -99,26 +99,26 @@ class Followers:
     @asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
         """Follow the catalogue and the keys while the server runs."""
-        told = (self.city.on_change, self.city.on_keys)
-        for tell in told:
-            tell.append(self.wake)
+        callbacks = (self.city.on_change, self.city.on_keys)
+        for callback in callbacks:
+            callback.append(self.wake)
         try:
             with _when_asked_to_stop(self.stop):
                 yield
         finally:
-            for tell in told:
-                tell.remove(self.wake)
+            for callback in callbacks:
+                callback.remove(self.wake)
             self.stop()
 
 
 @contextmanager
-def _when_asked_to_stop(tell: Callable[[], None]) -> Iterator[None]:
+def _when_asked_to_stop(callback: Callable[[], None]) -> Iterator[None]:
     """Hear of the signal itself: a server waits for all answers to end before it tells the application to stop."""
     loop = asyncio.get_running_loop()
     before: dict[int, Callable[[int, FrameType | None], Any]] = {}
 
-    def heard(number: int, frame: FrameType | None) -> None:
-        loop.call_soon_threadsafe(tell)
+    def stop(number: int, frame: FrameType | None) -> None:
+        loop.call_soon_threadsafe(callback)
         before[number](number, frame)
 
     numbers = (signal.SIGINT, signal.SIGTERM) if threading.current_thread() is threading.main_thread() else ()
@@ -126,7 +126,7 @@ def _when_asked_to_stop(tell: Callable[[], None]) -> Iterator[None]:
         # Where the signal ends the process at once there is nothing to hear.
         if callable(first := signal.getsignal(number)):
             before[number] = first
-            signal.signal(number, heard)
+            signal.signal(number, stop)
     try:
         yield
     finally:

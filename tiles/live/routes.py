@@ -40,7 +40,7 @@ async def live(
     names = None if layers is None else tuple(dict.fromkeys(layers.split(",")))
     for name in names or ():
         permit_of(reader, city.layers, name)
-    # Before anything is sent: as long as the city is not open, this can still be said.
+    # Before anything is sent: as long as the city is not open, this can still become a problem document.
     view = followers.views.of(reader, names)
     if once or request.scope.get(ASKED):
         return Response(events.current(view), media_type=MEDIA_TYPE, headers=HEADERS)

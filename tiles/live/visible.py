@@ -13,13 +13,13 @@ from twin.access.principals import Principal
 from twin.catalogue.catalogue import Layer
 
 # `shown`: the reader sees the layer now and did not before. `published`, `rolled-back`: another version is current, a
-# later or an earlier one. `changed`: what is said of the layer is another. `hidden`: the reader sees it no more.
+# later or an earlier one. `changed`: the description of the layer is another. `hidden`: no longer readable.
 Kind = Literal["shown", "published", "rolled-back", "changed", "hidden"]
 
 
 @dataclass(frozen=True, slots=True)
 class VisibleLayer:
-    """A layer as far as a change of it is told: its current version, and a digest of what is said of it."""
+    """A layer as far as its changes are sent: its current version, and a digest of its description."""
 
     version: int
     published: str
@@ -96,9 +96,9 @@ def _kind(before: VisibleLayer | None, now: VisibleLayer) -> Kind:
 
 def _seen(permit: Permit) -> VisibleLayer:
     layer, current = permit.layer, permit.version
-    said = (
+    description = (
         layer.theme, layer.contract, layer.title, layer.description, layer.licence, layer.attribution,
         layer.sharing.value, layer.sample, layer.visible, layer.update_frequency, layer.agency, permit.key,
     )  # fmt: skip
-    entry = hashlib.blake2b(repr(said).encode(), digest_size=12).hexdigest()
+    entry = hashlib.blake2b(repr(description).encode(), digest_size=12).hexdigest()
     return VisibleLayer(current.number, current.published.isoformat().replace("+00:00", "Z"), entry)

@@ -36,7 +36,7 @@ def number(value: float, language: Language) -> str:
 
 
 def count(permit: Permit, features: int, language: Language) -> str:
-    """Write a number of features, or that it is less than the least which may be told."""
+    """Write a number of features, or that it is less than the least that may be shown."""
     return f"< {permit.least_count}" if permit.count(features) is None else number(features, language)
 
 

@@ -9,13 +9,13 @@ from twin.text import Text
 
 @dataclass(frozen=True, slots=True)
 class EntryPoint:
-    """A way into the city's data, with addresses that show what is asked for.
+    """A way into the city's data, with addresses as examples.
 
     In `path`, the language and a place in the middle of the city are filled in.
     """
 
     title: Text
-    said: Text
+    description: Text
     path: str
     addresses: tuple[str, ...] = ()
 

@@ -54,7 +54,7 @@ WORDS = {
     "prev": Text(en="Previous page", vi="Trang trước"),
     "sample": Text(en="Sample data", vi="Dữ liệu mẫu"),
     "schema": Text(en="Schema", vi="Lược đồ"),
-    "queryables": Text(en="What can be asked by", vi="Thuộc tính hỏi được"),
+    "queryables": Text(en="Queryables", vi="Thuộc tính hỏi được"),
     "conformance": Text(en="Standards that are kept", vi="Các tiêu chuẩn được tuân theo"),
     "name": Text(en="Name", vi="Tên"),
     "title": Text(en="Title", vi="Nhan đề"),
@@ -122,8 +122,8 @@ def _page(
         title=title, trail=[(words["home"], f"{base}/landing?f=html"), *trail], links=links, language=language,
         languages=languages, w=words, base=base, style=f"{base}/{STYLE}", **facts,
     )  # fmt: skip
-    said = SECURITY | dict(headers) | {"Content-Language": language}
-    return Response(html, media_type="text/html; charset=utf-8", headers=said)
+    every = SECURITY | dict(headers) | {"Content-Language": language}
+    return Response(html, media_type="text/html; charset=utf-8", headers=every)
 
 
 def _trail(request: Request, language: Language, chosen: Permit | None = None) -> list[tuple[str, str]]:
@@ -142,7 +142,7 @@ def landing(request: Request, document: Mapping[str, Any], language: Language, h
     box = lng - 0.02, lat - 0.02, lng + 0.02, lat + 0.02
     doors = [
         {
-            "title": door.title.in_language(language), "said": door.said.in_language(language),
+            "title": door.title.in_language(language), "description": door.description.in_language(language),
             "href": base + door.path.format(lang=language, lng=f"{lng:.3f}", lat=f"{lat:.3f}") if door.path else "",
             "addresses": door.addresses,
         }

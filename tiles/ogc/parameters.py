@@ -42,13 +42,13 @@ class Parameter:
 
     def openapi(self) -> dict[str, Any]:
         """The parameter as OpenAPI describes it."""
-        said: dict[str, Any] = {
+        document: dict[str, Any] = {
             "name": self.name, "in": "query", "required": False, "description": self.description,
             "schema": dict(self.schema),
         }  # fmt: skip
         if self.schema.get("type") == "array":
-            said |= {"style": "form", "explode": False}
-        return said
+            document |= {"style": "form", "explode": False}
+        return document
 
 
 def format_parameter(offered: Sequence[formats.Format]) -> Parameter:
@@ -192,15 +192,15 @@ def read_columns(given: QueryParams, columns: tuple[Column, ...]) -> tuple[Colum
     text = given.get("properties")
     if text is None:
         return columns
-    asked = {name.strip() for name in text.split(",")} - {""}
-    unknown = asked - {c.name for c in columns} - {"id", "geometry"}
+    wanted = {name.strip() for name in text.split(",")} - {""}
+    unknown = wanted - {c.name for c in columns} - {"id", "geometry"}
     if unknown:
         raise BadInput(
             Text(
                 en="properties: there is no “{name}”. Known: {known}.", vi="properties: không có “{name}”. Có: {known}."
             ).format(name=min(unknown)[:60], known=", ".join(c.name for c in columns))
         )
-    return tuple(c for c in columns if c.name in asked)
+    return tuple(c for c in columns if c.name in wanted)
 
 
 async def read_conditions(

@@ -87,7 +87,7 @@ Known = Annotated[Principal, Depends(known_principal)]
 
 @dataclass(frozen=True, slots=True)
 class BodyLimitMiddleware:
-    """Refuses bodies that are larger than anything that is asked for, while they arrive."""
+    """Refuses bodies larger than any that is expected, while they arrive."""
 
     app: ASGIApp
 

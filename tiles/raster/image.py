@@ -27,7 +27,7 @@ HALF = math.pi * 6378137.0
 # Heights as Mapbox's Terrain-RGB writes them: tenths of a metre, counted from this one on.
 TERRAIN_FROM, TERRAIN_STEP = -10000.0, 0.1
 
-# What is wrong with a file is said once, by tiles/raster/files.py.
+# What is wrong with a file is logged once, by tiles/raster/files.py.
 logging.getLogger("rasterio").setLevel(logging.CRITICAL)
 
 
@@ -140,7 +140,7 @@ def read_tile(
     if opened.shifted:
         placed["src_crs"] = opened.shifted
     if not classes and data.nodata is not None and math.isfinite(data.nodata):
-        # What has no data is told by transparency, in the same pass: rio-tiler would read all of it once more.
+        # Pixels without data are transparent, in the same pass: rio-tiler would read all of it once more.
         placed |= {"add_alpha": True, "nodata": None, "init_dest_nodata": False, "INIT_DEST": repr(data.nodata)}
     method: Any = "bilinear" if not classes else "nearest" if size <= opened.pixel else "mode"
     with warnings.catch_warnings():

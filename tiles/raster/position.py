@@ -1,4 +1,4 @@
-"""The values of a raster at points, asked as OGC API — EDR asks: `position?coords=POINT(106.7 10.8)`."""
+"""The values of a raster at points, as OGC API — EDR has them: `position?coords=POINT(106.7 10.8)`."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from tiles.features.selection import is_known, keeping, permit_for
 from tiles.http.openapi import reads_parameters
 from tiles.http.principal import city_state, language_of, principal_of
 from tiles.ogc import display
-from tiles.ogc import parameters as asked
+from tiles.ogc import parameters as request_parameters
 from tiles.ogc.formats import GEOJSON, Format, negotiate
 from tiles.ogc.parameters import Parameter, format_parameter
 from tiles.ogc.schemas import Schema
@@ -41,7 +41,13 @@ COORDS = Parameter(
     "coords", "Where, in longitude and latitude, as WKT: `POINT(106.7 10.8)`, or `MULTIPOINT((106.7 10.8),(106.8 "
     f"10.9))` with at most {MAX_POINTS} points.", {"type": "string", "format": "wkt-points", "maxLength": MAX_TEXT},
 )  # fmt: skip
-PARAMETERS = (COORDS, format_parameter(FORMS), asked.LANG, asked.VERSION, asked.AS_OF)
+PARAMETERS = (
+    COORDS,
+    format_parameter(FORMS),
+    request_parameters.LANG,
+    request_parameters.VERSION,
+    request_parameters.AS_OF,
+)
 
 VALUE: Schema = {"type": ["number", "string", "null"]}
 VALUES: Schema = {
@@ -113,9 +119,11 @@ async def position(request: Request, layer: LayerId) -> Response:
     city, given, language = city_state(request), request.query_params, language_of(request)
     current = permit_of(principal_of(request), city.layers, layer)
     own = negotiate(request, FORMS)
-    asked.check_language(given)
-    asked.check_names(given, frozenset(p.name for p in PARAMETERS), {})
-    one = check_raster(await permit_for(city, current, asked.read_version(given), asked.read_as_of(given)))
+    request_parameters.check_language(given)
+    request_parameters.check_names(given, frozenset(p.name for p in PARAMETERS), {})
+    one = check_raster(
+        await permit_for(city, current, request_parameters.read_version(given), request_parameters.read_as_of(given))
+    )
     points, several = _read_points(given.get("coords"))
     headers = keeping(request, one, own.name, language) | {"Content-Language": language}
     if is_known(request, headers):
@@ -130,7 +138,7 @@ async def position(request: Request, layer: LayerId) -> Response:
 
 
 def _read_points(text: str | None) -> tuple[Points, bool]:
-    """The points that are asked for, and whether they came as several."""
+    """Return the requested points, and whether they came as several."""
     wrong = BadInput(
         Text(
             en="coords: write longitude and latitude as POINT(106.7 10.8), or at most {limit} points as "

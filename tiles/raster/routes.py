@@ -94,7 +94,7 @@ def key_of(one: Permit, z: int, x: int, y: int, look: RasterStyle) -> Key:
 
 
 def headers_of(one: Permit, z: int, x: int, y: int, look: RasterStyle) -> dict[str, str]:
-    """What is said of a tile whether or not it is sent."""
+    """Return the headers of a tile, whether or not it is sent."""
     return {"Cache-Control": caching((one,)), "ETag": etag((one,), WEB_MERCATOR.id, look, z, x, y), "Vary": VARY}
 
 
@@ -145,7 +145,7 @@ def _add(form: Form, scale: int) -> None:
     answers = content(BINARY, (pictures,))
     router.add_api_route(
         route_of(RasterStyle("default", form, scale)), tile, methods=["GET"], response_class=Response,
-        responses={status: said for status, said in answers.items() if status != 406},
+        responses={status: about for status, about in answers.items() if status != 406},
         summary=f"One raster tile, {form.upper()}, {256 * scale} pixels",
     )  # fmt: skip
 

@@ -37,8 +37,8 @@ AT_ONCE, A_ROUND, PATIENCE = 4, 64, 86_400
 # A tile without anything, compressed.
 NOTHING = encode(b"", "gzip")
 
-# Tiles in the order of the places that were asked for: the bytes, and whether something was left out for want of room;
-# None where nothing below needs to be asked for.
+# Tiles in the order of the places that were requested: the bytes, and whether something was left out for want of room;
+# None where nothing below needs to be made.
 Tiles = AsyncIterator[tuple[Place, tuple[bytes, bool] | None]]
 Make = Callable[[Sequence[Place]], Tiles]
 # Told as work goes on: the zoom, how many of its tiles are done, and how many there are.
@@ -60,7 +60,7 @@ async def bake(
 ) -> BakeResult:  # fmt: skip
     """Write the vector tiles of an area (degrees) and some zooms; the archive appears when it is whole.
 
-    FeatureCondition a tile holds nothing of any layer, nothing below it is asked for.
+    Where a tile holds nothing of any layer, nothing below it is made.
     """
     async with asyncpg.create_pool(**database.asyncpg_options("reader"), min_size=1, max_size=AT_ONCE) as pool:
         form = TileType.MVT, Compression.GZIP
@@ -126,7 +126,7 @@ async def _made(pool: asyncpg.Pool, chosen: Sequence[Permit], places: Sequence[P
     there = " OR ".join(
         f"EXISTS (SELECT 1 FROM {DATA_SCHEMA}.{c.version.table} WHERE geom && place.reach)" for c in chosen
     )
-    occupied_sql = f"SELECT place.n FROM {WEB_MERCATOR.asked(0.0625)} AS place WHERE {there}"
+    occupied_sql = f"SELECT place.n FROM {WEB_MERCATOR.places_sql(0.0625)} AS place WHERE {there}"
     maker = TileBatcher(pool.acquire, AT_ONCE, PATIENCE)
     for start in range(0, len(places), A_ROUND):
         part = places[start : start + A_ROUND]

@@ -35,7 +35,7 @@ RawHeaders = list[tuple[bytes, bytes]]
 
 @dataclass(slots=True)
 class _TileRequest:
-    """What an address means to somebody: the layers, the tile, what is said of it; as long as the catalogue stands.
+    """What an address means to somebody: the layers, the tile, its headers; as long as the catalogue stands.
 
     Tiles are only referred to: it is the cache that says how long they stay.
     """
@@ -58,8 +58,8 @@ async def raise_failure(request: Request) -> None:
 class TileFastPathMiddleware:
     """Answers requests for tiles, of vectors and of rasters in their theme's colours.
 
-    What it cannot answer goes to the application, and an error with it, so that nothing is asked for twice.
-    Who asks is asked here as there, by the same functions. What an address means is remembered for those who show no
+    What it cannot answer goes to the application, and an error with it, so that the database is not queried twice.
+    Authentication uses the same functions as the application. The meaning of an address is cached for requests without a
     key, until the catalogue changes.
     """
 
@@ -84,19 +84,19 @@ class TileFastPathMiddleware:
     async def _answer(self, scope: Scope) -> tuple[str, int, RawHeaders, bytes] | None:
         if scope["method"] not in ("GET", "HEAD"):
             return None
-        asked: dict[bytes, bytes] = dict(scope["headers"])
+        sent: dict[bytes, bytes] = dict(scope["headers"])
         try:
-            meant = self._meaning(scope["path"], asked)
+            meant = self._meaning(scope["path"], sent)
         except Exception:
-            # Nothing was asked of the database yet: the application meets it again, and has the words for it.
+            # The database was not queried yet: the application meets the error again and writes the problem document.
             return None
         if meant is None:
             return None
-        if asked.get(b"if-none-match") == meant.headers["ETag"].encode():
+        if sent.get(b"if-none-match") == meant.headers["ETag"].encode():
             return meant.route, 304, meant.not_modified, b""
         encoding: Encoding = "identity"
         if meant.look is None:
-            encoding = encodings.chosen(asked.get(b"accept-encoding", b"").decode("latin-1"))
+            encoding = encodings.chosen(sent.get(b"accept-encoding", b"").decode("latin-1"))
         try:
             tile, body = self.city.tiles.get(meant.key, encoding) or await self._fetch(meant, encoding)
         except Exception as error:
@@ -117,13 +117,13 @@ class TileFastPathMiddleware:
             return await vector.fetch(self.city, meant.chosen, z, x, y, encoding, key=meant.key)
         return await raster.fetch(self.city, meant.chosen[0], z, x, y, meant.look)
 
-    def _meaning(self, path: str, asked: Mapping[bytes, bytes]) -> _TileRequest | None:
+    def _meaning(self, path: str, sent: Mapping[bytes, bytes]) -> _TileRequest | None:
         catalogue = self.city.layers
         if catalogue is not self._catalogue:
             # Nothing means what it meant; and nothing keeps the old catalogue alive.
             self._remembered.clear()
             self._catalogue = catalogue
-        token = _token(asked)
+        token = _token(sent)
         meant = self._remembered.get(path) if token is None else None
         if meant is not None:
             return meant

@@ -122,7 +122,7 @@ async def _within_budget(
 
 
 def _size(parts: Sequence[_LayerStatement]) -> int:
-    """Return the bytes of a tile as gzip, so that what it shows does not depend on the encoding that was asked for."""
+    """Return the bytes of a tile as gzip, so that what it shows does not depend on the requested encoding."""
     body = b"".join(part.body for part in parts)
     return len(body) if len(body) <= TILE_BYTES else len(encode(body, "gzip"))
 
@@ -177,10 +177,10 @@ def tile_sql(
         if condition := where.conditions.get(c.layer.id):
             source = f"{DATA_SCHEMA}.{c.version.table} AS f"
             parts.append(f"SELECT 0, ''::text, false, 0::bigint, ''::bytea FROM {source} WHERE ({condition}) AND false")
-    asked = f"(SELECT *, ${grid.parameters + 1}::bigint[] AS rooms FROM {grid.asked(BUFFER / EXTENT)} AS asked)"
+    places = f"(SELECT *, ${grid.parameters + 1}::bigint[] AS rooms FROM {grid.places_sql(BUFFER / EXTENT)} AS places)"
     layers = " UNION ALL ".join(parts)
     return (
-        f"SELECT place.n, part.* FROM {asked} AS place, LATERAL ({layers}) AS part(number, name, cut, features, tile)"
+        f"SELECT place.n, part.* FROM {places} AS place, LATERAL ({layers}) AS part(number, name, cut, features, tile)"
     )
 
 
@@ -229,7 +229,7 @@ def _counted(
 
 
 def _at_least(least: int) -> str:
-    """Leave out the cells with fewer features than may be told."""
+    """Leave out the cells with fewer features than may be shown."""
     return f" AND features >= {least}" if least > 1 else ""
 
 
@@ -270,7 +270,7 @@ def _parts(
     read = "".join(f', {shown[name]} AS "{name}"' for name in wanted if name in shown)
     source = f"{DATA_SCHEMA}.{table} AS f"
     important = f"AND importance >= {detail.importance:.17g}" if detail.importance else ""
-    asked = f"AND ({condition})" if condition else ""
+    condition_sql = f"AND ({condition})" if condition else ""
     room = f"coalesce(place.rooms[{number + 1}], {detail.limit})"
     # One feature more than there is room for tells that some are left out.
     features = (
@@ -279,7 +279,7 @@ def _parts(
         f"SELECT fid{properties}, ST_AsMVTGeom({grid.on_grid(_simplified(of, zoom))}, "
         f"place.box, {EXTENT}, {BUFFER}) AS geom FROM ("
         f"SELECT fid{read}, geom FROM {source} "
-        f"WHERE geom && place.reach {important} {_large_enough(of, zoom)} {asked} "
+        f"WHERE geom && place.reach {important} {_large_enough(of, zoom)} {condition_sql} "
         f"ORDER BY importance DESC, fid LIMIT {room} + 1) AS chosen) AS tile"
     )
     if not (of.label and of.geometry == "polygon" and f'"{of.label}"' in properties):
@@ -290,7 +290,7 @@ def _parts(
         f"FILTER (WHERE geom IS NOT NULL) FROM (SELECT fid{read}, importance AS rank, "
         f"ST_AsMVTGeom({grid.on_grid('label_point')}, place.box, {EXTENT}, 0) AS geom "
         f"FROM {source} WHERE label_point && place.inside "
-        f"AND {shown[of.label]} IS NOT NULL {important} {asked} "
+        f"AND {shown[of.label]} IS NOT NULL {important} {condition_sql} "
         f"ORDER BY importance DESC, fid LIMIT {room}) AS tile"
     )
     return features, labels

@@ -46,7 +46,7 @@ def check_tile(z: int, x: int, y: int) -> None:
 def headers_of(
     chosen: Sequence[Permit], z: int, x: int, y: int, grid: Grid = WEB_MERCATOR, where: FeatureCondition = EVERYTHING
 ) -> dict[str, str]:
-    """What is said of a tile whether or not it is sent."""
+    """Return the headers of a tile, whether or not it is sent."""
     return {"Cache-Control": caching(chosen), "ETag": etag(chosen, grid.id, where.name, z, x, y), "Vary": VARY}
 
 
@@ -58,9 +58,9 @@ def key_of(
 
 
 def about(tile: CachedTile, encoding: Encoding) -> dict[str, str]:
-    """What is said of a tile that is sent."""
-    said = {} if encoding == "identity" else {"Content-Encoding": encoding}
-    return said | ({"X-Tile-Cut": ",".join(tile.cut)} if tile.cut else {})
+    """Return the headers of a tile that is sent."""
+    headers = {} if encoding == "identity" else {"Content-Encoding": encoding}
+    return headers | ({"X-Tile-Cut": ",".join(tile.cut)} if tile.cut else {})
 
 
 async def fetch(
@@ -84,7 +84,7 @@ async def answer(
     city: CityState, request: Request, chosen: Sequence[Permit], z: int, x: int, y: int,
     grid: Grid = WEB_MERCATOR, where: FeatureCondition = EVERYTHING,
 ) -> Response:  # fmt: skip
-    """Answer a request for a tile; a reader who has it already is told so."""
+    """Answer a request for a tile; one that the client has already is a 304."""
     headers = headers_of(chosen, z, x, y, grid, where)
     if request.headers.get("if-none-match") == headers["ETag"]:
         return Response(status_code=304, headers=headers)

@@ -19,7 +19,7 @@ OVERHEAD = 600
 
 @dataclass(slots=True, weakref_slot=True)
 class CachedTile:
-    """One tile in the encodings that were asked for so far; `cut` names the layers that it does not show whole."""
+    """One tile in the encodings that were requested so far; `cut` names the layers that it does not show whole."""
 
     cut: tuple[str, ...] = ()
     encoded: dict[Encoding, bytes] = field(default_factory=dict)

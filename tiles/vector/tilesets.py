@@ -14,7 +14,7 @@ from tiles.features.items import LayerId
 from tiles.features.selection import VARY, is_known, keeping, permit_for
 from tiles.http.openapi import reads_parameters
 from tiles.http.principal import City, Lang, city_state, language_of, principal_of
-from tiles.ogc import parameters as asked
+from tiles.ogc import parameters as request_parameters
 from tiles.ogc.formats import JSON, MVT, negotiate
 from tiles.ogc.links import RELATION, Link, base_of, link, path, with_query
 from tiles.ogc.schemas import LINKS, Schema, content
@@ -36,9 +36,20 @@ CONFORMS = (
     "http://www.opengis.net/spec/tms/2.0/conf/json-tilesetmetadata",
 )
 DIMENSION: dict[GeometryKind, int] = {"point": 0, "line": 1, "polygon": 2}
-TILE = (asked.format_parameter([MVT]), asked.LANG, asked.VERSION, asked.AS_OF, *asked.FILTER)
-TILESET = (asked.format_parameter([JSON]), asked.LANG, asked.VERSION, asked.AS_OF)
-PLAIN = (asked.format_parameter([JSON]).openapi(),)
+TILE = (
+    request_parameters.format_parameter([MVT]),
+    request_parameters.LANG,
+    request_parameters.VERSION,
+    request_parameters.AS_OF,
+    *request_parameters.FILTER,
+)
+TILESET = (
+    request_parameters.format_parameter([JSON]),
+    request_parameters.LANG,
+    request_parameters.VERSION,
+    request_parameters.AS_OF,
+)
+PLAIN = (request_parameters.format_parameter([JSON]).openapi(),)
 
 MATRIX_SETS: Schema = {
     "type": "object", "required": ["tileMatrixSets"],
@@ -150,15 +161,17 @@ async def tileset(request: Request, layer: LayerId, grid: GridId) -> Response:
     return Response(orjson.dumps(document), media_type=JSON.media_type, headers=headers)
 
 
-async def _chosen(request: Request, layer: str, known: Sequence[asked.Parameter]) -> Permit:
+async def _chosen(request: Request, layer: str, known: Sequence[request_parameters.Parameter]) -> Permit:
     given = request.query_params
     current = permit_of(principal_of(request), city_state(request).layers, layer)
-    asked.check_language(given)
-    asked.check_names(given, frozenset(p.name for p in known), {})
+    request_parameters.check_language(given)
+    request_parameters.check_names(given, frozenset(p.name for p in known), {})
     # Programs that draw maps say little of what they take, and there is but one format of tiles.
     if known is not TILE or "f" in given:
         negotiate(request, [MVT] if known is TILE else [JSON])
-    return await permit_for(city_state(request), current, asked.read_version(given), asked.read_as_of(given))
+    return await permit_for(
+        city_state(request), current, request_parameters.read_version(given), request_parameters.read_as_of(given)
+    )
 
 
 HERE = Text(en="This document", vi="Tài liệu này")
@@ -178,7 +191,7 @@ def _tileset(request: Request, chosen: Permit, grid: Grid, language: Language, *
         link(with_query(f"{address}/{{tileMatrix}}/{{tileRow}}/{{tileCol}}", number), "item", MEDIA_TYPE,
              Text(en="Tiles", vi="Các ô bản đồ"), language) | {"templated": True},
     ]  # fmt: skip
-    said: dict[str, Any] = {
+    document: dict[str, Any] = {
         "title": f"{layer.title.in_language(language)} — {grid.title.in_language(language)}",
         "dataType": "vector",
         "crs": grid.crs,
@@ -187,11 +200,11 @@ def _tileset(request: Request, chosen: Permit, grid: Grid, language: Language, *
         "links": links,
     }
     if not whole:
-        return said
+        return document
     of = theme_of(layer)
     schema = path(base_of(request), "collections", layer.id, "schema")
     first, last = _matrices(chosen, grid)
-    said["layers"] = [
+    document["layers"] = [
         {
             "id": layer.id, "title": layer.title.in_language(language), "dataType": "vector",
             "geometryDimension": DIMENSION[of.geometry], "minTileMatrix": str(first), "maxTileMatrix": str(last),
@@ -200,14 +213,14 @@ def _tileset(request: Request, chosen: Permit, grid: Grid, language: Language, *
         }
     ]  # fmt: skip
     if layer.attribution:
-        said["attribution"] = layer.attribution
+        document["attribution"] = layer.attribution
     if layer.licence:
-        said["license"] = layer.licence
+        document["license"] = layer.licence
     if bounds:
         west, south, east, north = bounds
-        said["boundingBox"] = {"lowerLeft": [west, south], "upperRight": [east, north], "crs": CRS84}
-        said["tileMatrixSetLimits"] = list(_limits(grid, bounds, first, last))
-    return said
+        document["boundingBox"] = {"lowerLeft": [west, south], "upperRight": [east, north], "crs": CRS84}
+        document["tileMatrixSetLimits"] = list(_limits(grid, bounds, first, last))
+    return document
 
 
 def _matrices(chosen: Permit, grid: Grid) -> tuple[int, int]:
