@@ -27,7 +27,7 @@ from tests.conftest import LiveServer, run_async
 from tests.test_versions import LAYER, catalogue, lamps, layer, publish  # noqa: F401  # a fixture
 from tiles.http import content_encoding as encodings
 from tiles.http.content_encoding import OFFERED, Encoding, decode, encode
-from tiles.http.server import CityState
+from tiles.http.server import CityContext
 from tiles.vector.fast_path import TileFastPathMiddleware
 from tiles.vector.mvt import make_tile
 from tiles.vector.tile_cache import CachedTile, TileCache
@@ -253,7 +253,7 @@ def test_what_an_address_means_keeps_no_tile_alive_that_the_cache_has_dropped(sa
     """Or a server would hold every tile that was ever asked for, whatever its limit."""
 
     async def ask() -> list[int]:
-        city = CityState(load_settings(), sample_database)
+        city = CityContext(load_settings(), sample_database)
         city.tiles = TileCache(100_000)
         await city.refresh()
         short = TileFastPathMiddleware(never, city)

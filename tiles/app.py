@@ -16,7 +16,7 @@ from tiles.downloads.prepare import Downloads
 from tiles.features import items
 from tiles.http import health, metrics, openapi, problems
 from tiles.http.head import HeadMiddleware
-from tiles.http.server import CityState
+from tiles.http.server import CityContext
 from tiles.live import routes as live
 from tiles.live.followers import Followers
 from tiles.ogc import collections, documents, pages
@@ -37,7 +37,7 @@ from twin.db.database import Database
 
 def create_app(settings: Settings, database: Database) -> FastAPI:
     """Make the application for one city's database."""
-    state = CityState(settings, database)
+    state = CityContext(settings, database)
     prepared = Downloads(state)
     followers = Followers(state)
 

@@ -27,7 +27,7 @@ from tests.test_operations import numbers
 from tests.test_sharing_over_http import LAYER, OPEN, eventually, key
 from tests.test_versions import lamps, shape
 from tiles.app import create_app
-from tiles.http.server import CityState
+from tiles.http.server import CityContext
 from tiles.live import answer
 from tiles.live.answer import LiveResponse
 from tiles.live.followers import Followers
@@ -411,7 +411,7 @@ def test_a_reader_who_does_not_read_is_left_and_its_place_is_free(
     monkeypatch.setattr(answer, "UNREAD_SECONDS", 0.2)
 
     async def drive() -> list[int]:
-        city = CityState(settings, database)
+        city = CityContext(settings, database)
         await city.refresh()
         followers = Followers(city)
         sent: list[Message] = []
@@ -463,7 +463,7 @@ def test_only_streams_with_news_of_their_own_wake(database: Database, settings: 
     described(database)
 
     async def drive() -> None:
-        city = CityState(settings, database)
+        city = CityContext(settings, database)
         await city.refresh()
         followers = Followers(city)
         agency = Principal("desk", "transport", key="000000000000")

@@ -11,7 +11,7 @@ from typing import Any
 
 import asyncpg
 
-from tiles.http.server import CityState
+from tiles.http.server import CityContext
 from twin.access.permit import Permit, same_key
 from twin.access.policy import may_see_history
 from twin.access.principals import Principal
@@ -68,7 +68,7 @@ class Changes:
     def __init__(self) -> None:
         self._found: OrderedDict[tuple[int, int, str], Counts | None] = OrderedDict()
 
-    async def between(self, city: CityState, before: Permit, after: Permit) -> Counts | None:
+    async def between(self, city: CityContext, before: Permit, after: Permit) -> Counts | None:
         """Count what changed of what may be shown; None if that takes too long or a number is too small to be shown."""
         pair = (before.version.key, after.version.key, same_key((before, after)))
         shown = {column.name for column in before.columns} & {column.name for column in after.columns}
@@ -94,7 +94,7 @@ class Changes:
 
 
 async def history(
-    city: CityState, changes: Changes, reader: Principal, permit: Permit, *, counted: bool
+    city: CityContext, changes: Changes, reader: Principal, permit: Permit, *, counted: bool
 ) -> Sequence[Step]:
     """Return the kept versions, the newest first."""
     versions = permit.of_every_version()

@@ -22,7 +22,7 @@ from tiles.catalogue.search import CatalogueQuery
 from tiles.catalogue.vocabulary import licence_address
 from tiles.catalogue.words import GEOMETRIES, SHARING, SHARING_SAID, TYPES, WORDS
 from tiles.downloads.formats import FORMS
-from tiles.http.principal import city_state
+from tiles.http.principal import city_context
 from tiles.ogc import display
 from tiles.ogc import pages as plain
 from tiles.ogc.links import Link, base_of, path
@@ -87,7 +87,7 @@ def listing(
     around: Mapping[str, str], links: Sequence[Link], now: datetime, language: Language, headers: Mapping[str, str],
 ) -> Response:  # fmt: skip
     """The list: some layers out of those that fit, and the filters that the layers seen allow."""
-    city, base = city_state(request).settings.profile, base_of(request)
+    city, base = city_context(request).settings.profile, base_of(request)
     entries = [
         {
             "title": layer.title.in_language(language),
@@ -150,7 +150,7 @@ def dataset(
     now: datetime, language: Language, headers: Mapping[str, str],
 ) -> Response:  # fmt: skip
     """The page of one layer, or of one version of it."""
-    city, base = city_state(request).settings.profile, base_of(request)
+    city, base = city_context(request).settings.profile, base_of(request)
     layer, version = chosen.layer, chosen.version
     assert layer.current is not None  # noqa: S101
     title, of = layer.title.in_language(language), theme_of(layer)

@@ -15,7 +15,7 @@ import shapely
 
 from layers.contracts import theme_of
 from layers.theme import Theme
-from tiles.http.server import CityState
+from tiles.http.server import CityContext
 from twin.access.permit import Permit, permit_of
 from twin.access.principals import ANONYMOUS
 from twin.catalogue.catalogue import Bounds, Layer
@@ -68,7 +68,7 @@ class Frame:
         return np.round(np.column_stack([x, y]), 1)
 
 
-def wards_for_all(city: CityState) -> Permit | None:
+def wards_for_all(city: CityContext) -> Permit | None:
     """Return the permit for the city's wards, if everybody may see them."""
     try:
         return permit_of(ANONYMOUS, city.layers, city.settings.profile.wards)
@@ -76,7 +76,7 @@ def wards_for_all(city: CityState) -> Permit | None:
         return None
 
 
-async def draw(city: CityState, chosen: Permit, wards: Permit | None) -> bytes:
+async def draw(city: CityContext, chosen: Permit, wards: Permit | None) -> bytes:
     """Draw a version over the city's wards, or over its outline."""
     profile = city.settings.profile
     frame = Frame(chosen.bounds or profile.outline.bounds)

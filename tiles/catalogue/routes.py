@@ -17,9 +17,9 @@ from tiles.catalogue.history import Changes, history
 from tiles.catalogue.search import CatalogueQuery, search
 from tiles.downloads.routes import downloads_of
 from tiles.features.selection import VARY, is_known
-from tiles.http.principal import City, Lang, Reader
+from tiles.http.principal import City, CurrentPrincipal, Lang
 from tiles.http.selection import caching, etag
-from tiles.http.server import CityState
+from tiles.http.server import CityContext
 from tiles.ogc.formats import HTML, Format, negotiate
 from tiles.ogc.links import as_header, base_of, link, self_and_alternates, with_query
 from tiles.ogc.pages import CSS, send_file
@@ -73,8 +73,8 @@ Dataset = Annotated[
 
 @router.get("/catalogue", summary="The catalogue (DCAT-AP)", responses=RESPONSES, openapi_extra=FORM)
 async def catalogue(
-    request: Request, city: City, reader: Reader, lang: Lang, q: Words = None, agency: Name = None, theme: Name = None,
-    sharing: Level = None, freshness: Due = None,
+    request: Request, city: City, principal: CurrentPrincipal, lang: Lang, q: Words = None, agency: Name = None,
+    theme: Name = None, sharing: Level = None, freshness: Due = None,
     limit: Limit = None, offset: Offset = 0,
 ) -> Response:  # fmt: skip
     """List the layers that the reader may see, as datasets; all filters can be used together."""
@@ -83,7 +83,7 @@ async def catalogue(
         q or None, agency or None, theme or None,
         Sharing(sharing) if sharing else None, FreshnessLevel(freshness) if freshness else None,
     )  # fmt: skip
-    seen = every_permit(reader, city.layers)
+    seen = every_permit(principal, city.layers)
     found = search(seen, wanted, now)
     most = limit or (FOR_PEOPLE if own is HTML else FOR_PROGRAMS)
     shown = found[offset : offset + most]
@@ -117,14 +117,14 @@ async def style(request: Request) -> Response:
 
 
 @router.get("/catalogue/{layer}", summary="One dataset (DCAT-AP)", responses=RESPONSES, openapi_extra=FORM)
-async def dataset(request: Request, city: City, reader: Reader, lang: Lang, layer: Dataset) -> Response:
+async def dataset(request: Request, city: City, principal: CurrentPrincipal, lang: Lang, layer: Dataset) -> Response:
     """Describe a layer, or one version of it: terms, freshness, fields, versions, files and services."""
-    chosen, own = permit_of(reader, city.layers, layer), negotiate(request, FORMATS)
+    chosen, own = permit_of(principal, city.layers, layer), negotiate(request, FORMATS)
     prepared = downloads_of(request).known(chosen)
-    steps = await history(city, _changes(request), reader, chosen, counted=own is HTML)
+    steps = await history(city, _changes(request), principal, chosen, counted=own is HTML)
     base = base_of(request)
     links = self_and_alternates(f"{base}/catalogue/{layer}", dict(request.query_params), own, FORMATS, lang)
-    scope = "public" if chosen.is_public and reader.key is None else "private"
+    scope = "public" if chosen.is_public and principal.key is None else "private"
     headers = {"Cache-Control": f"{scope}, no-cache", "Vary": VARY} | as_header(links)
     if own is HTML:
         headers["Content-Language"] = lang
@@ -138,9 +138,9 @@ async def dataset(request: Request, city: City, reader: Reader, lang: Lang, laye
     "/catalogue/{layer}/preview.svg", summary="A picture of a layer", response_class=Response,
     responses={200: {"content": {SVG: {}}}, 304: {"description": "The reader has it already"}},
 )  # fmt: skip
-async def picture(request: Request, city: City, reader: Reader, layer: Dataset) -> Response:
+async def picture(request: Request, city: City, principal: CurrentPrincipal, layer: Dataset) -> Response:
     """Draw a layer, or one version of it, small and whole."""
-    chosen = permit_of(reader, city.layers, layer)
+    chosen = permit_of(principal, city.layers, layer)
     headers = {
         "Cache-Control": caching((chosen,)), "Vary": "Authorization, X-API-Key",
         "ETag": etag((chosen,), "preview", chosen.layer.title),
@@ -152,7 +152,7 @@ async def picture(request: Request, city: City, reader: Reader, layer: Dataset) 
     return Response(await _drawn(request, city, chosen), media_type=SVG, headers=headers)
 
 
-async def _drawn(request: Request, city: CityState, chosen: Permit) -> bytes:
+async def _drawn(request: Request, city: CityContext, chosen: Permit) -> bytes:
     state = request.app.state
     if not hasattr(state, "pictures"):
         state.pictures = OrderedDict()

@@ -16,8 +16,8 @@ from fastapi import APIRouter, Path, Query, Response
 
 from layers.contracts import theme_of
 from layers.theme import Theme
-from tiles.http.principal import City, Lang, Reader
-from tiles.http.server import CityState
+from tiles.http.principal import City, CurrentPrincipal, Lang
+from tiles.http.server import CityContext
 from tiles.ogc import display
 from twin.access.permit import Permit, every_permit
 from twin.cells.cover import MAX_RESOLUTION, cover, format_cell, parse_cell, resolution_of, span
@@ -54,16 +54,16 @@ At = Annotated[
 
 @router.get("/cells/at", summary="Everything known of the place at a point")
 async def at_point(
-    city: City, reader: Reader, lang: Lang, response: Response, lng: Longitude, lat: Latitude
+    city: City, principal: CurrentPrincipal, lang: Lang, response: Response, lng: Longitude, lat: Latitude
 ) -> dict[str, Any]:
     """Answer for the cell of resolution 11 around a point; features at the point itself are marked `here`."""
     cell = parse_cell(h3.latlng_to_cell(lat, lng, CLICK_RESOLUTION))
-    return await _answer(city, every_permit(reader, city.layers), cell, (lng, lat), lang, response)
+    return await _answer(city, every_permit(principal, city.layers), cell, (lng, lat), lang, response)
 
 
 @router.get("/cells/{cell}", summary="Everything known of a cell")
 async def of_cell(
-    city: City, reader: Reader, lang: Lang, response: Response,
+    city: City, principal: CurrentPrincipal, lang: Lang, response: Response,
     cell: Annotated[str, Path(description="H3 index, hexadecimal.", json_schema_extra={"format": "h3"})],
     at: At = None,
 ) -> dict[str, Any]:  # fmt: skip
@@ -72,7 +72,7 @@ async def of_cell(
     A layer's own cells may be coarser or finer: coarser ones are refined with the geometry, finer ones are summed.
     """
     point = parse_point(at) if at is not None else None
-    return await _answer(city, every_permit(reader, city.layers), parse_cell(cell), point, lang, response)
+    return await _answer(city, every_permit(principal, city.layers), parse_cell(cell), point, lang, response)
 
 
 def parse_point(text: str) -> tuple[float, float]:
@@ -131,7 +131,7 @@ def cell_sql(permits: Sequence[Permit], wanted: int) -> str:
 
 
 async def _answer(
-    city: CityState, permits: list[Permit], cell: int, point: tuple[float, float] | None, language: Language,
+    city: CityContext, permits: list[Permit], cell: int, point: tuple[float, float] | None, language: Language,
     response: Response,
 ) -> dict[str, Any]:  # fmt: skip
     response.headers["Cache-Control"] = "private, no-cache"

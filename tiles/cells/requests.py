@@ -15,7 +15,7 @@ from tiles.cells.statement import CellsQuery
 from tiles.cells.tiles import finest_at
 from tiles.features.paging import BAD_TOKEN, read_token, version_of_token
 from tiles.features.selection import permit_for
-from tiles.http.principal import city_state, language_of, principal_of
+from tiles.http.principal import city_context, language_of, principal_of
 from tiles.ogc import parameters as request_parameters
 from tiles.ogc.formats import CSV, MVT, Format, negotiate
 from tiles.ogc.parameters import Parameter
@@ -107,7 +107,7 @@ class CellTileRequest:
 
 async def understand(request: Request, layer_id: str) -> CellsRequest:
     """Read a request for cells."""
-    city, given = city_state(request), request.query_params
+    city, given = city_context(request), request.query_params
     current = permit_of(principal_of(request), city.layers, layer_id)
     form = negotiate(request, FORMATS)
     request_parameters.check_language(given)
@@ -144,7 +144,7 @@ async def understand_tile(
     request: Request, layer_id: str, grid: str, matrix: int, row: int, column: int
 ) -> CellTileRequest:
     """Read a request for a tile of cells."""
-    city, given = city_state(request), request.query_params
+    city, given = city_context(request), request.query_params
     current = permit_of(principal_of(request), city.layers, layer_id)
     request_parameters.check_language(given)
     request_parameters.check_names(given, TILE_NAMES, {})

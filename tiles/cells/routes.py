@@ -30,9 +30,9 @@ from tiles.features.selection import is_known, keeping
 from tiles.features.streaming import StreamedResponse, primed, streaming
 from tiles.http import content_encoding as encodings
 from tiles.http.openapi import reads_parameters
-from tiles.http.principal import city_state
+from tiles.http.principal import city_context
 from tiles.http.selection import caching, etag
-from tiles.http.server import CityState
+from tiles.http.server import CityContext
 from tiles.ogc.links import as_header, base_of, link, path, self_and_alternates, with_query
 from tiles.ogc.schemas import BINARY, content
 from tiles.vector.routes import MEDIA_TYPE, VARY, about
@@ -60,7 +60,7 @@ async def cells(request: Request, layer: LayerId) -> Response:
     Each feature is counted once: in the lowest of the cells that it touches at the layer's own resolution, and in
     that cell's ancestors. JSON and GeoJSON come in pages, the other formats in one go.
     """
-    city, wanted = city_state(request), await understand(request, layer)
+    city, wanted = city_context(request), await understand(request, layer)
     headers = keeping(request, wanted.chosen, wanted.format.name, wanted.about.language)
     if is_known(request, headers):
         return Response(status_code=304, headers=headers)
@@ -88,7 +88,7 @@ def _links(request: Request, wanted: CellsRequest, found: AggregatedCells, more:
     return links
 
 
-async def _whole(request: Request, city: CityState, wanted: CellsRequest, headers: dict[str, str]) -> Response:
+async def _whole(request: Request, city: CityContext, wanted: CellsRequest, headers: dict[str, str]) -> Response:
     write = {CSV: answers.as_csv, ARROW: answers.as_arrow}.get(wanted.format, answers.as_parquet)
     links = self_and_alternates(_address(request, wanted), wanted.given, wanted.format, FORMATS, wanted.about.language)
     version = wanted.chosen.version.number
@@ -102,7 +102,7 @@ async def _whole(request: Request, city: CityState, wanted: CellsRequest, header
     return StreamedResponse(chunks, seconds, media_type=wanted.format.media_type, headers=headers)
 
 
-async def _all(city: CityState, wanted: CellsRequest) -> AsyncGenerator[AggregatedCells, None]:
+async def _all(city: CityContext, wanted: CellsRequest) -> AsyncGenerator[AggregatedCells, None]:
     left = wanted.limit
     async with streaming(city) as connection, aclosing(counted(connection, wanted.question)) as read:
         async for part in read:
@@ -127,7 +127,7 @@ async def cell_tile(
     request: Request, layer: LayerId, grid: GridId, matrix: Matrix, row: Row, column: Column
 ) -> Response:
     """Give the cells in a tile as hexagons, in one MVT layer `<layer>:cells`, with the same numbers as the table."""
-    city = city_state(request)
+    city = city_context(request)
     wanted = await understand_tile(request, layer, grid, matrix, row, column)
     # What is counted stands in the name of the grid: a layer has several tiles at one place.
     name = f"{wanted.grid.id}/cells/{wanted.question.resolution}/{wanted.narrowed}/{wanted.chosen.key}"

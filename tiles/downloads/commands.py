@@ -49,10 +49,10 @@ def prepare(layers: tuple[str, ...], forms: tuple[str, ...], as_json: bool) -> N
 async def _prepare(names: Sequence[str], forms: Sequence[str]) -> list[dict[str, object]]:
     from tiles.downloads import formats as known
     from tiles.downloads.prepare import Downloads
-    from tiles.http.server import CityState
+    from tiles.http.server import CityContext
 
     settings = load_settings()
-    city = CityState(settings, open_database(settings))
+    city = CityContext(settings, open_database(settings))
     made: list[dict[str, object]] = []
     async with city.running():
         await city.refresh()

@@ -14,7 +14,7 @@ from tiles.features import statement, tables
 from tiles.features.rendering import closing, feature_texts, opening
 from tiles.features.statement import RowQuery
 from tiles.features.streaming import Chunks, batches, streaming
-from tiles.http.server import CityState
+from tiles.http.server import CityContext
 from tiles.ogc.formats import CSV, FLATGEOBUF, GEOJSON, GEOPARQUET
 from twin.access.permit import Permit
 from twin.query.reference import WGS84
@@ -53,14 +53,14 @@ FORMS = {
 }  # fmt: skip
 
 
-async def _rows(city: CityState, chosen: Permit, columns: Sequence[str]) -> AsyncGenerator[Sequence[Any], None]:
+async def _rows(city: CityContext, chosen: Permit, columns: Sequence[str]) -> AsyncGenerator[Sequence[Any], None]:
     select = RowQuery(chosen.version).select(columns, None)
     async with streaming(city) as connection, aclosing(batches(connection, select)) as read:
         async for rows in read:
             yield rows
 
 
-def chunks(city: CityState, chosen: Permit, form: DownloadFormat, words: Mapping[str, str]) -> Chunks:
+def chunks(city: CityContext, chosen: Permit, form: DownloadFormat, words: Mapping[str, str]) -> Chunks:
     """The bytes of a file that grows."""
     columns = chosen.columns
     if form.suffix == "geojson":
@@ -83,7 +83,9 @@ async def _geojson(rows: AsyncGenerator[Sequence[Any], None], words: Mapping[str
     yield closing({"numberReturned": count})
 
 
-async def write(city: CityState, chosen: Permit, form: DownloadFormat, words: Mapping[str, str], folder: Path) -> Path:
+async def write(
+    city: CityContext, chosen: Permit, form: DownloadFormat, words: Mapping[str, str], folder: Path
+) -> Path:
     """Write a file that does not grow, in a folder of its own."""
     path = folder / f"file.{form.suffix}"
     count = 0

@@ -19,7 +19,7 @@ import asyncpg
 from tiles.catalogue.citations import words
 from tiles.downloads import formats as forms
 from tiles.downloads.formats import DownloadFormat
-from tiles.http.server import CityState
+from tiles.http.server import CityContext
 from twin.access.permit import Permit
 from twin.catalogue.catalogue import Layer, Version
 from twin.catalogue.download_folder import DownloadFolder, Making, Prepared, is_being_made
@@ -66,7 +66,7 @@ async def _in_thread(work: Callable[..., T], *arguments: Any) -> T:
 class Downloads:
     """The prepared downloads of a city, and those being prepared by this process."""
 
-    def __init__(self, city: CityState) -> None:
+    def __init__(self, city: CityContext) -> None:
         self._city = city
         settings = city.settings
         # One folder may serve several databases, whose versions have the same names.

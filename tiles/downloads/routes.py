@@ -13,7 +13,7 @@ from tiles.catalogue.vocabulary import licence_address
 from tiles.downloads.formats import FORMS, DownloadFormat
 from tiles.downloads.prepare import Downloads
 from tiles.http.head import ASKED
-from tiles.http.principal import City, Reader, language_of
+from tiles.http.principal import City, CurrentPrincipal, language_of
 from tiles.http.selection import caching
 from tiles.ogc.links import as_header, base_of, link, path
 from tiles.ogc.schemas import BINARY, TEXT
@@ -55,10 +55,10 @@ def downloads_of(request: Request) -> Downloads:
     "/downloads/{layer}.{form}", summary="A whole layer as a file", responses=RESPONSES, response_class=FileResponse
 )
 async def download(
-    request: Request, city: City, reader: Reader, layer: Annotated[str, NAME], form: Annotated[str, SUFFIX]
+    request: Request, city: City, principal: CurrentPrincipal, layer: Annotated[str, NAME], form: Annotated[str, SUFFIX]
 ) -> Response:
     """Send all features of a layer's version. The file is made at the first request, and kept."""
-    chosen = permit_of(reader, city.layers, layer)
+    chosen = permit_of(principal, city.layers, layer)
     if form not in FORMS:
         raise NotFound(
             Text(

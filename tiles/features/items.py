@@ -25,8 +25,8 @@ from tiles.features.selection import is_known, keeping, permit_for
 from tiles.features.statement import FeatureText, RowQuery
 from tiles.features.streaming import Chunks, StreamedResponse, batches, primed, streaming
 from tiles.http.openapi import reads_parameters
-from tiles.http.principal import city_state, language_of, principal_of
-from tiles.http.server import CityState
+from tiles.http.principal import city_context, language_of, principal_of
+from tiles.http.server import CityContext
 from tiles.ogc import formats, pages
 from tiles.ogc import parameters as request_parameters
 from tiles.ogc.formats import Format, negotiate
@@ -120,7 +120,7 @@ async def items(request: Request, layer: LayerId) -> Response:
     }
     if is_known(request, headers):
         return Response(status_code=304, headers=headers)
-    city = city_state(request)
+    city = city_context(request)
     if wanted.format is formats.HTML:
         return await _page_for_people(request, city, wanted, headers)
     if wanted.format.whole:
@@ -134,7 +134,7 @@ async def items(request: Request, layer: LayerId) -> Response:
 
 
 async def _understand(request: Request, layer_id: str) -> ItemsRequest:
-    city, given = city_state(request), request.query_params
+    city, given = city_context(request), request.query_params
     current = permit_of(principal_of(request), city.layers, layer_id)
     chosen_format = negotiate(request, formats.ITEMS)
     request_parameters.check_language(given)
@@ -200,7 +200,7 @@ def _members(wanted: ItemsRequest) -> dict[str, Any]:
     return {"conformsTo": JSONFG_CONFORMS, "featureType": of.name, "geometryDimension": dimension, **system}
 
 
-async def _page(city: CityState, wanted: ItemsRequest) -> bytes:
+async def _page(city: CityContext, wanted: ItemsRequest) -> bytes:
     """A page that is read at once."""
     rows, matched = await _read(city, wanted, _text_of(wanted).columns())
     before, after = _neighbours(wanted, rows)
@@ -210,7 +210,7 @@ async def _page(city: CityState, wanted: ItemsRequest) -> bytes:
     return opening(_members(wanted)) + features.encode() + closing(end)
 
 
-async def _read(city: CityState, wanted: ItemsRequest, columns: Sequence[str]) -> tuple[list[Any], int | None]:
+async def _read(city: CityContext, wanted: ItemsRequest, columns: Sequence[str]) -> tuple[list[Any], int | None]:
     """The rows of a page, with one more that tells whether there is another page; and how many there are in all."""
     sql, values = wanted.rows.select(columns, wanted.limit + 1)
     # Without a condition any plan is the right one, and need not be made again; an order may cost a sort of the layer.
@@ -271,7 +271,7 @@ def _links(wanted: ItemsRequest, before: PageStart | None, after: PageStart | No
     return links
 
 
-async def _long_page(city: CityState, wanted: ItemsRequest) -> Chunks:
+async def _long_page(city: CityContext, wanted: ItemsRequest) -> Chunks:
     """A page that is sent while it is read; its links come at its end, when they are known."""
     if not wanted.rows.forward:
         # Read from its end: it has to be turned round first.
@@ -303,7 +303,7 @@ async def _long_page(city: CityState, wanted: ItemsRequest) -> Chunks:
 # All in one go -------------------------------------------------------------------------------------
 
 
-async def _whole(city: CityState, wanted: ItemsRequest, headers: dict[str, str]) -> Response:
+async def _whole(city: CityContext, wanted: ItemsRequest, headers: dict[str, str]) -> Response:
     own = wanted.format
     chunks: Chunks
     if own in (formats.NDJSON, formats.SEQUENCE):
@@ -329,7 +329,7 @@ async def _whole(city: CityState, wanted: ItemsRequest, headers: dict[str, str])
 
 
 async def _all_rows(
-    city: CityState, wanted: ItemsRequest, columns: Sequence[str]
+    city: CityContext, wanted: ItemsRequest, columns: Sequence[str]
 ) -> AsyncGenerator[Sequence[Any], None]:
     select = wanted.rows.select(columns, wanted.limit)
     async with streaming(city) as connection, aclosing(batches(connection, select)) as read:
@@ -348,7 +348,7 @@ async def _lines(rows: AsyncGenerator[Sequence[Any], None], wanted: ItemsRequest
 
 
 async def _page_for_people(
-    request: Request, city: CityState, wanted: ItemsRequest, headers: dict[str, str]
+    request: Request, city: CityContext, wanted: ItemsRequest, headers: dict[str, str]
 ) -> Response:
     rows, matched = await _read(city, wanted, statement.table(wanted.columns, geometry=False))
     before, after = _neighbours(wanted, rows)
@@ -373,7 +373,7 @@ async def item(
     request: Request, layer: LayerId, feature: Annotated[str, Path(description="The feature's `id`.")]
 ) -> Response:
     """Give one feature by its id."""
-    city, given = city_state(request), request.query_params
+    city, given = city_context(request), request.query_params
     current = permit_of(principal_of(request), city.layers, layer)
     own = negotiate(request, formats.ITEM)
     request_parameters.check_language(given)

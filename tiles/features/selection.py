@@ -7,7 +7,7 @@ from datetime import datetime
 from fastapi import Request
 
 from tiles.http.selection import caching, etag
-from tiles.http.server import CityState
+from tiles.http.server import CityContext
 from twin.access.permit import Permit, as_current
 from twin.errors import NotFound
 from twin.text import Text
@@ -20,7 +20,7 @@ ORDER BY id DESC LIMIT 1
 """
 
 
-async def permit_for(city: CityState, current: Permit, number: int | None, at: datetime | None) -> Permit:
+async def permit_for(city: CityContext, current: Permit, number: int | None, at: datetime | None) -> Permit:
     """Return the permit for the version of a number, else for the one that was current at a time, else as it is."""
     if at is not None:
         async with city.connection() as connection:

@@ -13,7 +13,7 @@ from fastapi.responses import StreamingResponse
 from starlette.types import Send
 
 from tiles.http.problems import DATABASE_GONE
-from tiles.http.server import CityState
+from tiles.http.server import CityContext
 from twin.errors import Unavailable
 from twin.text import Text
 
@@ -47,7 +47,7 @@ class StreamedResponse(StreamingResponse):
 
 
 @asynccontextmanager
-async def streaming(city: CityState) -> AsyncGenerator[asyncpg.Connection, None]:
+async def streaming(city: CityContext) -> AsyncGenerator[asyncpg.Connection, None]:
     """Lend a connection for a long answer: so many at a time, half of them to one client, so that others find one."""
     async with city.stream_shares.place(), _place(city), city.connection(asking=True) as connection:
         transaction = connection.transaction(readonly=True)
@@ -61,7 +61,7 @@ async def streaming(city: CityState) -> AsyncGenerator[asyncpg.Connection, None]
 
 
 @asynccontextmanager
-async def _place(city: CityState) -> AsyncGenerator[None, None]:
+async def _place(city: CityContext) -> AsyncGenerator[None, None]:
     """Take one of the places for long answers."""
     try:
         async with asyncio.timeout(city.settings.pool_wait):

@@ -12,7 +12,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from tiles.http.clients import CURRENT, Client, address_of
 from tiles.http.principal import token_of
 from tiles.http.problems import problem
-from tiles.http.server import CityState
+from tiles.http.server import CityContext
 from twin.access.keys import authenticate
 from twin.errors import TwinError
 from twin.text import Text
@@ -93,7 +93,7 @@ class RateLimitMiddleware:
     def _key(self, scope: Scope) -> str | None:
         if not any(name in (b"authorization", b"x-api-key") for name, _ in scope["headers"]):
             return None
-        city: CityState = self.whole.state.city
+        city: CityContext = self.whole.state.city
         with suppress(TwinError):
             return authenticate(token_of(Request(scope)), city.keys).key
         return None

@@ -12,7 +12,7 @@ from cachetools import LRUCache
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from tiles.http.metrics import ROUTE
-from tiles.http.server import CityState
+from tiles.http.server import CityContext
 from twin.catalogue.catalogue import Layer
 
 # Larger answers are few, and cost more to keep than to make again.
@@ -61,7 +61,7 @@ class ResponseCacheMiddleware:
     What such answers are made of changes only with the catalogue. They stay no longer than their own `max-age`.
     """
 
-    def __init__(self, app: ASGIApp, city: CityState, limit: int) -> None:
+    def __init__(self, app: ASGIApp, city: CityContext, limit: int) -> None:
         self.app = app
         self.city = city
         self._answers: LRUCache[Name, _CachedResponse] = LRUCache(limit, getsizeof=_CachedResponse.size)

@@ -59,7 +59,7 @@ async def _reset(connection: asyncpg.Connection) -> None:
         await connection.reset()
 
 
-class CityState:
+class CityContext:
     """The city as this process knows it. The catalogue is replaced whole, so a request sees one moment of it."""
 
     def __init__(self, settings: Settings, database: Database) -> None:

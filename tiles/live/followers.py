@@ -13,7 +13,7 @@ from typing import Any
 
 from prometheus_client import Gauge
 
-from tiles.http.server import CityState
+from tiles.http.server import CityContext
 from tiles.live.visible import VisibleLayers
 from twin.access.principals import Principal
 from twin.errors import TooMany, Unavailable
@@ -39,7 +39,7 @@ STOPPING = Text(
 class Followers:
     """The open streams of one server process. Each has an event of its own, so that it looks once for many changes."""
 
-    def __init__(self, city: CityState) -> None:
+    def __init__(self, city: CityContext) -> None:
         self.city = city
         self.views = VisibleLayers(city)
         self.heartbeat = city.settings.live_heartbeat

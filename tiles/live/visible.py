@@ -7,7 +7,7 @@ from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Literal
 
-from tiles.http.server import CityState
+from tiles.http.server import CityContext
 from twin.access.permit import Permit, every_permit
 from twin.access.principals import Principal
 from twin.catalogue.catalogue import Layer
@@ -42,7 +42,7 @@ class LayerChange:
 class VisibleLayers:
     """What each reader sees of the catalogue as it is now; made once a catalogue, for many readers ask at once."""
 
-    def __init__(self, city: CityState) -> None:
+    def __init__(self, city: CityContext) -> None:
         self._city = city
         self._catalogue: Mapping[str, Layer] | None = None
         self._seen: dict[tuple[str, str], VisibleLayer] = {}

@@ -10,7 +10,7 @@ from fastapi import APIRouter, Request, Response
 from layers.contracts import theme_of
 from tiles.features.items import LayerId
 from tiles.features.selection import VARY
-from tiles.http.principal import City, Lang, Reader, city_state
+from tiles.http.principal import City, CurrentPrincipal, Lang, city_context
 from tiles.ogc import pages
 from tiles.ogc.display import legend, shown_style
 from tiles.ogc.documents import collection_links
@@ -36,13 +36,13 @@ router = APIRouter(tags=["collections"])
     "/collections", summary="All layers that the reader may see", responses=content(LAYERS, DOCUMENT),
     openapi_extra={"parameters": [format_parameter(DOCUMENT).openapi()]},
 )  # fmt: skip
-async def collections(request: Request, city: City, reader: Reader, lang: Lang) -> Response:
+async def collections(request: Request, city: City, principal: CurrentPrincipal, lang: Lang) -> Response:
     """List the layers, each with its agency, theme, version, extent, licence, style, legend and links."""
     own = negotiate(request, DOCUMENT)
     address = f"{base_of(request)}/collections"
     document = {
         "links": self_and_alternates(address, {}, own, DOCUMENT, lang),
-        "collections": [_linked(request, permit, lang) for permit in every_permit(reader, city.layers)],
+        "collections": [_linked(request, permit, lang) for permit in every_permit(principal, city.layers)],
     }
     if own is HTML:
         return pages.layers(request, document, lang, _headers(lang))
@@ -53,9 +53,9 @@ async def collections(request: Request, city: City, reader: Reader, lang: Lang) 
     "/collections/{layer}", summary="One layer", responses=content(ONE_LAYER, DOCUMENT),
     openapi_extra={"parameters": [format_parameter(DOCUMENT).openapi()]},
 )  # fmt: skip
-async def collection(request: Request, city: City, reader: Reader, lang: Lang, layer: LayerId) -> Response:
+async def collection(request: Request, city: City, principal: CurrentPrincipal, lang: Lang, layer: LayerId) -> Response:
     """Describe one layer."""
-    found = permit_of(reader, city.layers, layer)
+    found = permit_of(principal, city.layers, layer)
     own = negotiate(request, DOCUMENT)
     document = _linked(request, found, lang, own)
     if own is HTML:
@@ -79,7 +79,7 @@ def _linked(request: Request, permit: Permit, language: Language, own: Format = 
         **describe(permit, language),
         "itemType": "feature",
         "extent": extent,
-        "crs": list(offered(city_state(request).settings.profile)),
+        "crs": list(offered(city_context(request).settings.profile)),
         "storageCrs": CRS84,
         "links": collection_links(request, permit.layer.id, language, own) + raster_links(request, permit, language),
     }

@@ -15,7 +15,7 @@ from tiles.features.selection import VARY, is_known, keeping, permit_for
 from tiles.http.openapi import MEDIA_TYPE as OPENAPI
 from tiles.http.openapi import MEDIA_TYPE_30 as OPENAPI_30
 from tiles.http.openapi import reads_parameters
-from tiles.http.principal import Lang, city_state, language_of, principal_of
+from tiles.http.principal import Lang, city_context, language_of, principal_of
 from tiles.ogc import formats, pages
 from tiles.ogc import parameters as request_parameters
 from tiles.ogc.formats import Format, negotiate
@@ -83,7 +83,7 @@ async def landing(request: Request, lang: Lang) -> Response:
 
 def _landing(request: Request, language: Language) -> Response:
     own = negotiate(request, formats.DOCUMENT)
-    city, base = city_state(request), base_of(request)
+    city, base = city_context(request), base_of(request)
     profile = city.settings.profile
     links = [
         *self_and_alternates(path(base, "landing"), {}, own, formats.DOCUMENT, language),
@@ -168,7 +168,7 @@ def _sortable(chosen: Permit, language: Language) -> dict[str, Any]:
 
 
 async def _schema(request: Request, layer: str, name: str, build: Build) -> Response:
-    city, given = city_state(request), request.query_params
+    city, given = city_context(request), request.query_params
     current = permit_of(principal_of(request), city.layers, layer)
     found = current.layer
     own, language = negotiate(request, formats.SCHEMAS), language_of(request)

@@ -14,7 +14,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from layers.contracts import theme_of
 from tiles.features.selection import is_known
-from tiles.http.principal import city_state
+from tiles.http.principal import city_context
 from tiles.ogc import display
 from tiles.ogc.entry_points import DOORS
 from tiles.ogc.formats import ITEMS
@@ -137,7 +137,7 @@ def _trail(request: Request, language: Language, chosen: Permit | None = None) -
 
 def landing(request: Request, document: Mapping[str, Any], language: Language, headers: Mapping[str, str]) -> Response:
     """The landing page: what there is for people, for programs and for maps."""
-    base, city = base_of(request), city_state(request)
+    base, city = base_of(request), city_context(request)
     lng, lat = (city.fact("view") or {}).get("center", city.settings.profile.view.center)
     box = lng - 0.02, lat - 0.02, lng + 0.02, lat + 0.02
     doors = [
@@ -178,7 +178,7 @@ def layers(request: Request, document: Mapping[str, Any], language: Language, he
 
 def layer(request: Request, described: Mapping[str, Any], language: Language, headers: Mapping[str, str]) -> Response:
     """One layer."""
-    base, zone = base_of(request), city_state(request).settings.profile.time_zone
+    base, zone = base_of(request), city_context(request).settings.profile.time_zone
     west, south, east, north = described["bounds"] or (0, 0, 0, 0)
     return _page(
         request, "layer", described["title"], _trail(request, language), described["links"], language, headers,

@@ -10,7 +10,7 @@ from fastapi import APIRouter, Request, Response
 
 from layers.contracts import theme_of
 from tiles.features.selection import is_known, keeping
-from tiles.http.principal import City, Lang, Reader
+from tiles.http.principal import City, CurrentPrincipal, Lang
 from tiles.ogc import display
 from tiles.ogc.formats import JSON, Format, negotiate
 from tiles.ogc.parameters import format_parameter
@@ -61,9 +61,9 @@ router = APIRouter(tags=["raster tiles"])
     summary="What the colours of a raster mean",
     openapi_extra={"parameters": [format_parameter(FORMS).openapi()]},
 )
-async def legend(request: Request, city: City, reader: Reader, lang: Lang, layer: LayerName) -> Response:
+async def legend(request: Request, city: City, principal: CurrentPrincipal, lang: Lang, layer: LayerName) -> Response:
     """Give the classes of a raster, or the values between which its colours are blended, with unit."""
-    one = only_raster(layer, city, reader)
+    one = only_raster(layer, city, principal)
     own = negotiate(request, FORMS)
     headers = keeping(request, one, own.name, lang) | {"Content-Language": lang}
     if is_known(request, headers):

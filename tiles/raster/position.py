@@ -16,7 +16,7 @@ from layers.palette import known_pixels
 from tiles.features.items import LayerId
 from tiles.features.selection import is_known, keeping, permit_for
 from tiles.http.openapi import reads_parameters
-from tiles.http.principal import city_state, language_of, principal_of
+from tiles.http.principal import city_context, language_of, principal_of
 from tiles.ogc import display
 from tiles.ogc import parameters as request_parameters
 from tiles.ogc.formats import GEOJSON, Format, negotiate
@@ -116,7 +116,7 @@ class SampledValues:
 @reads_parameters
 async def position(request: Request, layer: LayerId) -> Response:
     """Give the value of the pixel at each point, with unit or class; null outside the raster and where it has none."""
-    city, given, language = city_state(request), request.query_params, language_of(request)
+    city, given, language = city_context(request), request.query_params, language_of(request)
     current = permit_of(principal_of(request), city.layers, layer)
     own = negotiate(request, FORMS)
     request_parameters.check_language(given)

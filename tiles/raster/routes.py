@@ -10,9 +10,9 @@ from fastapi import APIRouter, Path, Query, Request, Response
 
 from layers.contracts import theme_of
 from tiles.features.selection import is_known
-from tiles.http.principal import City, Lang, Reader
+from tiles.http.principal import City, CurrentPrincipal, Lang
 from tiles.http.selection import caching, etag
-from tiles.http.server import CityState
+from tiles.http.server import CityContext
 from tiles.ogc.formats import Format, negotiate
 from tiles.ogc.parameters import format_parameter
 from tiles.ogc.schemas import BINARY, content
@@ -46,9 +46,9 @@ Scale = Annotated[int, Query(description="2 gives 512 pixels instead of 256.", g
 Picture = Annotated[Form, Query(description="Form of the tiles that the document names.")]
 
 
-def only_raster(layer: str, city: CityState, reader: Principal, style: Style = "default") -> Permit:
+def only_raster(layer: str, city: CityContext, principal: Principal, style: Style = "default") -> Permit:
     """The raster that a name means; any other layer has no such tiles."""
-    return only_one(permits_of(reader, city.layers, layer), style)
+    return only_one(permits_of(principal, city.layers, layer), style)
 
 
 def only_one(chosen: Sequence[Permit], style: Style = "default") -> Permit:
@@ -98,7 +98,7 @@ def headers_of(one: Permit, z: int, x: int, y: int, look: RasterStyle) -> dict[s
     return {"Cache-Control": caching((one,)), "ETag": etag((one,), WEB_MERCATOR.id, look, z, x, y), "Vary": VARY}
 
 
-async def fetch(city: CityState, one: Permit, z: int, x: int, y: int, look: RasterStyle) -> tuple[CachedTile, bytes]:
+async def fetch(city: CityContext, one: Permit, z: int, x: int, y: int, look: RasterStyle) -> tuple[CachedTile, bytes]:
     """Give a tile from memory, or make it. Pictures are compressed as they are: they have one encoding."""
 
     async def make() -> CachedTile:
@@ -115,11 +115,11 @@ async def fetch(city: CityState, one: Permit, z: int, x: int, y: int, look: Rast
 
 
 async def _answer(
-    request: Request, city: CityState, reader: Principal, layer: str, place: tuple[int, int, int], look: RasterStyle,
-    vary: str = VARY,
+    request: Request, city: CityContext, principal: Principal, layer: str, place: tuple[int, int, int],
+    look: RasterStyle, vary: str = VARY,
 ) -> Response:  # fmt: skip
     check_tile(*place)
-    one = only_raster(layer, city, reader, look.style)
+    one = only_raster(layer, city, principal, look.style)
     headers = headers_of(one, *place, look) | {"Vary": vary}
     if is_known(request, headers):
         return Response(status_code=304, headers=headers)
@@ -134,11 +134,11 @@ def route_of(look: RasterStyle) -> str:
 
 def _add(form: Form, scale: int) -> None:
     async def tile(
-        city: City, reader: Reader, request: Request, layer: LayerName, z: Zoom, x: Index, y: Index,
+        city: City, principal: CurrentPrincipal, request: Request, layer: LayerName, z: Zoom, x: Index, y: Index,
         style: StyleName = "default",
     ) -> Response:  # fmt: skip
         """Give a tile of a raster; transparent where it has nothing."""
-        return await _answer(request, city, reader, layer, (z, x, y), RasterStyle(style, form, scale))
+        return await _answer(request, city, principal, layer, (z, x, y), RasterStyle(style, form, scale))
 
     tile.__name__ = f"raster_tile_{form}_{scale}"
     pictures = PNG if form == "png" else WEBP
@@ -164,28 +164,28 @@ for _scale in (2, 1):
     openapi_extra={"parameters": [format_parameter(PICTURES).openapi()]},
 )
 async def map_tile(
-    city: City, reader: Reader, request: Request, layer: LayerName, z: Zoom, y: Index, x: Index,
+    city: City, principal: CurrentPrincipal, request: Request, layer: LayerName, z: Zoom, y: Index, x: Index,
     style: StyleName = "default", scale: Scale = 1,
 ) -> Response:  # fmt: skip
     """Give a tile of a raster; `f` or the header Accept chooses its form."""
     form: Form = "webp" if negotiate(request, PICTURES) is WEBP else "png"
-    return await _answer(request, city, reader, layer, (z, x, y), RasterStyle(style, form, scale), f"{VARY}, Accept")
+    return await _answer(request, city, principal, layer, (z, x, y), RasterStyle(style, form, scale), f"{VARY}, Accept")
 
 
 @router.get("/tiles/{layer}/raster.json", summary="TileJSON 3.0 of a raster")
 async def tilejson(
-    city: City, reader: Reader, lang: Lang, request: Request, response: Response, layer: LayerName,
+    city: City, principal: CurrentPrincipal, lang: Lang, request: Request, response: Response, layer: LayerName,
     style: StyleName = "default", image: Picture = "png", scale: Scale = 1,
 ) -> dict[str, Any]:  # fmt: skip
     """Describe a raster's tiles for MapLibre and others; their address names the version, so they never change."""
-    one = only_raster(layer, city, reader, style)
+    one = only_raster(layer, city, principal, style)
     response.headers["Cache-Control"] = caching((one,))
     response.headers["Vary"] = f"{VARY}, Accept-Language"
     base = str(request.base_url).rstrip("/")
     return await describe(city, one, RasterStyle(style, image, scale), base, lang)
 
 
-async def describe(city: CityState, one: Permit, look: RasterStyle, base: str, language: Language) -> dict[str, Any]:
+async def describe(city: CityContext, one: Permit, look: RasterStyle, base: str, language: Language) -> dict[str, Any]:
     """Build the TileJSON document; its zooms are those that the file has pixels and overviews for."""
     first, last = await city.rasters.run(one, zooms)
     raster, layer = one.version.raster or {}, one.layer

@@ -7,7 +7,7 @@ from typing import Any
 import orjson
 from fastapi import APIRouter, Request, Response
 
-from tiles.http.principal import City, Lang, Reader
+from tiles.http.principal import City, CurrentPrincipal, Lang
 from tiles.http.selection import caching
 from tiles.ogc.formats import JSON, Format, negotiate
 from tiles.ogc.links import RELATION, Link, base_of, link, path
@@ -49,9 +49,9 @@ router = APIRouter(tags=["raster tiles"])
     "/collections/{layer}/map/tiles", summary="The tilesets of a raster", responses=content(TILESETS, (JSON,)),
     response_class=Response, openapi_extra={"parameters": [format_parameter((JSON,)).openapi()]},
 )  # fmt: skip
-async def tilesets(request: Request, city: City, reader: Reader, lang: Lang, layer: LayerName) -> Response:
+async def tilesets(request: Request, city: City, principal: CurrentPrincipal, lang: Lang, layer: LayerName) -> Response:
     """List the tilesets: there is one, in the grid of the web."""
-    one = only_raster(layer, city, reader)
+    one = only_raster(layer, city, principal)
     negotiate(request, (JSON,))
     base = base_of(request)
     address = path(base, "collections", layer, "map", "tiles")
@@ -73,9 +73,9 @@ async def tilesets(request: Request, city: City, reader: Reader, lang: Lang, lay
     },
     response_class=Response, openapi_extra={"parameters": [format_parameter(DESCRIPTIONS).openapi()]},
 )  # fmt: skip
-async def tileset(request: Request, city: City, reader: Reader, lang: Lang, layer: LayerName) -> Response:
+async def tileset(request: Request, city: City, principal: CurrentPrincipal, lang: Lang, layer: LayerName) -> Response:
     """Describe the tileset: where it has tiles, at which zooms, at which address; or as TileJSON."""
-    one = only_raster(layer, city, reader)
+    one = only_raster(layer, city, principal)
     base = base_of(request)
     if negotiate(request, DESCRIPTIONS) is TILEJSON:
         document = await describe(city, one, RasterStyle(), base, lang)

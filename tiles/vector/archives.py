@@ -20,8 +20,8 @@ from pmtiles.tile import Compression
 from tiles.features.selection import is_known
 from tiles.http import content_encoding as encodings
 from tiles.http.content_encoding import Encoding
-from tiles.http.principal import City, Reader
-from tiles.http.server import CityState
+from tiles.http.principal import City, CurrentPrincipal
+from tiles.http.server import CityContext
 from tiles.vector.routes import MEDIA_TYPE, VARY, Index, Zoom, check_tile
 from twin.access.permit import permit_of, same_key
 from twin.access.principals import ANONYMOUS, Principal
@@ -96,7 +96,7 @@ def opened(path: FilePath) -> OpenArchive | None:
         return None
 
 
-def find(city: CityState, principal: Principal, name: str) -> tuple[OpenArchive, bool]:
+def find(city: CityContext, principal: Principal, name: str) -> tuple[OpenArchive, bool]:
     """Return the archive of that name, and whether everybody may have it.
 
     One with a layer that is hidden from the principal, or with more of it than the principal may read, answers as if it
@@ -123,13 +123,13 @@ def _caching(found: OpenArchive, is_open: bool) -> dict[str, str]:
 
 
 @router.get("/archives", summary="Baked archives that the reader may use")
-async def archives(city: City, reader: Reader, response: Response) -> dict[str, Any]:
+async def archives(city: City, principal: CurrentPrincipal, response: Response) -> dict[str, Any]:
     """List the archives: layers with versions, zooms, area and size."""
     response.headers["Cache-Control"] = "private, no-cache"
     listed = []
     for path in sorted(city.settings.archive_folder.glob("*.pmtiles")):
         try:
-            found, _ = find(city, reader, path.stem)
+            found, _ = find(city, principal, path.stem)
         except NotFound:
             continue
         header = found.header
@@ -154,9 +154,9 @@ async def archives(city: City, reader: Reader, response: Response) -> dict[str, 
     responses={200: {"content": {PMTILES: {}}}, 206: {"content": {PMTILES: {}}, "description": "A range of it"}},
     summary="A whole archive, or ranges of its bytes",
 )
-async def archive(city: City, reader: Reader, name: Name) -> FileResponse:
+async def archive(city: City, principal: CurrentPrincipal, name: Name) -> FileResponse:
     """Send an archive; clients for PMTiles ask for the ranges that they need."""
-    found, is_open = find(city, reader, name)
+    found, is_open = find(city, principal, name)
     return FileResponse(
         found.path, media_type=PMTILES, headers=_caching(found, is_open) | {"Content-Encoding": "identity"}
     )
@@ -172,11 +172,11 @@ async def archive(city: City, reader: Reader, name: Name) -> FileResponse:
     summary="One tile of an archive",
 )
 async def tile(
-    city: City, reader: Reader, request: Request, name: Name, z: Zoom, x: Index, y: Index, ending: Ending
+    city: City, principal: CurrentPrincipal, request: Request, name: Name, z: Zoom, x: Index, y: Index, ending: Ending
 ) -> Response:
     """Give a tile as it was baked; one that is not there is empty."""
     check_tile(z, x, y)
-    found, is_open = find(city, reader, name)
+    found, is_open = find(city, principal, name)
     if found.ending != ending:
         raise NotFound(
             Text(en="The tiles of “{id}” end with .{ending}.", vi="Các ô của “{id}” có đuôi .{ending}.").format(

@@ -13,7 +13,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from tiles.http import content_encoding as encodings
 from tiles.http.content_encoding import Encoding
 from tiles.http.metrics import ROUTE
-from tiles.http.server import CityState
+from tiles.http.server import CityContext
 from tiles.raster import routes as raster
 from tiles.raster.image import RasterStyle
 from tiles.vector import routes as vector
@@ -59,14 +59,14 @@ class TileFastPathMiddleware:
     """Answers requests for tiles, of vectors and of rasters in their theme's colours.
 
     What it cannot answer goes to the application, and an error with it, so that the database is not queried twice.
-    Authentication uses the same functions as the application. The meaning of an address is cached for requests without a
-    key, until the catalogue changes.
+    Authentication uses the same functions as the application. The meaning of an address is cached for requests without
+    a key, until the catalogue changes.
     """
 
-    def __init__(self, app: ASGIApp, city: CityState) -> None:
+    def __init__(self, app: ASGIApp, city: CityContext) -> None:
         self.app = app
         self.city = city
-        self._remembered: dict[str, _TileRequest] = {}
+        self._meanings: dict[str, _TileRequest] = {}
         self._catalogue: Mapping[str, Layer] | None = None
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -121,10 +121,10 @@ class TileFastPathMiddleware:
         catalogue = self.city.layers
         if catalogue is not self._catalogue:
             # Nothing means what it meant; and nothing keeps the old catalogue alive.
-            self._remembered.clear()
+            self._meanings.clear()
             self._catalogue = catalogue
         token = _token(sent)
-        meant = self._remembered.get(path) if token is None else None
+        meant = self._meanings.get(path) if token is None else None
         if meant is not None:
             return meant
         match = PATH.fullmatch(path)
@@ -143,9 +143,9 @@ class TileFastPathMiddleware:
             headers, key = raster.headers_of(one, z, x, y, look), raster.key_of(one, z, x, y, look)
             meant = _TileRequest(chosen, key, headers, _raw(headers), look, raster.route_of(look))
         if token is None:
-            if len(self._remembered) >= REMEMBERED:
-                self._remembered.clear()
-            self._remembered[path] = meant
+            if len(self._meanings) >= REMEMBERED:
+                self._meanings.clear()
+            self._meanings[path] = meant
         return meant
 
 

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 from fastapi import Request
 
-from tiles.http.server import CityState
+from tiles.http.server import CityContext
 from tiles.ogc.parameters import FILTER, read_filter
 from tiles.vector.mvt import EVERYTHING, FeatureCondition
 from tiles.vector.tile_matrix_sets import WEB_MERCATOR, Grid
@@ -17,7 +17,7 @@ from twin.query.reference import offered
 
 
 async def read_where(
-    request: Request, city: CityState, chosen: Sequence[Permit], grid: Grid = WEB_MERCATOR
+    request: Request, city: CityContext, chosen: Sequence[Permit], grid: Grid = WEB_MERCATOR
 ) -> FeatureCondition:
     """Read `filter` for every layer of a tile: each must have the names that it uses."""
     given = request.query_params

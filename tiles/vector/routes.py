@@ -10,9 +10,9 @@ from fastapi import APIRouter, Path, Request, Response
 from layers.contracts import theme_of
 from tiles.http import content_encoding as encodings
 from tiles.http.content_encoding import Encoding
-from tiles.http.principal import City, Lang, Reader
+from tiles.http.principal import City, CurrentPrincipal, Lang
 from tiles.http.selection import caching, etag
-from tiles.http.server import CityState
+from tiles.http.server import CityContext
 from tiles.ogc.formats import MVT
 from tiles.ogc.parameters import FILTER
 from tiles.vector.filters import read_where
@@ -64,7 +64,7 @@ def about(tile: CachedTile, encoding: Encoding) -> dict[str, str]:
 
 
 async def fetch(
-    city: CityState, chosen: Sequence[Permit], z: int, x: int, y: int, encoding: Encoding,
+    city: CityContext, chosen: Sequence[Permit], z: int, x: int, y: int, encoding: Encoding,
     grid: Grid = WEB_MERCATOR, where: FeatureCondition = EVERYTHING, key: Key | None = None,
 ) -> tuple[CachedTile, bytes]:  # fmt: skip
     """Give a tile from memory, or make it; `key` is its name there, if it is known."""
@@ -81,7 +81,7 @@ async def fetch(
 
 
 async def answer(
-    city: CityState, request: Request, chosen: Sequence[Permit], z: int, x: int, y: int,
+    city: CityContext, request: Request, chosen: Sequence[Permit], z: int, x: int, y: int,
     grid: Grid = WEB_MERCATOR, where: FeatureCondition = EVERYTHING,
 ) -> Response:  # fmt: skip
     """Answer a request for a tile; one that the client has already is a 304."""
@@ -116,23 +116,25 @@ Index = Annotated[
     openapi_extra={"parameters": [p.openapi() for p in FILTER]},
     summary="One vector tile",
 )
-async def tile(city: City, reader: Reader, request: Request, layers: Layers, z: Zoom, x: Index, y: Index) -> Response:
+async def tile(
+    city: City, principal: CurrentPrincipal, request: Request, layers: Layers, z: Zoom, x: Index, y: Index
+) -> Response:
     """Give a tile with one MVT layer per city layer, named by its id; labels of polygons come as `<id>:label`.
 
     A layer of which the tile leaves something out is followed by `<id>:cut`, and named by the header `X-Tile-Cut`.
     With a filter, which every layer must have the names for, it shows the features that meet it.
     """
     check_tile(z, x, y)
-    chosen = permits_of(reader, city.layers, layers)
+    chosen = permits_of(principal, city.layers, layers)
     return await answer(city, request, chosen, z, x, y, where=await read_where(request, city, chosen))
 
 
 @router.get("/tiles/{layers}/tilejson.json", summary="TileJSON 3.0 of one layer or several")
 async def tilejson(
-    city: City, reader: Reader, lang: Lang, request: Request, response: Response, layers: Layers
+    city: City, principal: CurrentPrincipal, lang: Lang, request: Request, response: Response, layers: Layers
 ) -> dict[str, Any]:
     """Describe tiles; their address names the versions, so they may be kept for ever."""
-    chosen = permits_of(reader, city.layers, layers)
+    chosen = permits_of(principal, city.layers, layers)
     response.headers["Cache-Control"] = caching(chosen)
     response.headers["Vary"] = "Authorization, X-API-Key, Accept-Language"
     base = str(request.base_url).rstrip("/")

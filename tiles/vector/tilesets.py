@@ -13,7 +13,7 @@ from layers.theme import GeometryKind
 from tiles.features.items import LayerId
 from tiles.features.selection import VARY, is_known, keeping, permit_for
 from tiles.http.openapi import reads_parameters
-from tiles.http.principal import City, Lang, city_state, language_of, principal_of
+from tiles.http.principal import City, Lang, city_context, language_of, principal_of
 from tiles.ogc import parameters as request_parameters
 from tiles.ogc.formats import JSON, MVT, negotiate
 from tiles.ogc.links import RELATION, Link, base_of, link, path, with_query
@@ -137,7 +137,7 @@ async def tilesets(request: Request, layer: LayerId) -> Response:
     if is_known(request, headers):
         return Response(status_code=304, headers=headers)
     address = path(base_of(request), "collections", chosen.layer.id, "tiles")
-    grids = grids_of(city_state(request).settings.profile).values()
+    grids = grids_of(city_context(request).settings.profile).values()
     document = {
         "tilesets": [_tileset(request, chosen, grid, language, whole=False) for grid in grids],
         "links": [link(with_query(address, dict(request.query_params)), "self", JSON.media_type, HERE, language)],
@@ -153,7 +153,7 @@ async def tilesets(request: Request, layer: LayerId) -> Response:
 async def tileset(request: Request, layer: LayerId, grid: GridId) -> Response:
     """Describe a tileset: where its tiles are, in which matrices and rows, and what they hold."""
     chosen, language = await _chosen(request, layer, TILESET), language_of(request)
-    found = find_grid(grid, city_state(request).settings.profile)
+    found = find_grid(grid, city_context(request).settings.profile)
     headers = keeping(request, chosen, JSON.name, language) | {"Content-Language": language}
     if is_known(request, headers):
         return Response(status_code=304, headers=headers)
@@ -163,14 +163,14 @@ async def tileset(request: Request, layer: LayerId, grid: GridId) -> Response:
 
 async def _chosen(request: Request, layer: str, known: Sequence[request_parameters.Parameter]) -> Permit:
     given = request.query_params
-    current = permit_of(principal_of(request), city_state(request).layers, layer)
+    current = permit_of(principal_of(request), city_context(request).layers, layer)
     request_parameters.check_language(given)
     request_parameters.check_names(given, frozenset(p.name for p in known), {})
     # Programs that draw maps say little of what they take, and there is but one format of tiles.
     if known is not TILE or "f" in given:
         negotiate(request, [MVT] if known is TILE else [JSON])
     return await permit_for(
-        city_state(request), current, request_parameters.read_version(given), request_parameters.read_as_of(given)
+        city_context(request), current, request_parameters.read_version(given), request_parameters.read_as_of(given)
     )
 
 
@@ -260,7 +260,7 @@ def _limits(grid: Grid, bounds: Sequence[float], first: int, last: int) -> Any:
 @reads_parameters
 async def tile(request: Request, layer: LayerId, grid: GridId, matrix: Matrix, row: Row, column: Column) -> Response:
     """Give a tile, row before column. What it holds is the same as at /tiles, whose address is the short one."""
-    chosen, city = await _chosen(request, layer, TILE), city_state(request)
+    chosen, city = await _chosen(request, layer, TILE), city_context(request)
     found = find_grid(grid, city.settings.profile)
     check_tile(found, matrix, column, row)
     where = await read_where(request, city, (chosen,), found)
