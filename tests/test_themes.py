@@ -95,7 +95,7 @@ def test_a_style_colours_only_terms_of_its_vocabulary(name: str) -> None:
 @pytest.mark.parametrize("language", LANGUAGES)
 @pytest.mark.parametrize("name", ALL)
 def test_every_theme_has_a_legend(name: str, language: str) -> None:
-    entries = legend(theme(name), language)
+    entries = legend(theme(name), theme(name).style, language)
     assert entries
     assert all(entry["label"] and entry["color"].startswith("#") for entry in entries)
 

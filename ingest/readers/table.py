@@ -37,6 +37,7 @@ from ingest.readers.source import (
 from ingest.readers.text import known_encoding
 from ingest.readers.wkb import from_wkt
 from layers.theme import FieldType
+from twin.errors import BadInput
 from twin.text import Text
 
 Rows = list[list[str | None]]
@@ -129,6 +130,16 @@ class TableReader(FeatureReader):
             by_place,
         )  # fmt: skip
         self.has_geometry = self._place != NOWHERE
+        if not self.has_geometry and (len(self._header) < 2 or not any(rows)):
+            # Neither a key nor a value: nothing could be joined to it.
+            raise BadInput(
+                Text(
+                    en="{file} is a table: say which columns hold the coordinates (--longitude and --latitude, or "
+                    "--wkt). Its columns are: {columns}.",
+                    vi="{file} là bảng: hãy cho biết cột tọa độ (--longitude và --latitude, hoặc --wkt). "
+                    "Các cột hiện có: {columns}.",
+                ).format(file=self.path.name, columns=", ".join(self._header[:60]))
+            )
         self._carried = [n for n in self._header if n != self._place.wkt]
         self.columns = dict.fromkeys(self._carried, "text")
         srid = re.match(r"\s*SRID=(\d+);", by_place.get(self._place.wkt or "") or "", re.IGNORECASE)

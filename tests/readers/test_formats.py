@@ -252,10 +252,14 @@ def test_a_table_of_plane_coordinates_has_no_system_of_its_own(tmp_path: Path) -
     assert (reader.crs, rows.geometry[0].wkt) == (None, "POINT (603000.5 1191000)")
 
 
-def test_a_table_without_coordinates_says_what_to_name(tmp_path: Path) -> None:
-    (tmp_path / "a.csv").write_text("a,b\n1,2\n", "utf-8")
-    with pytest.raises(BadInput, match="--longitude and --latitude, or --wkt.*a, b"):
-        open_file(tmp_path / "a.csv")
+def test_a_table_without_coordinates_is_read_without_geometry_if_it_has_rows_and_columns(tmp_path: Path) -> None:
+    (tmp_path / "a.csv").write_text("ma,so\n00760,2\n", "utf-8")
+    reader, rows = read(tmp_path / "a.csv")
+    assert not reader.has_geometry and rows["ma"].tolist() == ["00760"] and rows.geometry.isna().all()
+    for text in ("a,b\n", "a\n1\n"):
+        (tmp_path / "a.csv").write_text(text, "utf-8")
+        with pytest.raises(BadInput, match="--longitude and --latitude, or --wkt"):
+            open_file(tmp_path / "a.csv")
 
 
 def test_a_column_named_geometry_or_named_twice_keeps_its_values(tmp_path: Path) -> None:
