@@ -322,15 +322,17 @@ def test_live_events_tell_strangers_no_more(lab: Lab) -> None:
 
 def test_frames_of_the_client_have_no_hidden_column(lab: Lab) -> None:
     settings = Settings(home=HOME, database=lab.database.url.database)
-    with TestClient(create_app(settings, lab.database), base_url="http://127.0.0.1") as http:
-        with pytest.MonkeyPatch.context() as patched:
-            patched.setattr(httpx, "Client", lambda **options: _with_headers(http, options["headers"]))
-            for key, shown in ((None, set()), (lab.own, HIDDEN)):
-                layer = Twin("http://127.0.0.1", key=key).layer(LAYER)
-                frame, cells, about = layer.to_geodataframe(), layer.cells(), layer.describe()
-                assert HIDDEN & set(frame.columns) == shown and "floors" in frame.columns
-                assert HIDDEN & set(about.schema) == shown
-                assert {"veiled_rent", "veiled_kind"} & set(cells.columns) == shown & {"veiled_rent", "veiled_kind"}
+    with (
+        TestClient(create_app(settings, lab.database), base_url="http://127.0.0.1") as http,
+        pytest.MonkeyPatch.context() as patched,
+    ):
+        patched.setattr(httpx, "Client", lambda **options: _with_headers(http, options["headers"]))
+        for key, shown in ((None, set()), (lab.own, HIDDEN)):
+            layer = Twin("http://127.0.0.1", key=key).layer(LAYER)
+            frame, cells, about = layer.to_geodataframe(), layer.cells(), layer.describe()
+            assert HIDDEN & set(frame.columns) == shown and "floors" in frame.columns
+            assert HIDDEN & set(about.schema) == shown
+            assert {"veiled_rent", "veiled_kind"} & set(cells.columns) == shown & {"veiled_rent", "veiled_kind"}
 
 
 def _with_headers(http: TestClient, headers: dict[str, str]) -> TestClient:

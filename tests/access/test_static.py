@@ -100,9 +100,10 @@ def current_versions(path: str, tree: ast.AST) -> Finding:
         for part in (node.left,)
     }
     for node in ast.walk(tree):
-        if isinstance(node, ast.Attribute) and node.attr == "current" and id(node) not in whole | compared:
-            if _name(node.value) in ("layer", "found", "wards", "item"):
-                yield node.lineno, f"takes {ast.unparse(node)}: take the version of the permit"
+        if not isinstance(node, ast.Attribute) or node.attr != "current" or id(node) in whole | compared:
+            continue
+        if _name(node.value) in ("layer", "found", "wards", "item"):
+            yield node.lineno, f"takes {ast.unparse(node)}: take the version of the permit"
 
 
 def operators(path: str, tree: ast.AST) -> Finding:
