@@ -135,6 +135,9 @@ def _requests(route: APIRoute, method: str, layer: str) -> Iterator[Asked]:
     forms = next((p["schema"].get("enum", []) for p in written if p["name"] == "f"), [])
     for form in forms or [None]:
         yield Asked(method, path, route.path, layered, query | ({"f": form} if form else {}))
+    if layered:
+        # With the version: an address that takes none has no such layer.
+        yield Asked(method, path.replace(layer, f"{layer}@1"), route.path, layered, query)
 
 
 @asynccontextmanager
