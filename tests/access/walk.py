@@ -24,7 +24,7 @@ from viewer.app import opening, seen_by
 from viewer.pages import make_router
 
 PLACE = (106.7005, 10.77)
-CELL = "8b65b56628cafff"
+CELL = "8b65b56604dcfff"
 NOBODY_S = str(UUID(int=7))
 
 # What each parameter of a path is filled with, by its name. A route with another name fails the walk, with a sentence.
@@ -32,8 +32,8 @@ FILLED: Mapping[str, Callable[[str], str]] = {
     "layer": lambda layer: layer,
     "layers": lambda layer: layer,
     "name": lambda layer: layer.replace(".", "_"),
-    "z": lambda _: "15", "x": lambda _: "26096", "y": lambda _: "15409",
-    "grid": lambda _: "WebMercatorQuad", "matrix": lambda _: "15", "row": lambda _: "15409", "column": lambda _: "26096",
+    "z": lambda _: "15", "x": lambda _: "26096", "y": lambda _: "15397",
+    "grid": lambda _: "WebMercatorQuad", "matrix": lambda _: "15", "row": lambda _: "15397", "column": lambda _: "26096",
     "cell": lambda _: CELL,
     "feature": lambda _: "7",
     "form": lambda _: "csv",
@@ -135,6 +135,9 @@ def _requests(route: APIRoute, method: str, layer: str) -> Iterator[Asked]:
     forms = next((p["schema"].get("enum", []) for p in written if p["name"] == "f"), [])
     for form in forms or [None]:
         yield Asked(method, path, route.path, layered, query | ({"f": form} if form else {}))
+    if layered:
+        # With the version: an address that takes none has no such layer.
+        yield Asked(method, path.replace(layer, f"{layer}@1"), route.path, layered, query)
 
 
 @asynccontextmanager

@@ -43,12 +43,12 @@ def _moment(version: Version) -> Node:
 
 
 def catalogue(
-    base: str, city: City, datasets: Sequence[Node], shown: Iterable[Layer], own: str, others: Mapping[str, str],
+    base: str, city: City, datasets: Sequence[Node], shown: Iterable[Permit], own: str, others: Mapping[str, str],
     total: int,
 ) -> Node:  # fmt: skip
     """The catalogue with some of its datasets; `own` is this page's address, `others` those of the pages around it."""
     kept = list(shown)
-    newest = max((layer.current.published for layer in kept if layer.current), default=None)
+    newest = max((permit.version.published for permit in kept), default=None)
     node: Node = {
         "@context": dict(CONTEXT),
         "@id": path(base, "catalogue"),
@@ -64,7 +64,7 @@ def catalogue(
             "dct:title": texts(Text(en="Data theme", vi="Chủ đề dữ liệu")),
         },
         "dcat:dataset": list(datasets),
-        "dcat:service": services(base, [path(base, "catalogue", layer.id) for layer in kept]),
+        "dcat:service": services(base, [path(base, "catalogue", permit.layer.id) for permit in kept]),
         "hydra:totalItems": total,
         "hydra:view": {
             "@id": own, "@type": "hydra:PartialCollectionView",

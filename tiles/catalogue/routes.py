@@ -102,7 +102,7 @@ async def catalogue(
         base,
         city.settings.profile,
         datasets,
-        [permit.layer for permit in shown],
+        shown,
         with_query(address, given),
         around,
         len(found),

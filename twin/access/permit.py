@@ -13,7 +13,7 @@ import h3
 from twin.access import policy
 from twin.access.policy import EVERYTHING, FINEST_CELL, Grant
 from twin.access.principals import ANONYMOUS, Principal
-from twin.catalogue.catalogue import Bounds, Column, Layer, Version
+from twin.catalogue.catalogue import Bounds, Column, Layer, Snapshot, Version
 from twin.db.tables import Sharing
 from twin.errors import BadInput, NotFound
 from twin.text import Text
@@ -124,10 +124,16 @@ def permit_of(principal: Principal, layers: Mapping[str, Layer], name: str) -> P
     """
     layer_id, at, number = name.partition("@")
     layer = layers.get(layer_id)
-    permit = _current_permit(principal, layer) if layer is not None else None
+    permit = _current_permit(principal, layers, layer) if layer is not None else None
     if permit is None:
         raise NotFound(Text(en="There is no layer “{id}”.", vi="Không có lớp dữ liệu “{id}”.").format(id=layer_id[:80]))
-    return _of_number(permit, number) if at else permit
+    if not at:
+        return permit
+    kept = _kept(layers)
+    pinned: Permit | None = kept.get((name, permit.grant))
+    if pinned is None or pinned.layer is not layer:
+        pinned = kept[name, permit.grant] = _of_number(permit, number)
+    return pinned
 
 
 def permits_of(principal: Principal, layers: Mapping[str, Layer], names: str) -> tuple[Permit, ...]:
@@ -145,7 +151,7 @@ def permits_of(principal: Principal, layers: Mapping[str, Layer], names: str) ->
 
 def every_permit(principal: Principal, layers: Mapping[str, Layer]) -> list[Permit]:
     """Return the permits for the current versions of all layers that are not hidden from the principal."""
-    found = (_current_permit(principal, layer) for layer in layers.values())
+    found = (_current_permit(principal, layers, layer) for layer in layers.values())
     return [permit for permit in found if permit is not None]
 
 
@@ -179,22 +185,34 @@ def same_key(permits: Sequence[Permit]) -> str:
     return ",".join(permit.key for permit in permits) if any(permit.key for permit in permits) else ""
 
 
-def _current_permit(principal: Principal, layer: Layer) -> Permit | None:
+def _current_permit(principal: Principal, layers: Mapping[str, Layer], layer: Layer) -> Permit | None:
     if layer.current is None:
         return None
     given = policy.grant(principal, layer)
     if given is None:
         return None
-    return _permit(layer, layer.current, given, _is_public(layer, given), pinned=False)
+    kept = _kept(layers)
+    permit: Permit | None = kept.get((layer.id, given))
+    if permit is None or permit.layer is not layer:
+        permit = kept[layer.id, given] = _permit(layer, layer.current, given, _is_public(layer, given), pinned=False)
+    return permit
+
+
+def _kept(layers: Mapping[str, Layer]) -> dict[Any, Any]:
+    """Return the permits that were made before of the same moment of the catalogue, by name and grant."""
+    return layers.permits if isinstance(layers, Snapshot) else {}
 
 
 def _is_public(layer: Layer, given: Grant) -> bool:
-    return layer.sharing is Sharing.OPEN and policy.grant(ANONYMOUS, layer) == given
+    if layer.sharing is not Sharing.OPEN:
+        return False
+    everybody_s = policy.grant(ANONYMOUS, layer)
+    return everybody_s is given or everybody_s == given
 
 
 def _permit(layer: Layer, version: Version, given: Grant, is_public: bool, *, pinned: bool) -> Permit:
     columns = given.columns(version.stored_columns)
-    limited = columns is not version.stored_columns or given != EVERYTHING
+    limited = given is not EVERYTHING and given != EVERYTHING
     return Permit(layer, version, given, columns, pinned, is_public, _key(columns, given) if limited else "")
 
 

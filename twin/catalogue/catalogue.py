@@ -122,6 +122,14 @@ class Layer:
     created: datetime | None = None
 
 
+class Snapshot(dict[str, Layer]):
+    """All layers by id, as they were at one moment. The permits that were made of it are kept with it."""
+
+    def __init__(self, layers: Mapping[str, Layer]) -> None:
+        super().__init__(layers)
+        self.permits: dict[Any, Any] = {}
+
+
 def split_layer_id(layer_id: str) -> tuple[str, str]:
     """Split `agency.layer`; the names must be plain identifiers."""
     agency, dot, name = layer_id.partition(".")
@@ -240,7 +248,7 @@ FROM twin.layer l JOIN twin.agency a ON a.id = l.agency_id
 
 def parse_snapshot(text: str) -> dict[str, Layer]:
     """Read what SNAPSHOT_SQL gives: all layers by id."""
-    return {entry["id"]: _parse_layer(entry) for entry in json.loads(text)}
+    return Snapshot({entry["id"]: _parse_layer(entry) for entry in json.loads(text)})
 
 
 def read_catalogue(session: Session) -> dict[str, Layer]:
