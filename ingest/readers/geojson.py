@@ -29,7 +29,7 @@ _SURROGATE = re.compile(
 )
 # Integers of properties that may not fit into 64 bits: GDAL makes floating-point numbers of those.
 _WIDE = re.compile(rb'(?<!\\)("\s*:\s*)(-?\d{19,})(?=\s*[,}\]])')
-# GDAL makes floating-point numbers of negative ones of nineteen digits too, and takes those next to the end for clamped.
+# Those that GDAL keeps whole: negative ones of nineteen digits it rounds too, and those next to the end.
 _INT64 = range(-(10**18) + 1, 2**63 - 1024)
 # Coordinates are skipped in one go; else strings (with what makes them names), numbers of ids, and braces are steps.
 _STEP = re.compile(
