@@ -64,8 +64,8 @@ class OwnField(_Part):
     def field(self) -> Field:
         """The same as a theme's field."""
         terms = {
-            key: Term(said.text, PALETTE[i % len(PALETTE)])
-            for i, (key, said) in enumerate((self.vocabulary or {}).items())
+            key: Term(term_titles.text, PALETTE[i % len(PALETTE)])
+            for i, (key, term_titles) in enumerate((self.vocabulary or {}).items())
         }
         return Field(
             self.name, self.type, self.title.text, unit=self.unit, vocabulary=terms or None, required=self.required,

@@ -84,7 +84,7 @@ class ReadingProcess:
         return bool(self.receive()[1])
 
     def items(self, *request: Any, pick: Callable[[int], Any] | None = None) -> Generator[Any, None, Any]:
-        """Give what answers a request, one by one; return what is said at the end."""
+        """Give the answers to a request, one by one; return the last one."""
         self.send(*request)
         waits = True
         try:

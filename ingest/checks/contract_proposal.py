@@ -49,7 +49,7 @@ def propose(file: Path, layer: str, source_layer: str | None = None) -> str:
                 Text(en="{file} holds no features.", vi="{file} không có đối tượng nào.").format(file=file.name)
             )
         solids = tuple(getattr(reader, "solids", ()))
-        # The columns that became the geometry are not said twice.
+        # The columns that became the geometry are not proposed twice.
         places = {str(c).casefold() for c in ("x", "y", "lon", "lng", "lat", "longitude", "latitude", "wkt")}
         is_table = reader.format in ("CSV", "XLSX")
         columns = [c for c in reader.columns if c not in solids and not (is_table and c.casefold() in places)]

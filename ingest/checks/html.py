@@ -157,7 +157,7 @@ def _recognised(report: Report) -> str:
         (
             say("Text encoding", "Bảng mã"),
             f'<strong>{_text(file_encoding(plan))}</strong> <span class="soft">{_text(plan.encoding_reason)}</span>'
-            + "".join(f"<br><code>{_text(column)}</code> {_text(said)}" for column, said in legacy_columns(plan)),
+            + "".join(f"<br><code>{_text(column)}</code> {_text(why)}" for column, why in legacy_columns(plan)),
         ),
         (
             say("Id", "Mã định danh"),
@@ -176,7 +176,7 @@ def _raster_recognised(report: RasterReport) -> str:
         (say("Format", "Định dạng"), _text(f"{plan.format} ({plan.driver})")),
         (say("Theme", "Chuyên đề"), _text(plan.theme.title)),
         (say("Coordinate system", "Hệ tọa độ"), _reference(plan.reference)),
-        *((name, _text(said)) for name, said in raster_facts(report)),
+        *((name, _text(fact)) for name, fact in raster_facts(report)),
     ]
     return _listed(rows)
 
@@ -190,7 +190,7 @@ def _reference(reference: Reference) -> str:
 
 
 def _listed(rows: list[tuple[str, str]]) -> str:
-    return '<dl class="facts">' + "".join(f"<dt>{name}</dt><dd>{said}</dd>" for name, said in rows) + "</dl>"
+    return '<dl class="facts">' + "".join(f"<dt>{name}</dt><dd>{fact}</dd>" for name, fact in rows) + "</dl>"
 
 
 def _classes(report: RasterReport) -> Iterable[str]:
@@ -226,9 +226,9 @@ def _fields(report: Report) -> str:
                 _text(match.reason),
             ]
         elif hint:
-            said = say("perhaps {}?", "có phải {}?").format(source_of(hint))
+            hint_text = say("perhaps {}?", "có phải {}?").format(source_of(hint))
             cells += [
-                f'<span class="soft">{_text(said)}</span>',
+                f'<span class="soft">{_text(hint_text)}</span>',
                 format_number(hint.confidence, ".0%"),
                 _text(hint.reason),
             ]

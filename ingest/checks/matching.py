@@ -541,9 +541,9 @@ def _translation(match: Match, field: Field) -> list[str]:
         return []
     named = match.unknown[:UNKNOWN_NAMED]
     values = {**(match.source.values or {}), **{value: likely_term(value, field) or "…" for value in named}}
-    said: dict[str, Any] = {**match.source.model_dump(by_alias=True, exclude_none=True), "values": values}
+    source: dict[str, Any] = {**match.source.model_dump(by_alias=True, exclude_none=True), "values": values}
     if "other" in field.vocabulary:
-        said.setdefault("other", "other")
+        source.setdefault("other", "other")
     more = _say(" (and more)", " (và nhiều giá trị khác)") if len(match.unknown) > len(named) else ""
     terms = ", ".join(f"{key} ({entry.title})" for key, entry in field.vocabulary.items())
     return [
@@ -551,7 +551,7 @@ def _translation(match: Match, field: Field) -> list[str]:
             "; to translate them, complete this and put it in place of the line above:",
             "; để quy đổi, hãy hoàn chỉnh dòng sau và thay cho dòng trên:",
         ),
-        f"# {match.field} = {_value(FieldSource.model_validate(said))}",
+        f"# {match.field} = {_value(FieldSource.model_validate(source))}",
         "# " + _say("Terms: ", "Danh mục: ") + _comment(terms),
     ]  # fmt: skip
 

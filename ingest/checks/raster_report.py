@@ -121,13 +121,13 @@ class RasterReport:
 
     def facts(self) -> dict[str, Any]:
         """What the catalogue says of the raster's file: numbers in the file's own system and unit."""
-        said, reading = self.plan.description, self.plan.reference.reading
+        raster, reading = self.plan.description, self.plan.reference.reading
         field = self.plan.theme.by_name[self.plan.theme.raster.field] if self.plan.theme.raster else None
         facts: dict[str, Any] = {
-            "format": "COG", "crs": reading.code, "width": said.width, "height": said.height, "bands": said.bands,
-            "band": self.plan.band, "dtype": said.dtypes[self.plan.band - 1],
-            "nodata": _number(said.nodata[self.plan.band - 1]),
-            "pixel": list(said.pixel), "bounds": list(said.bounds),
+            "format": "COG", "crs": reading.code, "width": raster.width, "height": raster.height, "bands": raster.bands,
+            "band": self.plan.band, "dtype": raster.dtypes[self.plan.band - 1],
+            "nodata": _number(raster.nodata[self.plan.band - 1]),
+            "pixel": list(raster.pixel), "bounds": list(raster.bounds),
             "outline": list(self.bounds) if self.bounds else None,
             "pixels": {"good": self.good, "left_out": self.bad, "no_data": self.no_data},
         }  # fmt: skip

@@ -62,7 +62,7 @@ class Report:
         blockers      codes of what keeps the whole file from being published
         crs           code, name, treatment (what is done to the numbers first), reason,
                       fits: [{crs, inside (share of features in the city), shift_m}]
-        encoding      file, by_column (whether it is told apart by column), reason,
+        encoding      file, by_column (whether it is decided by column), reason,
                       columns: {column: {encoding, evidence, before, after}}, those not plain only
         fields        theme, title, contract: [{name, title, required}], id, id_reason, given (by a file),
                       matched: [{field, title, from, confidence, reason}], hints (the same, not taken),

@@ -96,11 +96,11 @@ def stands_for_nothing(values: pd.Series, where: Mask) -> Mask:
 
 def _already(faults: Faults, field: str) -> Mask:
     """Rows whose value was there, but wrong: they are not counted as missing too."""
-    said: Mask = np.zeros(len(faults.reason), dtype=bool)
+    recorded: Mask = np.zeros(len(faults.reason), dtype=bool)
     for finding in faults.found:
         if finding.field == field and finding.code in ("field.vocabulary", "field.type"):
-            said |= finding.where
-    return said
+            recorded |= finding.where
+    return recorded
 
 
 def _out_of_range(values: Any, field: Field) -> Mask:
@@ -170,8 +170,10 @@ def _strings(values: pd.Series) -> pa.Array:
     except (pa.ArrowException, UnicodeEncodeError, TypeError):
         # Numbers among texts, or half a surrogate pair.
         absent = pd.isna(objects)
-        said = [None if n else str(v).encode("utf-8", "replace").decode() for v, n in zip(objects, absent, strict=True)]
-        return pa.array(said, type=pa.string())
+        texts = [
+            None if n else str(v).encode("utf-8", "replace").decode() for v, n in zip(objects, absent, strict=True)
+        ]
+        return pa.array(texts, type=pa.string())
 
 
 def _spread(of_texts: pa.Array, rows: pa.Array) -> Mask:

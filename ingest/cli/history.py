@@ -117,8 +117,8 @@ def _print_versions(facts: Sequence[dict[str, Any]], moments: Sequence[str]) -> 
     for fact, line in zip(facts, lines, strict=True):
         click.echo(line)
         retired = "" if fact["state"] == "published" else dropped
-        said = fact["source"], retired, fact["reason"] and f"— {fact['reason']}"
-        terminal.print(Padding(plain(" ".join(part for part in said if part), "dim"), (0, 0, 0, 3)))
+        parts = fact["source"], retired, fact["reason"] and f"— {fact['reason']}"
+        terminal.print(Padding(plain(" ".join(part for part in parts if part), "dim"), (0, 0, 0, 3)))
 
 
 @click.command(
@@ -352,8 +352,8 @@ def quarantine(layer: str, number: int | None, out: Path | None, as_json: bool) 
     for heading in (say("Feature", "Đối tượng"), say("Reason", "Lý do"), say("Detail", "Chi tiết")):
         table.add_column(heading, overflow="fold")
     for row in rows[:200]:
-        said = row.feature_id or "—", str(_title(row.reason)), str(read_stored(row.detail))
-        table.add_row(*map(plain, said))
+        cells = row.feature_id or "—", str(_title(row.reason)), str(read_stored(row.detail))
+        table.add_row(*map(plain, cells))
     Console().print(table)
     if len(rows) > 200:
         click.echo(

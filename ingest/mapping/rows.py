@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from ingest.checks.repeats import Seen, hash_values
+from ingest.checks.repeats import EarlierValues, hash_values
 from ingest.column_names import column_name, free_name
 from ingest.frames import objects, with_geometry
 from ingest.mapping.description import FieldSource, MappingFile, RowMapping
@@ -125,7 +125,7 @@ def _places_of(template: str) -> set[str]:
     return set(PLACE.findall(template))
 
 
-def select(mapping: FieldMapping, raw: gpd.GeoDataFrame, earlier: Seen) -> Selected:
+def select(mapping: FieldMapping, raw: gpd.GeoDataFrame, earlier: EarlierValues) -> Selected:
     """Choose the rows of a batch that become features, and join them. `earlier` holds the values of `unique` so far."""
     rows = mapping.rows
     keep = np.ones(len(raw), dtype=bool)
@@ -142,7 +142,7 @@ def select(mapping: FieldMapping, raw: gpd.GeoDataFrame, earlier: Seen) -> Selec
         there = np.flatnonzero(keep)
         values = as_text(raw[rows.unique]).fillna("").to_numpy(dtype=object)[there]
         again = np.zeros(len(raw), dtype=bool)
-        again[there] = earlier.again(hash_values(values))
+        again[there] = earlier.find_repeats(hash_values(values))
         leave_out(again, "unique")
     if mapping.partner is None or rows.join is None:
         return Selected(raw if keep.all() else raw[keep].reset_index(drop=True), keep, left_out, None)

@@ -10,7 +10,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import shapely
 
-from ingest.checks.repeats import Seen, hash_values
+from ingest.checks.repeats import EarlierValues, hash_values
 
 UInt64 = npt.NDArray[np.uint64]
 Int64 = npt.NDArray[np.int64]
@@ -36,7 +36,7 @@ class Numbering:
     """
 
     def __init__(self) -> None:
-        self._ids, self._numbers = Seen(), Seen()
+        self._ids, self._numbers = EarlierValues(), EarlierValues()
 
     def number(self, ids: npt.NDArray[np.object_], distinct: bool = False) -> tuple[Int64, npt.NDArray[np.bool_]]:
         """Give the numbers of a batch of ids, and which of the ids came before, here or in an earlier batch.
@@ -44,11 +44,11 @@ class Numbering:
         `distinct`: none did, as somebody knows who looked.
         """
         hashes = hash_values(ids)
-        repeated = np.zeros(len(ids), dtype=bool) if distinct else self._ids.again(hashes)
+        repeated = np.zeros(len(ids), dtype=bool) if distinct else self._ids.find_repeats(hashes)
         numbers = _numbers_of(ids, hashes)
         unsettled = np.flatnonzero(~repeated)
         while len(unsettled):
-            taken = self._numbers.again(numbers[unsettled].view(np.uint64))
+            taken = self._numbers.find_repeats(numbers[unsettled].view(np.uint64))
             unsettled = unsettled[taken]
             numbers[unsettled] += 1
         return numbers, repeated

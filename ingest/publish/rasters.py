@@ -105,12 +105,12 @@ def stage_raster(
 
 def fingerprint(sha256: str, plan: RasterPlan) -> str:
     """A digest of all that decides a raster's cells."""
-    said: dict[str, Any] = {
+    inputs: dict[str, Any] = {
         "rows": ROWS_REVISION, "file": sha256, "crs": plan.reference.reading.code, "band": plan.band,
         "codes": {str(k): v for k, v in plan.codes.items()} if plan.codes else None,
         "columns": [c.as_dict() for c in columns_of_layer(plan.theme, {})], "resolution": plan.theme.resolution,
     }  # fmt: skip
-    return hashlib.sha256(json.dumps(said, sort_keys=True).encode()).hexdigest()
+    return hashlib.sha256(json.dumps(inputs, sort_keys=True).encode()).hexdigest()
 
 
 def _features(

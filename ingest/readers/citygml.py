@@ -66,7 +66,7 @@ class CityGmlReader(CityModelReader):
         self._elsewhere: dict[str, Element] = {}
         self._wanted: set[str] = set()
         super().__init__(path, options)
-        self._north_first = self.say_reference(self._reference)
+        self._north_first = self.set_reference_system(self._reference)
         self._find_elsewhere()
 
     def _objects(self, shapes: bool) -> Iterator[CityObject]:

@@ -77,7 +77,7 @@ class CityJsonReader(CityModelReader):
             if self._north_first is None:
                 metadata = document.get("metadata") or {}
                 reference = metadata.get("referenceSystem") if isinstance(metadata, dict) else None
-                self._north_first = self.say_reference(reference if isinstance(reference, str) else None)
+                self._north_first = self.set_reference_system(reference if isinstance(reference, str) else None)
             objects = document.get("CityObjects", {})
             vertices = self._vertices(document) if shapes else np.empty((0, 3))
             for name, stored in objects.items():

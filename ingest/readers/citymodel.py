@@ -173,7 +173,7 @@ class CityModelReader(FeatureReader):
                 row[self._attributes[name]] = _plain(value)
         return row
 
-    def say_reference(self, reference: str | None) -> bool:
+    def set_reference_system(self, reference: str | None) -> bool:
         """Take the CRS that a model refers to; tell whether its first coordinate is the latitude."""
         found = horizontal_crs(reference)
         if found is None and reference:
@@ -181,19 +181,19 @@ class CityModelReader(FeatureReader):
                 en="the file names “{name}”, which is not a known coordinate system",
                 vi="tệp ghi “{name}”, không phải hệ tọa độ đã biết",
             ).format(name=reference[:100])
-            self.say_crs(None, reason)
+            self.set_crs_of_file(None, reason)
             return False
         if found is None:
-            self.say_crs(None, CRS_SILENT)
+            self.set_crs_of_file(None, CRS_SILENT)
             return False
         north_first = found.is_geographic and not (reference or "").upper().endswith("CRS84")
-        said = Text(en="the file says {name}", vi="tệp ghi {name}").format(name=reference)
+        reason = Text(en="the file says {name}", vi="tệp ghi {name}").format(name=reference)
         if north_first:
-            said = Text(
+            reason = Text(
                 en="the file says {name}; latitude stands first in it and was turned round",
                 vi="tệp ghi {name}; vĩ độ đứng trước và đã được đổi chỗ",
             ).format(name=reference)
-        self.say_crs(found, said)
+        self.set_crs_of_file(found, reason)
         return bool(north_first)
 
 

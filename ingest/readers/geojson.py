@@ -16,7 +16,7 @@ from ingest.readers.limits import Limits, exceeded
 from ingest.readers.source import DAMAGED_AT, cannot_read
 
 CHUNK = 1 << 20
-# A name is told apart from others by its last letters.
+# The last letters of a name distinguish it from others.
 ENOUGH = 200
 _END_OF_NAME = re.compile(rb'"\s*:')
 # Names inside nested values count here too, though they make no column: the line is drawn well above the limit.
@@ -38,7 +38,7 @@ _STEP = re.compile(
 
 
 @dataclass(frozen=True, slots=True)
-class Looked:
+class Findings:
     """What was found: whether features have ids beside their properties, a property “id”, texts to be mended, and
     integers of more than 64 bits.
     """
@@ -50,7 +50,7 @@ class Looked:
     half_surrogates: int = 0
 
 
-def look_at(path: Path, limits: Limits, lines: bool) -> Looked:
+def scan(path: Path, limits: Limits, lines: bool) -> Findings:
     """Look through a file; refuse one with far too many names of properties, or one huge value."""
     names: set[bytes] = set()
     quiet = halves = 0
@@ -80,7 +80,7 @@ def look_at(path: Path, limits: Limits, lines: bool) -> Looked:
             ids, property_id = ids or beside, property_id or value
             if ids and property_id:
                 break
-    return Looked(ids, property_id, zeros, wide, halves)
+    return Findings(ids, property_id, zeros, wide, halves)
 
 
 def check_lines(path: Path, limits: Limits) -> None:

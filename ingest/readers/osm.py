@@ -22,8 +22,8 @@ from ingest.readers.source import (
     CRS_OF_FORMAT,
     PROBLEM,
     RESERVED_COLUMNS,
-    ChooseLayer,
     FeatureReader,
+    LayerNotChosen,
     ReadOptions,
     cannot_read,
     make_batch,
@@ -170,7 +170,7 @@ def _named(path: Path, layer: str | None) -> OsmFilter:
     """Read "line:highway" or "point:amenity=school,college"; without a word the usual ones are named."""
     found = _LAYER.fullmatch(layer or "")
     if found is None:
-        raise ChooseLayer(path.name, USUAL, layer)
+        raise LayerNotChosen(path.name, USUAL, layer)
     geometry, key, values = found.groups()
     chosen = tuple(v.strip() for v in values.split(",") if v.strip()) if values else (ANY,)
     return OsmFilter(geometry=geometry, tags={key: chosen or (ANY,)})

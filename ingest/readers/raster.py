@@ -93,7 +93,7 @@ class Block:
 
 
 class RasterReader(FileReader):
-    """An opened GeoTIFF. Nothing is decoded until it is asked for, and then block by block."""
+    """An opened GeoTIFF. Pixels are decoded on demand, block by block."""
 
     format = "GeoTIFF"
     driver = "GTiff"
@@ -120,7 +120,7 @@ class RasterReader(FileReader):
             raise exceeded(path.name, self.limits, "object_bytes")
         found = CRS.from_wkt(data.crs.to_wkt()) if data.crs else None
         self._in_file = found
-        self.say_crs(found, CRS_IN_FILE if found is not None else CRS_SILENT)
+        self.set_crs_of_file(found, CRS_IN_FILE if found is not None else CRS_SILENT)
         self.layer, self.layers = path.stem, (path.stem,)
         self.count = data.count
 
@@ -182,8 +182,8 @@ class RasterReader(FileReader):
             return True
         data = self._data
         pixels = sum(np.dtype(_dtype(t)).itemsize for t in data.dtypes) * data.width * data.height
-        said = " ".join(str(e) for e in (error, error.__cause__, error.__context__)).casefold()
-        return "write" in said and folder.is_dir() and shutil.disk_usage(folder).free < MOST_SPACE * pixels
+        message = " ".join(str(e) for e in (error, error.__cause__, error.__context__)).casefold()
+        return "write" in message and folder.is_dir() and shutil.disk_usage(folder).free < MOST_SPACE * pixels
 
     def cell_values(self, resolution: int, how: How | None = None, band: int = 1) -> CellValues:
         """Sample a band to cells: the mean of the pixels in each cell, or the most frequent value.

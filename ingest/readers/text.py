@@ -123,8 +123,8 @@ def declared_by_shapefile(shp: Path) -> Declared:
     """What a Shapefile declares: its .cpg, else the language byte of its .dbf."""
     cpg, dbf = sibling(shp, ".cpg"), sibling(shp, ".dbf")
     if cpg is not None:
-        said = cpg.read_bytes()[:80].decode("ascii", "replace").strip()
-        if encoding := _code_page(said):
+        stated = cpg.read_bytes()[:80].decode("ascii", "replace").strip()
+        if encoding := _code_page(stated):
             untrue = encoding == "utf-8" and dbf is not None and not _is_unicode(dbf)
             return Declared(
                 encoding, cpg.name, untrue, encoding in _OF_DOS and dbf is not None and _is_dos(_texts(dbf))
@@ -181,8 +181,8 @@ def _texts(dbf: Path) -> Iterator[bytes]:
         yield from {row.tobytes() for row in column[(column > 127).any(axis=1)]}
 
 
-def _code_page(said: str) -> str | None:
-    plain = said.strip("\"' ").lower()
+def _code_page(stated: str) -> str | None:
+    plain = stated.strip("\"' ").lower()
     digits = re.fullmatch(r"(?:ansi|oem|cp|windows)?[ _-]*(\d{3,5})", plain)
     if plain.startswith("88591") or plain.startswith("8859"):
         digits = None

@@ -147,9 +147,9 @@ class VectorReader(FeatureReader):
     def _read_crs(self, found: str | None) -> None:
         if self.driver in TEXT:
             reason = CRS_OF_FORMAT if found in (None, "EPSG:4326", "OGC:CRS84") else CRS_IN_FILE
-            self.say_crs(found or 4326, reason)
+            self.set_crs_of_file(found or 4326, reason)
         else:
-            self.say_crs(found or None, CRS_IN_FILE if found else CRS_SILENT)
+            self.set_crs_of_file(found or None, CRS_IN_FILE if found else CRS_SILENT)
 
     def _schema(self) -> None:
         with ExitStack() as opened:

@@ -377,8 +377,8 @@ def facing(fabric: Fabric, strips: Geometries) -> Integers:
     # Most rows have their street at hand; looking no further is much faster.
     for reach in (30.0, None):
         left = np.flatnonzero(found[at] < 0)
-        asked, near = tree.query_nearest(shapely.points(points[left]), max_distance=reach, all_matches=False)
-        found[at[left[asked]]] = is_street[near]
+        matched, near = tree.query_nearest(shapely.points(points[left]), max_distance=reach, all_matches=False)
+        found[at[left[matched]]] = is_street[near]
     missing = found.reshape(-1, 2)
     both = missing.max(axis=1)
     return np.where(missing < 0, both[:, None], missing).ravel()

@@ -29,7 +29,7 @@ GENERATOR_VERSION = 3
 
 
 class Part:
-    """One tile of the city with what its layers share, each worked out when first asked for."""
+    """One tile of the city with what its layers share, each computed on first use."""
 
     def __init__(self, tile: Tile) -> None:
         self.tile = tile

@@ -110,9 +110,9 @@ def sensor_frame(fabric: Fabric, segments: Segments, transit: Transit) -> gpd.Ge
     groups.append(("traffic_count", "Điểm đếm xe", middles[counters]))
 
     xy = np.vstack([g[2] for g in groups])
-    asked, street = fabric.street_tree.query_nearest(shapely.points(xy), all_matches=False)
+    matched, street = fabric.street_tree.query_nearest(shapely.points(xy), all_matches=False)
     nearest = np.zeros(len(xy), dtype=np.int64)
-    nearest[asked] = street
+    nearest[matched] = street
     kinds = [g[0] for g in groups for _ in g[2]]
     names = [f"{g[1]} {i + 1}" for g in groups for i in range(len(g[2]))]
     heading = np.where(np.array(kinds) == "camera", np.round(rng.uniform(0, 359, len(xy))), np.nan)

@@ -173,9 +173,9 @@ def _piers(fabric: Fabric, middle: Floats) -> Floats:
 
 
 def _street_names(fabric: Fabric, xy: Floats) -> list[str]:
-    asked, near = fabric.street_tree.query_nearest(shapely.points(xy), all_matches=False)
+    matched, near = fabric.street_tree.query_nearest(shapely.points(xy), all_matches=False)
     street = np.zeros(len(xy), dtype=np.int64)
-    street[asked] = near
+    street[matched] = near
     seen: dict[str, int] = {}
     found = []
     for s in street:

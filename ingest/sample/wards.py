@@ -30,9 +30,9 @@ class Wards:
 
     def of(self, xy: Floats) -> Integers:
         """Which ward each point lies in."""
-        asked, found = shapely.STRtree(self.area).query_nearest(shapely.points(xy), all_matches=False)
+        matched, found = shapely.STRtree(self.area).query_nearest(shapely.points(xy), all_matches=False)
         ward = np.zeros(len(xy), dtype=np.int64)
-        ward[asked] = found
+        ward[matched] = found
         return ward
 
 

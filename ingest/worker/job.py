@@ -117,7 +117,7 @@ def _die_with_parent() -> None:
 
 
 def do(database: Database, settings: Settings, task: Task, stage: StageWriter) -> Ended:
-    """Do a job; whatever happens is told as its end."""
+    """Do a job; whatever happens becomes its end."""
     try:
         return KINDS[task.kind](database, settings, task, stage)
     except MemoryError:
@@ -133,8 +133,8 @@ def do(database: Database, settings: Settings, task: Task, stage: StageWriter) -
     except TwinError as error:
         return Ended(JobState.REFUSED, error=_for_strangers(error))
     except Exception as error:
-        if (said := explain(error)) or isinstance(error, OSError):
-            log.warning("job %s: %s", task.id, said or error)
+        if (reason := explain(error)) or isinstance(error, OSError):
+            log.warning("job %s: %s", task.id, reason or error)
             return Ended(JobState.FAILED, error=LATER, passing=True)
         log.exception("job %s failed", task.id)
         return Ended(JobState.FAILED, error=OUR_FAULT)
@@ -181,9 +181,9 @@ def _publish_file(
     if task.sha256 and sha256 != task.sha256:
         raise BadInput(
             Text(
-                en="The file did not arrive as it was sent: its SHA-256 is {got}, not {said}. Upload it again.",
-                vi="Tệp nhận được không đúng như tệp gửi: SHA-256 là {got}, không phải {said}. Hãy tải lên lại.",
-            ).format(got=sha256, said=task.sha256)
+                en="The file did not arrive as it was sent: its SHA-256 is {got}, not {sent}. Upload it again.",
+                vi="Tệp nhận được không đúng như tệp gửi: SHA-256 là {got}, không phải {sent}. Hãy tải lên lại.",
+            ).format(got=sha256, sent=task.sha256)
         )
 
     # The readers load slowly, and a job may be refused before they are needed.
@@ -241,11 +241,11 @@ def _digest(path: Path, stage: StageWriter) -> str:
 def _request(task: Task, workshop: Path, principal: Principal) -> PublishRequest:
     from ingest.publish.engine import PublishRequest
 
-    said = PublishOrder(**task.order).model_dump()
-    if (text := said.pop("mapping")) is not None:
-        said["mapping"] = workshop / "mapping.toml"
-        said["mapping"].write_text(text, "utf-8")
-    return PublishRequest(layer=task.layer, uploaded=True, principal=principal, **said)
+    options = PublishOrder(**task.order).model_dump()
+    if (text := options.pop("mapping")) is not None:
+        options["mapping"] = workshop / "mapping.toml"
+        options["mapping"].write_text(text, "utf-8")
+    return PublishRequest(layer=task.layer, uploaded=True, principal=principal, **options)
 
 
 def _published_before(database: Database, task: Task, sha256: str) -> Any:
