@@ -232,7 +232,7 @@ class Checker:
             self._coverage.add(shapes, self._labels(good))
 
     def _labels(self, good: gpd.GeoDataFrame) -> Objects:
-        """Ids with names, if the theme has names: a person knows a ward by its name."""
+        """Return ids with names, if the theme has names: a person knows a ward by its name."""
         ids = good["id"].astype(str)
         label = self.plan.theme.label
         if label is None or label not in good or good[label].isna().all():
@@ -283,7 +283,7 @@ def _moot(plan: Plan) -> frozenset[tuple[str, str | None]]:
 
 
 def _hashes(geometry: CheckedShapes, rows: npt.NDArray[np.intp]) -> npt.NDArray[np.uint64]:
-    """A hash of each of some of a batch's geometries."""
+    """Return a hash of each of some of a batch's geometries."""
     if len(rows) < len(geometry.shapes):
         return hash_shapes(geometry.shapes[rows])
     return hash_coordinates(geometry.measured.coordinates, geometry.measured.owner, len(rows))

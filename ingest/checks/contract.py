@@ -26,7 +26,7 @@ from twin.cells.cover import Measured, measure
 
 @dataclass
 class Findings:
-    """What the checks found in a layer: features mended, and set aside by reason."""
+    """Findings of the checks in a layer: features mended, and set aside by reason."""
 
     mended: int = 0
     set_aside: Counter[str] = field(default_factory=Counter)

@@ -144,8 +144,8 @@ def _field(name: str, column: str, kind: FieldType, values: pd.Series) -> dict[s
 
 
 def _type(kind: FieldType, values: pd.Series) -> tuple[FieldType, pd.Series, list[str]]:
-    """The type that nearly all values have, where a file (a table, OpenStreetMap, a dBase column) says no more than
-    text; the numbers, if that is what they are; and what does not fit.
+    """Return the type that nearly all values have, where a file (a table, OpenStreetMap, a dBase column) says no more
+    than text; the numbers, if that is what they are; and what does not fit.
     """
     if kind != "text":
         return kind, pd.to_numeric(values, errors="coerce") if kind in ("integer", "number") else values, []
@@ -176,5 +176,5 @@ def _terms(values: pd.Series) -> list[str]:
 
 
 def _said(text: str) -> str:
-    """A TOML basic string: JSON's form without its escapes beyond the basic plane."""
+    """Return a TOML basic string: JSON's form without its escapes beyond the basic plane."""
     return json.dumps(str(text), ensure_ascii=False)

@@ -329,7 +329,7 @@ def _captioned(svg: str, caption: Text, hidden: int) -> str:
 
 
 def _raster_map(report: RasterReport) -> str:
-    """The raster's extent, and larger cells with the colours that the map will give them."""
+    """Return the raster's extent, and larger cells with the colours that the map will give them."""
     extent = list(report.shapes)
     frame = frame_of(area_shown(extent, [], report.plan.city.outline))
     shapes = "".join(f'<path class="extent" d="{path(shape, frame)}"/>' for shape in extent)
@@ -347,7 +347,7 @@ def _raster_map(report: RasterReport) -> str:
 
 
 def _drawn(report: Report | RasterReport, frame: Frame, shapes: str) -> tuple[str, int]:
-    """The picture: the city, the shapes, the marks; and how many marks lie beyond it."""
+    """Return the picture: the city, the shapes, the marks; and how many marks lie beyond it."""
     outline, view = report.plan.city.outline, shapely.box(*frame.bounds)
     drawn, hidden = _marks(report, frame)
     city = shapely.intersection(outline, shapely.buffer(view, view.length / 40))
@@ -379,7 +379,7 @@ def _marks(report: Report | RasterReport, frame: Frame) -> tuple[str, int]:
 
 
 def _scale(frame: Frame) -> str:
-    """A bar of a round length, about a sixth of the picture."""
+    """Return a bar of a round length, about a sixth of the picture."""
     metres_per_pixel = METRES_PER_DEGREE / frame.scale
     wanted = frame.width / 6 * metres_per_pixel
     power = 10 ** np.floor(np.log10(wanted))
@@ -394,7 +394,7 @@ def _scale(frame: Frame) -> str:
 
 
 def _inset(frame: Frame, view: shapely.Geometry, outline: shapely.Geometry) -> str:
-    """Where the picture is in the city, if it shows a small part of it."""
+    """Return where the picture is in the city, if it shows a small part of it."""
     if view.area > 0.4 * shapely.box(*outline.bounds).area:
         return ""
     small = frame_of(outline.bounds, 150, 130)

@@ -1,4 +1,4 @@
-"""Which column of a file is which field of the theme: proposed from names, types and values, or read from a file."""
+"""Matches of a file's columns with the theme's fields: proposed from names, types and values, or read from a file."""
 
 from __future__ import annotations
 
@@ -216,7 +216,7 @@ def propose(
 
 
 def _notes_of_quarantine(sample: pd.DataFrame) -> tuple[str, ...]:
-    """The columns of notes, if the file is an export of quarantine that comes back mended."""
+    """Return the columns of notes, if the file is an export of quarantine that comes back mended."""
     added = (QUARANTINE_ID, *QUARANTINE_NOTES)
     if not set(added) <= set(sample.columns) or not sample["reason"].dropna().isin(KINDS).all():
         return ()
@@ -341,7 +341,7 @@ def _share(counts: pd.Series, accepted: Callable[[str], bool]) -> float:
 
 
 def _without_tones(lookup: Mapping[str, str]) -> dict[tuple[str, ...], str]:
-    """The terms by their words without tone marks, as far as these are unambiguous."""
+    """Return the terms by their words without tone marks, as far as these are unambiguous."""
     bare: dict[tuple[str, ...], set[str]] = {}
     for spelling, key in lookup.items():
         bare.setdefault(words_of(spelling), set()).add(key)
@@ -365,7 +365,7 @@ def _starts_with(value: str, spellings: list[str]) -> bool:
 
 
 def _add_label(taken: dict[str, Match], theme: Theme) -> None:
-    """A column such as "Phường Bến Nghé" gives the kind by its first word, and is the name as well."""
+    """Take as the name too a column whose first word gives the kind, such as "Phường Bến Nghé"."""
     for match in list(taken.values()):
         column = match.source.column
         if theme.label and theme.label not in taken and column and match.source.extract:
@@ -374,7 +374,7 @@ def _add_label(taken: dict[str, Match], theme: Theme) -> None:
 
 
 def _add_house_number(taken: dict[str, Match], columns: Mapping[str, tuple[str, ...]]) -> None:
-    """An address is often two columns, the house's number and the street."""
+    """Join an address that is two columns, the house's number and the street."""
     match = taken.get("address")
     street = match.source.column if match and _is_plain(match.source) else None
     number = next((column for column, words in columns.items() if words in HOUSE_NUMBERS), None)
@@ -387,7 +387,7 @@ def _add_house_number(taken: dict[str, Match], columns: Mapping[str, tuple[str, 
 
 
 def _add_year(taken: dict[str, Match], theme: Theme) -> None:
-    """A figure's year often stands in its column's name only."""
+    """Take a figure's year from its column's name, where it often stands alone."""
     years = {year for m in taken.values() if m.source.column and (year := year_of(m.source.column))}
     if "year" in theme.by_name and "year" not in taken and len(years) == 1:
         (year,) = years
@@ -496,7 +496,7 @@ def to_toml(
 
 
 def _about_rows(matches: Matches) -> list[str]:
-    """Lines that say which rows are taken, and what they are joined with."""
+    """Return lines that say which rows are taken, and what they are joined with."""
     rows, lines = matches.rows, []
     if rows.prefix:
         lines.append(f"prefix = {_quoted(rows.prefix)}")
@@ -536,7 +536,7 @@ def _table(values: Mapping[str, Any]) -> str:
 
 
 def _translation(match: Match, field: Field) -> list[str]:
-    """Lines that show how values that are no terms are translated, with the terms that they may mean."""
+    """Return lines that show how values that are no terms are translated, with the terms that they may mean."""
     if not match.unknown or not field.vocabulary:
         return []
     named = match.unknown[:UNKNOWN_NAMED]

@@ -42,7 +42,7 @@ Noted = tuple[str, str | Text, str | None]
 
 
 class Readable(Protocol):
-    """What the checks need of a reader; see ingest.readers for the whole."""
+    """The part of a reader that the checks need; see ingest.readers for the whole."""
 
     format: str
     driver: str
@@ -66,7 +66,7 @@ class Readable(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """How much the checks look at and keep.
+    """Limits of what the checks read beforehand and keep.
 
     `sample` rows of the first `reach` are looked at beforehand; a layer of more than `coverage` features, or
     `vertices` in all, is not searched for overlaps and gaps; `text` is the longest value in characters; `examples`
@@ -83,7 +83,7 @@ class Limits:
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """All decisions about a file, with their reasons, and the problems seen so far. Nothing is decided later."""
+    """All decisions about a file, with their reasons, and the problems found so far. Nothing is decided later."""
 
     file: str
     format: str
@@ -124,7 +124,7 @@ class Plan:
         return {c: d.encoding for c, d in self.encodings.items() if d.encoding not in ("unicode", "nfd")}
 
     def to_toml(self) -> str:
-        """The mapping as a file to edit and give back."""
+        """Return the mapping as a file to edit and give back."""
         return to_toml(self.matches, self.file, self.file_columns, self.reference.reading.code, self.legacy)
 
 
@@ -236,7 +236,7 @@ def _joined(matches: Matches, join: Join, decoded: pd.DataFrame) -> Matches:
 
 
 def sample_of(reader: Readable, limits: Limits) -> tuple[gpd.GeoDataFrame, int]:
-    """Some rows spread over the beginning of the file, and how many rows that beginning has."""
+    """Return some rows spread over the beginning of the file, and how many rows that beginning has."""
     parts: list[gpd.GeoDataFrame] = []
     read = 0
     each = max(2, limits.sample // 5)
@@ -264,7 +264,7 @@ def sample_of(reader: Readable, limits: Limits) -> tuple[gpd.GeoDataFrame, int]:
 
 
 def _places(sample: gpd.GeoDataFrame) -> npt.NDArray[np.float64]:
-    """A place for each feature, in the file's own numbers."""
+    """Return a place for each feature, in the file's own numbers."""
     bounds = shapely.bounds(np.asarray(sample.geometry.values, dtype=object)).reshape(-1, 4)
     places: npt.NDArray[np.float64] = (bounds[:, :2] + bounds[:, 2:]) / 2
     return places[np.isfinite(places).all(axis=1)]

@@ -44,7 +44,7 @@ class Value:
     title: Text | None = None
 
     def as_dict(self) -> dict[str, Any]:
-        """Give the form of the JSON report."""
+        """Return the form of the JSON report."""
         return {
             "value": self.value, "count": self.count, "term": self.term,
             "title": self.title.as_dict() if self.title else None,
@@ -74,7 +74,7 @@ class Problem:
         return self.kind.severity
 
     def as_dict(self) -> dict[str, Any]:
-        """Give the form of the JSON report."""
+        """Return the form of the JSON report."""
         return {
             "code": self.code, "severity": self.severity, "field": self.field, "count": self.count,
             "title": self.kind.title.as_dict(), "advice": self.kind.advice.as_dict(),

@@ -84,7 +84,7 @@ def inspect_raster(
 
 
 def wrong_theme(file: str, theme: Theme) -> Text:
-    """What to say of a raster for a theme of features."""
+    """Return the error for a raster given to a theme of features."""
     from layers.registry import themes
 
     return Text(
@@ -121,7 +121,7 @@ class RasterSurvey:
             self._ledger.note(code, [Example("", detail)] if detail else [])
 
     def run(self) -> tuple[RasterReport, CellValues | None]:
-        """Give the report, and the cells unless something keeps the whole raster from being published."""
+        """Return the report, and the cells unless something keeps the whole raster from being published."""
         cells = None if self.plan.blockers else self._sample()
         counts = self._counts
         if cells is not None:
@@ -149,7 +149,7 @@ class RasterSurvey:
         return tally.result()
 
     def _judge(self, block: Block) -> Mask:
-        """Which pixels of a block can be used; the others are counted by what is the matter."""
+        """Return which pixels of a block can be used; the others are counted by what is the matter."""
         counts, plan = self._counts, self.plan
         known = block.known & block.finite
         counts.pixels += block.values.size
@@ -191,7 +191,7 @@ class RasterSurvey:
         return Example("", detail, self.reader.place_of(r, c))
 
     def _within(self, cells: CellValues) -> CellValues:
-        """The cells that are not far outside the city; none of them: it is a raster of another place."""
+        """Return the cells that are not far outside the city; none of them: it is a raster of another place."""
         if not len(cells):
             self._ledger.note("raster.empty")
             return cells
@@ -214,7 +214,7 @@ def _distance(city: City, x: Floats, y: Floats) -> Text:
 
 
 def _fits(theme: Theme, codes: Mapping[int, str] | None, values: Floats) -> Mask:
-    """Which values a theme can take: codes that mean something, or quantities within what is believable."""
+    """Return which values a theme can take: codes that mean something, or quantities within what is believable."""
     if codes is not None:
         return np.isin(values, list(codes))
     assert theme.raster is not None  # noqa: S101  # inspect_raster saw to it
@@ -237,7 +237,7 @@ def _band(file: str, names: tuple[str | None, ...], wanted: str | None) -> int:
 
 
 def _codes(theme: Theme, of: Raster, mapping: Path | Mapping[str, str] | None) -> Mapping[int, str] | None:
-    """What the codes of classes mean: as a person says, else as the theme does."""
+    """Return what the codes of classes mean: as a person says, else as the theme does."""
     if mapping is None:
         return of.codes
     stated: Any = mapping

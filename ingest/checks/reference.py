@@ -1,4 +1,4 @@
-"""Which coordinate system a file is in: what it says, held against where the city lies.
+"""Coordinate system of a file: its own statement, compared with where the city lies.
 
 A number pair has a place in every system. The one that puts the features inside the city's outline is most likely
 meant; so a missing system is found, and a wrong one, swapped axes, a wrong zone or a wrong unit are noticed.
@@ -81,7 +81,7 @@ class Reading:
         return xy
 
     def place(self, coordinates: Floats) -> Floats:
-        """Longitudes and latitudes of the file's numbers."""
+        """Return longitudes and latitudes of the file's numbers."""
         return transform(self.numbers(coordinates), self.crs)
 
     def straighten(self, shapes: npt.NDArray[np.object_]) -> npt.NDArray[np.object_]:
@@ -101,7 +101,7 @@ UNITS = {
 
 @dataclass(frozen=True, slots=True)
 class Fit:
-    """How well a reading fits: the share of the features that it puts inside the city, and how far from the reading
+    """Fit of a reading: the share of the features that it puts inside the city, and how far from the reading
     that the file states (or that is chosen) it puts them, in metres.
     """
 
@@ -240,7 +240,9 @@ def _known(city: City) -> list[Reading]:
 
 
 def _stated(stated: Any, city: City) -> tuple[Reading | None, Text | None]:
-    """The reading of a stated system, and what is doubtful about it; None of one that no place can be computed from."""
+    """Return the reading of a stated system, and what is doubtful about it; None of one that no place can be computed
+    from.
+    """
     known = _known(city)
     usable = usable_crs(parse_crs(stated))
     if usable is None:
@@ -265,7 +267,7 @@ def _readings(own: Reading | None, city: City) -> Iterator[Reading]:
 
 
 def _fits(coordinates: Floats, own: Reading | None, city: City) -> list[Fit]:
-    """All readings, the best first: most inside, then the plainest, then the stated, then the city's own order."""
+    """Return all readings, the best first: most inside, then plainest, then stated, then the city's own order."""
     readings = list(_readings(own, city))
     places = [_place(reading, coordinates) for reading in readings]
     inside = [_inside(place, city) for place in places]
@@ -275,7 +277,7 @@ def _fits(coordinates: Floats, own: Reading | None, city: City) -> list[Fit]:
 
 
 def _inside(place: Floats, city: City) -> float:
-    """The share of places that lie in the city."""
+    """Return the share of places that lie in the city."""
     shapely.prepare(city.outline)
     return float(np.mean(shapely.contains_xy(city.outline, place[:, 0], place[:, 1])))
 

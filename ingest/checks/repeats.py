@@ -47,19 +47,21 @@ def _has_any(run: UInt64, ordered: UInt64) -> bool:
 
 
 def hash_values(values: npt.NDArray[np.object_]) -> UInt64:
-    """A hash of each text."""
+    """Return a hash of each text."""
     hashes: UInt64 = pd.util.hash_array(values, categorize=False)
     return hashes
 
 
 def hash_shapes(shapes: npt.NDArray[np.object_]) -> UInt64:
-    """A hash of each geometry's coordinates, in their order."""
+    """Return a hash of each geometry's coordinates, in their order."""
     coordinates, index = shapely.get_coordinates(shapes, return_index=True)
     return hash_coordinates(coordinates, index, len(shapes))
 
 
 def hash_coordinates(coordinates: npt.NDArray[np.float64], index: npt.NDArray[np.intp], count: int) -> UInt64:
-    """The same for coordinates that are there already, with the positions of the geometries that they belong to."""
+    """Return the same hashes from coordinates that are at hand, with the positions of the geometries that they
+    belong to.
+    """
     # Adding zero turns −0 into 0.
     bits = (coordinates + 0.0).view(np.uint64)
     counts = np.bincount(index, minlength=count)

@@ -45,7 +45,7 @@ SLIVER_METRES = 0.2
 
 @dataclass(frozen=True, slots=True)
 class UsualPlace:
-    """Where most features of a file lie (EPSG:4326), and how far from there one is taken for a stray, in degrees."""
+    """Middle of most features of a file (EPSG:4326), and the distance in degrees beyond which one is a stray."""
 
     x: float
     y: float
@@ -65,7 +65,7 @@ class CheckedShapes:
 
 
 def area_of(outline: BaseGeometry) -> BaseGeometry:
-    """The city and as far around it as features may lie."""
+    """Return the city and as far around it as features may lie."""
     near = shapely.buffer(outline, STRAY_DEGREES, quad_segs=2)
     shapely.prepare(near)
     return near
@@ -117,7 +117,7 @@ def check_shapes(
 
 
 def finite(shapes: Shapes) -> Mask:
-    """Tell which geometries have numbers for all their coordinates."""
+    """Return which geometries have numbers for all their coordinates."""
     return _finite(measure(shapes))
 
 
@@ -130,7 +130,7 @@ def _finite(measured: Measured) -> Mask:
 
 
 def _on_earth(bounds: Floats) -> Mask:
-    """Tell which geometries have coordinates that could be degrees, be they swapped or once around the earth.
+    """Return which geometries have coordinates that could be degrees, be they swapped or once around the earth.
 
     Far beyond, sums of coordinates overflow, and no geometry can be mended or even be called valid.
     """
@@ -140,7 +140,7 @@ def _on_earth(bounds: Floats) -> Mask:
 
 
 def square_metres(shapes: Shapes, bounds: Floats | None = None) -> Floats:
-    """Area of polygons in EPSG:4326, with degrees scaled at their latitude."""
+    """Return area of polygons in EPSG:4326, with degrees scaled at their latitude."""
     bounds = shapely.bounds(shapes) if bounds is None else bounds
     latitude = np.radians((bounds[:, 1] + bounds[:, 3]) / 2)
     area: Floats = shapely.area(shapes) * METRES_PER_DEGREE**2 * np.cos(latitude)
@@ -148,7 +148,7 @@ def square_metres(shapes: Shapes, bounds: Floats | None = None) -> Floats:
 
 
 def _only(where: Mask, values: Shapes) -> Shapes:
-    """The values there, and None elsewhere."""
+    """Return the values there, and None elsewhere."""
     kept = np.full(len(values), None, dtype=object)
     kept[where] = values[where]
     return kept
@@ -161,7 +161,7 @@ _CROSS_ERROR, _CROSS_LEAST = 1e-15, 1e-300
 
 @np.errstate(all="ignore")
 def convex(types: npt.NDArray[np.integer], measured: Measured) -> Mask:
-    """Tell which polygons surely are one convex ring, and therefore valid: most buildings, at a third of the cost.
+    """Return which polygons surely are one convex ring, and therefore valid: most buildings, at a third of the cost.
 
     The ring turns the same way at each corner, and once around. Where rounding could hide what it does, the answer is
     no. With a hole or several parts the way turns back somewhere, or goes around more than once: each ring alone

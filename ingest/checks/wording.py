@@ -21,19 +21,19 @@ SEVERITY_TITLES: dict[Severity, Text] = {
 
 
 def say(en: str, vi: str) -> str:
-    """A text in the reader's language."""
+    """Return a text in the reader's language."""
     return str(Text(en=en, vi=vi))
 
 
 def file_encoding(plan: Plan) -> str:
-    """How the file's text is encoded, as far as the file says."""
+    """Return how the file's text is encoded, as far as the file says."""
     if plan.raw_text:
         return say("decided by column", "xét theo từng cột")
     return plan.encoding or "Unicode"
 
 
 def summary(report: Report) -> str:
-    """Format, layer and size in one line."""
+    """Return format, layer and size in one line."""
     plan = report.plan
     parts = [plan.format]
     if plan.driver and plan.driver != plan.format:
@@ -47,7 +47,7 @@ def summary(report: Report) -> str:
 
 
 def raster_summary(report: RasterReport) -> str:
-    """Format and size of a raster in one line."""
+    """Return format and size of a raster in one line."""
     raster = report.plan.description
     parts = [
         report.plan.format,
@@ -58,7 +58,7 @@ def raster_summary(report: RasterReport) -> str:
 
 
 def raster_facts(report: RasterReport) -> Iterator[tuple[str, str]]:
-    """What a raster holds, a fact a line: its pixels, its values, the cells that they make."""
+    """Yield what a raster holds, a fact a line: its pixels, its values, the cells that they make."""
     plan, raster = report.plan, report.plan.description
     unit = "°" if plan.reference.reading.crs.is_geographic else " m"
     yield say("Pixel", "Điểm ảnh"), f"{raster.pixel[0]:.6g} × {raster.pixel[1]:.6g}{unit}"
@@ -84,14 +84,14 @@ def raster_facts(report: RasterReport) -> Iterator[tuple[str, str]]:
 
 
 def raster_classes(report: RasterReport) -> Iterator[tuple[int, str, float]]:
-    """The classes of a raster: code, title, share of the pixels that are used."""
+    """Yield the classes of a raster: code, title, share of the pixels that are used."""
     terms = report.plan.theme.fields[0].vocabulary or {}
     for code, count in report.classes.items():
         yield code, str(terms[(report.plan.codes or {})[code]].title), count / max(report.good, 1)
 
 
 def legacy_columns(plan: Plan) -> Iterator[tuple[str, str]]:
-    """Columns that are converted, with an example of before and after."""
+    """Yield columns that are converted, with an example of before and after."""
     for column, decision in plan.encodings.items():
         if decision.encoding in ("unicode", "nfd"):
             continue
@@ -100,7 +100,7 @@ def legacy_columns(plan: Plan) -> Iterator[tuple[str, str]]:
 
 
 def source_of(match: Match) -> str:
-    """Where a field's values come from, shortly."""
+    """Return the source of a field's values, in short."""
     source = match.column
     if match.source.extract:
         source += say(" (first word)", " (từ đầu)")
@@ -110,14 +110,14 @@ def source_of(match: Match) -> str:
 
 
 def meant(value: Value) -> str:
-    """The term that a value that is none may mean, as a question; nothing if none is like it."""
+    """Return the term that a value that is none may mean, as a question; nothing if none is like it."""
     if value.term is None:
         return ""
     return say("perhaps {}?", "có phải {}?").format(f"{value.term} ({value.title})")
 
 
 def outcome(report: Report | RasterReport) -> Text:
-    """What it comes to, in one text."""
+    """Return the outcome of a check in one sentence."""
     if isinstance(report, RasterReport):
         return _raster_outcome(report)
     if report.plan.blockers or not report.good:

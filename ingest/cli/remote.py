@@ -85,7 +85,9 @@ def publish_remotely(
 
 @contextmanager
 def _progress() -> Iterator[Told]:
-    """A bar with bytes and speed for the upload, then one for the server's stages; nothing without a terminal."""
+    """Return a bar with bytes and speed for the upload, then one for the server's stages; nothing without a
+    terminal.
+    """
 
     quiet = not sys.stderr.isatty()
     names: dict[str, Text] = PUBLISH_STAGES | STAGES

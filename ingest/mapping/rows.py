@@ -1,4 +1,4 @@
-"""From an agency's columns to a theme's fields, as the description says; what is not mapped is carried along."""
+"""Mapping of an agency's columns to a theme's fields; columns that are not mapped are carried along."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ PLACE = re.compile(r"\{([^{}]+)\}")
 
 @dataclass(frozen=True, slots=True)
 class FieldMapping:
-    """How one file's columns become a layer's: the theme's fields, then the agency's own."""
+    """Mapping of one file's columns to a layer's: the theme's fields, then the agency's own."""
 
     rows: RowMapping
     fields: Mapping[str, FieldSource]
@@ -56,7 +56,7 @@ class Selected:
 
 
 def columns_of_layer(theme: Theme, own: Mapping[str, FieldType]) -> tuple[Column, ...]:
-    """The columns of a layer's table: every field of the theme, then the agency's own columns by new name."""
+    """Return the columns of a layer's table: every field of the theme, then the agency's own columns by new name."""
     fields = [Column(f.name, f.type, f.title, f.unit) for f in theme.fields]
     extra = [
         Column(name, kind, Text(en=name.replace("_", " "), vi=name.replace("_", " "))) for name, kind in own.items()

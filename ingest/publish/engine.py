@@ -50,7 +50,7 @@ Stage = Callable[[str, int, int | None], None]
 
 
 class Opening(NamedTuple):
-    """How files, and the tables that they are joined with, are opened: here, or by a process apart."""
+    """The functions that open files and the tables that they are joined with: here, or in a process apart."""
 
     features: Callable[[Path, ReadOptions], Reader] = open_file
     raster: Callable[[Path, ReadOptions], RasterReader] = open_raster
@@ -128,7 +128,7 @@ class PlannedFile:
 
 
 def layer_of(database: Database, layer_id: str) -> Layer:
-    """The layer to publish into."""
+    """Return the layer to publish into."""
     with database.session() as session:
         layer = read_catalogue(session).get(layer_id)
     if layer is None:
@@ -287,7 +287,9 @@ def _in_background(work: Callable[[], str]) -> Future[str]:
 
 
 def _loading(reader: Reader, request: PublishRequest) -> Loading:
-    """What will cover and copy. It gets ready while the file is looked at, unless that may be all that is wanted."""
+    """Return the processes that cover and copy. It gets ready while the file is looked at, unless that may be all that is
+    wanted.
+    """
     return Loading(None if request.dry_run or request.strict else reader.count)
 
 
@@ -392,7 +394,7 @@ def _fingerprint(sha256: str, plan: Plan, columns: tuple[Column, ...], request: 
 
 
 def sha256_of(path: Path) -> str:
-    """The digest of a file, or of all files of a folder by name (a FileGDB is a folder)."""
+    """Return the digest of a file, or of all files of a folder by name (a FileGDB is a folder)."""
     if path.is_file():
         with path.open("rb") as file:
             return hashlib.file_digest(file, "sha256").hexdigest()

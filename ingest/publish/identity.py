@@ -22,7 +22,7 @@ HASHED_FROM = 2**52
 
 
 def ids_from_geometry(geometries: npt.NDArray[np.object_]) -> npt.NDArray[np.object_]:
-    """Ids that stay the same as long as a feature's geometry does."""
+    """Return ids that stay the same as long as a feature's geometry does."""
     return np.array(
         [hashlib.blake2b(wkb, digest_size=8).hexdigest() for wkb in shapely.to_wkb(geometries)], dtype=object
     )
@@ -39,7 +39,7 @@ class Numbering:
         self._ids, self._numbers = EarlierValues(), EarlierValues()
 
     def number(self, ids: npt.NDArray[np.object_], distinct: bool = False) -> tuple[Int64, npt.NDArray[np.bool_]]:
-        """Give the numbers of a batch of ids, and which of the ids came before, here or in an earlier batch.
+        """Return the numbers of a batch of ids, and which of the ids came before, here or in an earlier batch.
 
         `distinct`: none did, as somebody knows who looked.
         """

@@ -173,7 +173,7 @@ def _faces(geometry: dict[str, Any], depth: int, lod: float, vertices: npt.NDArr
 
 
 def _flat(boundaries: list[Any], values: Any, depth: int) -> Iterator[tuple[list[list[int]], int | None]]:
-    """Every face with the number of its surface; values are nested as the boundaries are, or absent on any level."""
+    """Yield every face with its surface's index; values are nested as the boundaries are, or absent on any level."""
     for i, part in enumerate(boundaries):
         value = values[i] if isinstance(values, list) and i < len(values) else None
         if depth == 1:

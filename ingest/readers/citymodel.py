@@ -1,4 +1,4 @@
-"""What CityJSON and CityGML have in common: the columns of city objects, and their batches."""
+"""Common part of CityJSON and CityGML: the columns of city objects, and their batches."""
 
 from __future__ import annotations
 
@@ -113,7 +113,7 @@ class CityModelReader(FeatureReader):
 
     @abstractmethod
     def _objects(self, shapes: bool) -> Iterator[CityObject]:
-        """Give the objects in the file's order; without `shapes` only their attributes are needed."""
+        """Return the objects in the file's order; without `shapes` only their attributes are needed."""
 
     def batches(self, rows: int) -> Iterator[gpd.GeoDataFrame]:
         """Read at most `rows` objects at a time."""
@@ -198,7 +198,7 @@ class CityModelReader(FeatureReader):
 
 
 def horizontal_crs(reference: str | None) -> CRS | None:
-    """The horizontal part of the CRS that a city model refers to.
+    """Return the horizontal part of the CRS that a city model refers to.
 
     Only geographic systems have their axes turned: models in projected systems give easting before northing in
     practice, also where the authority has it the other way round.

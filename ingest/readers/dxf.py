@@ -1,4 +1,4 @@
-"""What is looked at in a DXF drawing before GDAL reads it, which leaves out in silence what it does not know."""
+"""Check of a DXF drawing for entities that GDAL leaves out in silence."""
 
 from __future__ import annotations
 

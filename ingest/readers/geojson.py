@@ -1,4 +1,4 @@
-"""GeoJSON beside GDAL: what is looked at before it reads, and the ids of features, which it numbers anew."""
+"""GeoJSON beside GDAL: a scan before it reads, and the ids of features, which it numbers anew."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ _STEP = re.compile(
 
 @dataclass(frozen=True, slots=True)
 class Findings:
-    """What was found: whether features have ids beside their properties, a property “id”, texts to be mended, and
+    """Findings of a scan: whether features have ids beside their properties, a property “id”, texts to be mended, and
     integers of more than 64 bits.
     """
 
@@ -142,7 +142,7 @@ def _ids(path: Path, lines: bool) -> Iterator[tuple[bool, bool]]:
 
 
 def feature_ids(path: Path, lines: bool) -> Iterator[str | None]:
-    """Give the id of each feature in the file's order, a number as the file writes it; None where there is none."""
+    """Yield the id of each feature in the file's order, a number as the file writes it; None where there is none."""
     for found, _ in _walk(path, lines):
         yield found
 
@@ -187,7 +187,7 @@ def _walk(path: Path, lines: bool) -> Iterator[tuple[str | None, bool]]:
 
 
 def _is_one_feature(content: mmap.mmap) -> bool:
-    """Whether the root of a document is a feature by itself, not a collection."""
+    """Return whether the root of a document is a feature by itself, not a collection."""
     depth, key = 0, b""
     for step in _STEP.finditer(content):
         text, colon, _, brace = step.groups()

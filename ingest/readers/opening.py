@@ -55,7 +55,7 @@ def open_raster(path: Path, options: ReadOptions | None = None) -> RasterReader:
 
 
 def is_raster(path: Path, options: ReadOptions | None = None) -> bool:
-    """Whether this is a file for `open_raster`; refused files are refused here already."""
+    """Return whether this is a file for `open_raster`; refused files are refused here already."""
     options = options or ReadOptions()
     path = plain_path(path)
     format = recognise(path, options.limits)
@@ -111,7 +111,7 @@ _WEAK = (".json", ".csv", ".tsv", ".xml", ".txt")
 
 
 def _candidates(names: list[str]) -> list[str]:
-    """The files of an archive that could be opened; tables and the like only where there is nothing better."""
+    """Return the files of an archive that could be opened; tables and the like only where there is nothing better."""
     plain = [n for n in names if not n.startswith("__MACOSX/") and not n.rpartition("/")[2].startswith(".")]
     databases = sorted({m[1] for n in plain if (m := re.match(r"(.*?\.gdb)/", n, re.IGNORECASE))})
     if databases:
@@ -166,7 +166,9 @@ def _without_layer(options: ReadOptions) -> ReadOptions:
 
 
 def _belonging(names: list[str], chosen: str) -> list[str]:
-    """The chosen file of an archive with those that belong to it: the same name with other suffixes, or a folder."""
+    """Return the chosen file of an archive with those that belong to it: the same name with other suffixes, or a
+    folder.
+    """
     stem = re.sub(r"\.[^./]+$", "", chosen).casefold()
     return [n for n in names if n == chosen or n.startswith(f"{chosen}/") or n.casefold().startswith(f"{stem}.")]
 

@@ -176,7 +176,7 @@ class ParquetReader(FeatureReader):
 
 
 def _covering(column: dict[str, Any]) -> str | None:
-    """The column that the file names as the boxes of its geometries (GeoParquet 1.1)."""
+    """Return the column that the file names as the boxes of its geometries (GeoParquet 1.1)."""
     try:
         return str(column["covering"]["bbox"]["xmin"][0])
     except (KeyError, IndexError, TypeError):

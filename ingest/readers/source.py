@@ -1,4 +1,4 @@
-"""What every reader gives: the protocol, the options, and the errors that all readers share."""
+"""Protocol of readers, their options, and the errors and helpers that all readers share."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ RESERVED_COLUMNS = frozenset({PROBLEM, RAW, WKB, GEOMETRY})
 
 @dataclass(frozen=True, slots=True)
 class ReadOptions:
-    """What a person says about a file; whatever is None is found out from the file.
+    """Options of reading a file; whatever is None is found out from the file.
 
     `layer` names one of the file's layers, `crs` and `encoding` overrule what the file says of itself; `longitude`
     and `latitude`, or `wkt`, name a table's columns; `osm` chooses objects of an OpenStreetMap extract. `workspace`
@@ -80,7 +80,7 @@ Pick = Callable[[int], npt.NDArray[np.intp]]
 
 @runtime_checkable
 class Reader(Protocol):
-    """An opened file: what it says of itself, and its features in batches.
+    """An open file: its description, and its features in batches.
 
     * `format` is the name people use ("Shapefile"), `driver` the program part that reads it ("ESRI Shapefile").
     * `layer` is the layer that is read, or None where all of `layers` come together, distinguished by a column.
@@ -166,7 +166,7 @@ def _name_of(crs: Any) -> str:
 
 
 class FileReader:
-    """What the readers have in common: the file, and a folder of their own that goes when they are closed."""
+    """Base of all readers: the file, and a folder of their own that goes when they are closed."""
 
     format: str = ""
     driver: str = ""
@@ -240,7 +240,7 @@ _PLAIN_NAME = re.compile(r"[\w./ +@%,=()-]+")
 
 
 def plainly_named(path: Path) -> bool:
-    """Whether a library that has its own ideas of paths will take this one for what it is."""
+    """Return whether every library takes this path for the file that it names."""
     return _PLAIN_NAME.fullmatch(str(path)) is not None
 
 
@@ -282,7 +282,7 @@ def sweep(older_than: float, folder: Path | None = None) -> int:
 
 
 def _left(folder: Path) -> bool:
-    """Whether the program that made a folder has ended, as far as this machine knows."""
+    """Return whether the program that made a folder has ended, as far as this machine knows."""
     number = folder.name.removeprefix(UNPACKED).partition("-")[0]
     if not number.isdigit():
         return True
@@ -296,7 +296,7 @@ def _left(folder: Path) -> bool:
 
 
 def _age(folder: Path) -> float:
-    """Seconds since anything in a folder was last written."""
+    """Return seconds since anything in a folder was last written."""
     newest = max((part.lstat().st_mtime for part in (folder, *folder.rglob("*"))), default=0.0)
     return time.time() - newest
 
@@ -330,7 +330,7 @@ def choose_layer(file: str, layers: Sequence[str], wanted: str | None) -> str:
 
 
 def unique_names(names: Sequence[str]) -> list[str]:
-    """Names of columns, each once and none reserved: a later double, or a reserved name, gets a number."""
+    """Return names of columns, each once and none reserved: a later double, or a reserved name, gets a number."""
     taken: set[str] = {name.casefold() for name in RESERVED_COLUMNS}
     unique = []
     for position, name in enumerate(names, start=1):
@@ -382,7 +382,7 @@ def inside(folder: Path, file: Path) -> Path:
 
 
 def cannot_read(path: Path, reason: object) -> BadInput:
-    """The error for a file that is not what its name says.
+    """Return the error for a file that is not what its name says.
 
     What a library says of it is written to the log: it is English, about the inside of the library, and advises what
     would be refused here.

@@ -67,7 +67,7 @@ class BrokenRow(list[str | None]):
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """Which columns of a table say where a row lies: WKT, or x and y (which may be longitude and latitude)."""
+    """The columns of a table's coordinates: WKT, or x and y (which may be longitude and latitude)."""
 
     wkt: str | None = None
     x: str | None = None
@@ -150,7 +150,7 @@ class TableReader(FeatureReader):
 
     @abstractmethod
     def _rows(self, rows: int) -> Iterator[Rows]:
-        """Give the rows after the header, at most `rows` at a time."""
+        """Return the rows after the header, at most `rows` at a time."""
 
     def batches(self, rows: int) -> Iterator[gpd.GeoDataFrame]:
         """Read at most `rows` rows at a time; a row without coordinates has no geometry."""
@@ -189,7 +189,7 @@ class TableReader(FeatureReader):
 
 
 def points(x: pd.Series, y: pd.Series) -> npt.NDArray[np.object_]:
-    """Points from two columns; a decimal comma is read as a point, and without both numbers there is no point."""
+    """Return points from two columns; decimal commas are read, and without both numbers there is no point."""
     east, north = (_numbers(values) for values in (x, y))
     known = np.isfinite(east) & np.isfinite(north)
     shapes = np.full(len(x), None, dtype=object)

@@ -33,7 +33,7 @@ class PlaceList:
         self.kinds += [kind] * len(names)
 
     def frame(self) -> gpd.GeoDataFrame:
-        """The layer of this tile, EPSG:4326, each place with the street it lies on."""
+        """Return the layer of this tile, EPSG:4326, each place with the street it lies on."""
         fabric, tile = self.fabric, self.fabric.tile
         points = shapely.points(np.vstack(self.xy))
         named = np.flatnonzero(np.isin(fabric.streets.road_class, ("primary", "secondary", "tertiary", "residential")))

@@ -186,7 +186,7 @@ def _street_names(fabric: Fabric, xy: Floats) -> list[str]:
 
 
 def route_frame(fabric: Fabric, transit: Transit) -> gpd.GeoDataFrame:
-    """The public transport routes of one tile, EPSG:4326."""
+    """Return the public transport routes of one tile, EPSG:4326."""
     count = len(transit.routes)
     return gpd.GeoDataFrame(
         {
@@ -204,7 +204,7 @@ def route_frame(fabric: Fabric, transit: Transit) -> gpd.GeoDataFrame:
 
 
 def stop_frame(fabric: Fabric, transit: Transit) -> gpd.GeoDataFrame:
-    """The stops of one tile, EPSG:4326."""
+    """Return the stops of one tile, EPSG:4326."""
     count = len(transit.stop_xy)
     return gpd.GeoDataFrame(
         {

@@ -1,4 +1,4 @@
-"""What the process of one job does: ask for the right again, compare the digest, publish, and tell how it went."""
+"""The process of one job: check the right again, compare the digest, publish, and report the end."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ MEMORY_LIMIT = Text(
 
 
 class Stage(NamedTuple):
-    """How far a job is."""
+    """Progress of a job."""
 
     name: str
     done: int
@@ -68,7 +68,7 @@ class Stage(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Ended:
-    """What came of a job. `passing`: what stood in the way may be gone at another attempt."""
+    """Result of a job. `passing`: what stood in the way may be gone at another attempt."""
 
     state: JobState
     version: int | None = None
@@ -141,7 +141,7 @@ def do(database: Database, settings: Settings, task: Task, stage: StageWriter) -
 
 
 def _for_strangers(error: TwinError) -> Text:
-    """The sentence of an error, without what a database says of itself."""
+    """Return the sentence of an error, without what a database says of itself."""
     return LATER if error.__cause__ is not None and explain(error.__cause__) else error.message
 
 
@@ -158,7 +158,7 @@ def _publish(database: Database, settings: Settings, task: Task, stage: StageWri
 
 @contextmanager
 def _reading(settings: Settings, workshop: Path) -> Iterator[ReadingProcess]:
-    """The process that reads the file, with a folder of its own to unpack it in."""
+    """Return the process that reads the file, with a folder of its own to unpack it in."""
     if settings.workspace is not None:
         settings.workspace.mkdir(parents=True, exist_ok=True)
     # In a workspace the name says whose it is, so that the worker clears it away if this process is ended.
@@ -249,7 +249,7 @@ def _request(task: Task, workshop: Path, principal: Principal) -> PublishRequest
 
 
 def _published_before(database: Database, task: Task, sha256: str) -> Any:
-    """The version that an earlier attempt made, if its worker died after that and before it could say so.
+    """Return the version that an earlier attempt made, if its worker died after that and before it could say so.
 
     The layer's jobs run one after another, so a version from this file, by this account, made since the job was first
     taken, is this job's.
