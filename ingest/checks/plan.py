@@ -15,7 +15,8 @@ import shapely
 
 from ingest.checks.encodings import Decision
 from ingest.checks.encodings import decide as decide_encoding
-from ingest.checks.matching import GIVEN, Matches, given_matches, propose, to_toml
+from ingest.checks.mapping_toml import to_toml
+from ingest.checks.matching import GIVEN, Matches, given_matches, propose
 from ingest.checks.problems import EXAMPLES
 from ingest.checks.reference import Reading, Reference
 from ingest.checks.reference import decide as decide_reference

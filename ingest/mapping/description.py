@@ -61,6 +61,11 @@ class FieldSource(_Part):
             raise ValueError("give exactly one of from, template, constant")
         return self
 
+    @property
+    def is_plain(self) -> bool:
+        """Whether the value is a column's, as it is."""
+        return self.column is not None and self == FieldSource.model_validate({"from": self.column})
+
 
 class OsmFilter(_Part):
     """OpenStreetMap objects to take: of one geometry, with any of these tags (`["*"]`: any value).

@@ -287,9 +287,7 @@ def _in_background(work: Callable[[], str]) -> Future[str]:
 
 
 def _loading(reader: Reader, request: PublishRequest) -> Loading:
-    """Return the processes that cover and copy. It gets ready while the file is looked at, unless that may be all that is
-    wanted.
-    """
+    """Return the processes that cover and copy; they start during the inspection if the file is likely published."""
     return Loading(None if request.dry_run or request.strict else reader.count)
 
 
