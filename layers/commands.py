@@ -105,7 +105,7 @@ def list_layers(as_json: bool) -> None:
 @layer.command(
     "set",
     help=say(
-        "Change what is said of a layer: who may read it, its title, its licence. Its data stays as it is.\n\n"
+        "Change the entry of a layer: who may read it, its title, its licence. Its data stays as it is.\n\n"
         'Example: twin layer set transport.bus_stops --sharing open --licence "CC BY 4.0"',
         "Đổi thông tin của một lớp: ai được đọc, tên, giấy phép. Dữ liệu giữ nguyên.\n\n"
         'Ví dụ: twin layer set transport.bus_stops --sharing open --licence "CC BY 4.0"',

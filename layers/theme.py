@@ -31,7 +31,7 @@ RESERVED = frozenset({"fid", "id", "geom", "label_point", "importance", "digest"
 
 
 class Rollup(StrEnum):
-    """How the values of many features become one value of a cell."""
+    """Rule by which the values of many features become one value of a cell."""
 
     SUM = "sum"
     COUNT = "count"
@@ -142,7 +142,7 @@ class Detail:
 
 @dataclass(frozen=True, slots=True)
 class Raster:
-    """How the pixels of a theme's rasters become the values of cells.
+    """Rule by which the pixels of a theme's rasters become values of cells.
 
     With `codes` they are classes: the codes of the pixels, and the term of `field` that each stands for. A cell gets
     the most frequent class in `field`, and in "share" its share of the cell's samples. Without, they are quantities in

@@ -157,7 +157,7 @@ def _recognised(report: Report) -> str:
         (
             say("Text encoding", "Bảng mã"),
             f'<strong>{_text(file_encoding(plan))}</strong> <span class="soft">{_text(plan.encoding_reason)}</span>'
-            + "".join(f"<br><code>{_text(column)}</code> {_text(said)}" for column, said in legacy_columns(plan)),
+            + "".join(f"<br><code>{_text(column)}</code> {_text(why)}" for column, why in legacy_columns(plan)),
         ),
         (
             say("Id", "Mã định danh"),
@@ -176,7 +176,7 @@ def _raster_recognised(report: RasterReport) -> str:
         (say("Format", "Định dạng"), _text(f"{plan.format} ({plan.driver})")),
         (say("Theme", "Chuyên đề"), _text(plan.theme.title)),
         (say("Coordinate system", "Hệ tọa độ"), _reference(plan.reference)),
-        *((name, _text(said)) for name, said in raster_facts(report)),
+        *((name, _text(fact)) for name, fact in raster_facts(report)),
     ]
     return _listed(rows)
 
@@ -190,7 +190,7 @@ def _reference(reference: Reference) -> str:
 
 
 def _listed(rows: list[tuple[str, str]]) -> str:
-    return '<dl class="facts">' + "".join(f"<dt>{name}</dt><dd>{said}</dd>" for name, said in rows) + "</dl>"
+    return '<dl class="facts">' + "".join(f"<dt>{name}</dt><dd>{fact}</dd>" for name, fact in rows) + "</dl>"
 
 
 def _classes(report: RasterReport) -> Iterable[str]:
@@ -226,9 +226,9 @@ def _fields(report: Report) -> str:
                 _text(match.reason),
             ]
         elif hint:
-            said = say("perhaps {}?", "có phải {}?").format(source_of(hint))
+            hint_text = say("perhaps {}?", "có phải {}?").format(source_of(hint))
             cells += [
-                f'<span class="soft">{_text(said)}</span>',
+                f'<span class="soft">{_text(hint_text)}</span>',
                 format_number(hint.confidence, ".0%"),
                 _text(hint.reason),
             ]
@@ -329,7 +329,7 @@ def _captioned(svg: str, caption: Text, hidden: int) -> str:
 
 
 def _raster_map(report: RasterReport) -> str:
-    """The raster's extent, and larger cells with the colours that the map will give them."""
+    """Return the raster's extent, and larger cells with the colours that the map will give them."""
     extent = list(report.shapes)
     frame = frame_of(area_shown(extent, [], report.plan.city.outline))
     shapes = "".join(f'<path class="extent" d="{path(shape, frame)}"/>' for shape in extent)
@@ -347,7 +347,7 @@ def _raster_map(report: RasterReport) -> str:
 
 
 def _drawn(report: Report | RasterReport, frame: Frame, shapes: str) -> tuple[str, int]:
-    """The picture: the city, the shapes, the marks; and how many marks lie beyond it."""
+    """Return the picture: the city, the shapes, the marks; and how many marks lie beyond it."""
     outline, view = report.plan.city.outline, shapely.box(*frame.bounds)
     drawn, hidden = _marks(report, frame)
     city = shapely.intersection(outline, shapely.buffer(view, view.length / 40))
@@ -379,7 +379,7 @@ def _marks(report: Report | RasterReport, frame: Frame) -> tuple[str, int]:
 
 
 def _scale(frame: Frame) -> str:
-    """A bar of a round length, about a sixth of the picture."""
+    """Return a bar of a round length, about a sixth of the picture."""
     metres_per_pixel = METRES_PER_DEGREE / frame.scale
     wanted = frame.width / 6 * metres_per_pixel
     power = 10 ** np.floor(np.log10(wanted))
@@ -394,7 +394,7 @@ def _scale(frame: Frame) -> str:
 
 
 def _inset(frame: Frame, view: shapely.Geometry, outline: shapely.Geometry) -> str:
-    """Where the picture is in the city, if it shows a small part of it."""
+    """Return where the picture is in the city, if it shows a small part of it."""
     if view.area > 0.4 * shapely.box(*outline.bounds).area:
         return ""
     small = frame_of(outline.bounds, 150, 130)

@@ -20,8 +20,8 @@ QUARANTINE_NOTES = ("reason", "problem", "detail")
 AS_WRITTEN = "geometry_as_written"
 
 EXAMPLES = 5
-# Of the values that are a problem so many are counted, and so many are told.
-VALUES_COUNTED, VALUES_TOLD = 1000, 10
+# How many different values of a problem are counted, and how many are listed.
+VALUES_COUNTED, VALUES_LISTED = 1000, 10
 Place = tuple[float, float]
 
 
@@ -44,7 +44,7 @@ class Value:
     title: Text | None = None
 
     def as_dict(self) -> dict[str, Any]:
-        """Give the form of the JSON report."""
+        """Return the form of the JSON report."""
         return {
             "value": self.value, "count": self.count, "term": self.term,
             "title": self.title.as_dict() if self.title else None,
@@ -74,7 +74,7 @@ class Problem:
         return self.kind.severity
 
     def as_dict(self) -> dict[str, Any]:
-        """Give the form of the JSON report."""
+        """Return the form of the JSON report."""
         return {
             "code": self.code, "severity": self.severity, "field": self.field, "count": self.count,
             "title": self.kind.title.as_dict(), "advice": self.kind.advice.as_dict(),
@@ -117,16 +117,16 @@ class Ledger:
 
     def count_values(self, code: str, of: str | None, values: Mapping[str, int]) -> None:
         """Count the values that are a problem; memory stays bounded, for only so many different ones are kept."""
-        counted = self._values.setdefault((code, of), Counter())
+        counts = self._values.setdefault((code, of), Counter())
         for value, count in values.items():
-            if value in counted or len(counted) < VALUES_COUNTED:
-                counted[value] += count
+            if value in counts or len(counts) < VALUES_COUNTED:
+                counts[value] += count
 
-    def tell_values(self, tell: Callable[[str | None, str, int], Value]) -> None:
-        """Give each problem of values its most frequent ones; `tell` makes one of a field, a value and its count."""
-        for (code, of), counted in self._values.items():
-            told = tuple(tell(of, value, count) for value, count in counted.most_common(VALUES_TOLD))
-            self._problems[code, of].values = told
+    def set_values(self, describe: Callable[[str | None, str, int], Value]) -> None:
+        """List the most frequent values of each problem; `describe` gets a field, a value and its count."""
+        for (code, of), counts in self._values.items():
+            listed = tuple(describe(of, value, count) for value, count in counts.most_common(VALUES_LISTED))
+            self._problems[code, of].values = listed
 
     @property
     def problems(self) -> list[Problem]:

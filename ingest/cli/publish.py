@@ -206,11 +206,11 @@ def _tell_sharing(database: Database, layer: str) -> None:
     with database.session() as session:
         sharing = read_catalogue(session)[layer].sharing
     if sharing is Sharing.RESTRICTED:
-        said = Text(
+        hint = Text(
             en="Only your own agency can read it. To open it: twin layer set {layer} --sharing open",
             vi="Hiện chỉ đơn vị của bạn đọc được. Để mở cho mọi người: twin layer set {layer} --sharing open",
         )
-        console().print(str(said.format(layer=layer)))
+        console().print(str(hint.format(layer=layer)))
 
 
 def _theme_of(theme: str | None, layer: str | None, settings: Settings) -> Theme:
@@ -254,13 +254,13 @@ def _make_layer(
                     vi="Không có đơn vị “{agency}”. Các đơn vị: {known}. Tạo đơn vị mới bằng: twin layer agency",
                 ).format(agency=agency, known=", ".join(sorted(known)) or "—")
             )
-        said = title or name.replace("_", " ")
+        words = title or name.replace("_", " ")
         ensure_layer(
             session,
             LayerEntry(
                 layer,
                 theme.name,
-                Text(en=said, vi=said),
+                Text(en=words, vi=words),
                 theme.description,
                 licence,
                 attribution=known[agency].title_vi,

@@ -1,4 +1,4 @@
-"""What a mapping joins to each row by key: another table, or a published layer with its shapes."""
+"""Joins by key: rows of another table, or features of a published layer with their shapes."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ BATCH = 50_000
 
 @dataclass(frozen=True, slots=True)
 class Matched:
-    """What a partner holds for each of some keys.
+    """Values that a partner has for some keys.
 
     `found` tells which keys have exactly one partner, `ambiguous` which have several; `padded` which were found only
     with leading zeros that a program had dropped. `values` and `shapes` (EPSG:4326, or None) are aligned with the keys.
@@ -172,7 +172,7 @@ class LayerPartner:
 
 
 def _places(frame: pd.DataFrame, keys: npt.NDArray[np.object_]) -> tuple[Mask, Mask, npt.NDArray[np.intp]]:
-    """Which keys stand once in a frame, which several times, and in which row."""
+    """Return which keys stand once in a frame, which several times, and in which row."""
     index = pd.Index(frame["__key"])
     repeated = set(index[index.duplicated(keep=False)])
     known = ~pd.isna(keys)
@@ -194,7 +194,7 @@ def as_text(values: pd.Series) -> pd.Series:
 
 @dataclass(frozen=True, slots=True)
 class Partners:
-    """Where the partners of joins come from.
+    """Sources of the partners of joins.
 
     `folder` is where joined files lie (None: nowhere), `archive` a ZIP file that may hold them, `database` opens the
     database of published layers, and `principal` is who reads them (None: whoever runs the program). `opener` opens
@@ -301,7 +301,7 @@ def _member(path: Path, file: Path) -> str | None:
 
 
 def _keys(permit: Permit) -> Iterable[str]:
-    """The columns that name a layer's features: the id, the code, the label of its theme."""
+    """Return the columns that name a layer's features: the id, the code, the label of its theme."""
     present = {column.name for column in permit.columns if column.type == "text"}
     label = theme_of(permit.layer).label
     return (ID, *(name for name in ("code", label) if name in present))

@@ -31,7 +31,9 @@ Decode = Callable[[pa.Array], npt.NDArray[np.object_]]
 
 
 def column_type(of: pa.DataType) -> FieldType:
-    """The type of a column; lists and the like are text. A time without a zone is text too: it is not yet a time."""
+    """Return the type of a column; lists and the like are text. A time without a zone is text too: it is not yet a
+    time.
+    """
     if isinstance(of, pa.ExtensionType):
         return column_type(of.storage_type)
     if pa.types.is_dictionary(of):
@@ -111,7 +113,7 @@ def _texts(
 
 
 def _objects(texts: pa.Array) -> npt.NDArray[np.object_]:
-    """Texts as Python has them; where they look like repeating themselves, one for all that are equal."""
+    """Return texts as Python has them; where they look like repeating themselves, one for all that are equal."""
     beginning = texts.slice(0, _BEGINNING)
     if len(pc.unique(beginning)) * 2 > len(beginning):
         return texts.to_numpy(zero_copy_only=False)
@@ -120,7 +122,7 @@ def _objects(texts: pa.Array) -> npt.NDArray[np.object_]:
 
 
 def _damaged(values: pa.Array, name: str, problems: npt.NDArray[np.object_]) -> pd.Series:
-    """Text of a Unicode format that is not Unicode: what is wrong is replaced, and the row says so."""
+    """Decode text of a Unicode format that is not Unicode: wrong bytes are replaced, and the row gets a problem."""
     texts = np.full(len(values), None, dtype=object)
     for i, value in enumerate(values.cast(pa.large_binary()).to_pylist()):
         if value is None:

@@ -66,7 +66,7 @@ class CityGmlReader(CityModelReader):
         self._elsewhere: dict[str, Element] = {}
         self._wanted: set[str] = set()
         super().__init__(path, options)
-        self._north_first = self.say_reference(self._reference)
+        self._north_first = self.set_reference_system(self._reference)
         self._find_elsewhere()
 
     def _objects(self, shapes: bool) -> Iterator[CityObject]:
@@ -123,7 +123,7 @@ class CityGmlReader(CityModelReader):
 
 
 def _references(element: Element) -> set[str]:
-    """What an object refers to that does not stand in it."""
+    """Return what an object refers to that does not stand in it."""
     there = {name for e in element.iter() if (name := _id(e)) is not None}
     named = {e.attrib[_HREF][1:] for e in element.iter() if e.attrib.get(_HREF, "").startswith("#")}
     return named - there
@@ -234,7 +234,7 @@ class _Shapes:
         return tuple(rings)
 
     def _gap(self, ring: Ring) -> float:
-        """How far the end of a ring lies from its beginning, in metres."""
+        """Return how far the end of a ring lies from its beginning, in metres."""
         gap = np.abs(ring[0] - ring[-1])
         return float((gap * ([METRES_PER_DEGREE, METRES_PER_DEGREE, 1.0] if self._north_first else 1.0)).max())
 
@@ -268,7 +268,7 @@ def _ring_of(element: Element, points: int) -> Text:
 
 
 def _once(faces: list[Face]) -> list[Face]:
-    """Every face once; of two alike, the one that says what kind of surface it is."""
+    """Return every face once; of two alike, the one that says what kind of surface it is."""
     kept: dict[tuple[float, bytes], Face] = {}
     for face in sorted(faces, key=lambda f: f.surface is None):
         kept.setdefault((face.lod, face.rings[0].tobytes()), face)
@@ -284,7 +284,7 @@ def _id(element: Element) -> str | None:
 
 
 def _attributes(element: Element) -> dict[str, Any]:
-    """The plain properties of an object and its generic attributes, as text."""
+    """Return the plain properties of an object and its generic attributes, as text."""
     found: dict[str, Any] = {}
 
     def put(name: str, value: str | None) -> None:
@@ -315,6 +315,6 @@ def _attributes(element: Element) -> dict[str, Any]:
 
 
 def _is_small(element: Element) -> bool:
-    """Whether a nested property is a handful of texts and no geometry."""
+    """Return whether a nested property is a handful of texts and no geometry."""
     names = [local(e) for e in element.iter()]
     return len(names) <= 40 and not ({"posList", "pos", "coordinates", *_PARTS} & set(names))

@@ -77,7 +77,7 @@ class CityJsonReader(CityModelReader):
             if self._north_first is None:
                 metadata = document.get("metadata") or {}
                 reference = metadata.get("referenceSystem") if isinstance(metadata, dict) else None
-                self._north_first = self.say_reference(reference if isinstance(reference, str) else None)
+                self._north_first = self.set_reference_system(reference if isinstance(reference, str) else None)
             objects = document.get("CityObjects", {})
             vertices = self._vertices(document) if shapes else np.empty((0, 3))
             for name, stored in objects.items():
@@ -173,7 +173,7 @@ def _faces(geometry: dict[str, Any], depth: int, lod: float, vertices: npt.NDArr
 
 
 def _flat(boundaries: list[Any], values: Any, depth: int) -> Iterator[tuple[list[list[int]], int | None]]:
-    """Every face with the number of its surface; values are nested as the boundaries are, or absent on any level."""
+    """Yield every face with its surface's index; values are nested as the boundaries are, or absent on any level."""
     for i, part in enumerate(boundaries):
         value = values[i] if isinstance(values, list) and i < len(values) else None
         if depth == 1:

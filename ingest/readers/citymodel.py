@@ -1,4 +1,4 @@
-"""What CityJSON and CityGML have in common: the columns of city objects, and their batches."""
+"""Common part of CityJSON and CityGML: the columns of city objects, and their batches."""
 
 from __future__ import annotations
 
@@ -113,7 +113,7 @@ class CityModelReader(FeatureReader):
 
     @abstractmethod
     def _objects(self, shapes: bool) -> Iterator[CityObject]:
-        """Give the objects in the file's order; without `shapes` only their attributes are needed."""
+        """Return the objects in the file's order; without `shapes` only their attributes are needed."""
 
     def batches(self, rows: int) -> Iterator[gpd.GeoDataFrame]:
         """Read at most `rows` objects at a time."""
@@ -173,7 +173,7 @@ class CityModelReader(FeatureReader):
                 row[self._attributes[name]] = _plain(value)
         return row
 
-    def say_reference(self, reference: str | None) -> bool:
+    def set_reference_system(self, reference: str | None) -> bool:
         """Take the CRS that a model refers to; tell whether its first coordinate is the latitude."""
         found = horizontal_crs(reference)
         if found is None and reference:
@@ -181,24 +181,24 @@ class CityModelReader(FeatureReader):
                 en="the file names “{name}”, which is not a known coordinate system",
                 vi="tệp ghi “{name}”, không phải hệ tọa độ đã biết",
             ).format(name=reference[:100])
-            self.say_crs(None, reason)
+            self.set_crs_of_file(None, reason)
             return False
         if found is None:
-            self.say_crs(None, CRS_SILENT)
+            self.set_crs_of_file(None, CRS_SILENT)
             return False
         north_first = found.is_geographic and not (reference or "").upper().endswith("CRS84")
-        said = Text(en="the file says {name}", vi="tệp ghi {name}").format(name=reference)
+        reason = Text(en="the file says {name}", vi="tệp ghi {name}").format(name=reference)
         if north_first:
-            said = Text(
+            reason = Text(
                 en="the file says {name}; latitude stands first in it and was turned round",
                 vi="tệp ghi {name}; vĩ độ đứng trước và đã được đổi chỗ",
             ).format(name=reference)
-        self.say_crs(found, said)
+        self.set_crs_of_file(found, reason)
         return bool(north_first)
 
 
 def horizontal_crs(reference: str | None) -> CRS | None:
-    """The horizontal part of the CRS that a city model refers to.
+    """Return the horizontal part of the CRS that a city model refers to.
 
     Only geographic systems have their axes turned: models in projected systems give easting before northing in
     practice, also where the authority has it the other way round.

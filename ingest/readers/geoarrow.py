@@ -25,7 +25,7 @@ NATIVE: Mapping[str, tuple[GeometryType, int]] = {
 
 
 def is_native(of: pa.DataType, encoding: str) -> bool:
-    """Tell whether a column is built as its encoding says, with x and y side by side."""
+    """Return whether a column is built as its encoding says, with x and y side by side."""
     for _ in range(NATIVE[encoding][1]):
         if not (pa.types.is_list(of) or pa.types.is_large_list(of)):
             return False

@@ -1,4 +1,4 @@
-"""GeoJSON beside GDAL: what is looked at before it reads, and the ids of features, which it numbers anew."""
+"""GeoJSON beside GDAL: a scan before it reads, and the ids of features, which it numbers anew."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from ingest.readers.limits import Limits, exceeded
 from ingest.readers.source import DAMAGED_AT, cannot_read
 
 CHUNK = 1 << 20
-# A name is told apart from others by its last letters.
+# The last letters of a name distinguish it from others.
 ENOUGH = 200
 _END_OF_NAME = re.compile(rb'"\s*:')
 # Names inside nested values count here too, though they make no column: the line is drawn well above the limit.
@@ -29,7 +29,7 @@ _SURROGATE = re.compile(
 )
 # Integers of properties that may not fit into 64 bits: GDAL makes floating-point numbers of those.
 _WIDE = re.compile(rb'(?<!\\)("\s*:\s*)(-?\d{19,})(?=\s*[,}\]])')
-# GDAL makes floats of negative ones of nineteen digits too, and takes those next to the end for clamped.
+# Those that GDAL keeps whole: negative ones of nineteen digits it rounds too, and those next to the end.
 _INT64 = range(-(10**18) + 1, 2**63 - 1024)
 # Coordinates are skipped in one go; else strings (with what makes them names), numbers of ids, and braces are steps.
 _STEP = re.compile(
@@ -38,8 +38,8 @@ _STEP = re.compile(
 
 
 @dataclass(frozen=True, slots=True)
-class Looked:
-    """What was found: whether features have ids beside their properties, a property “id”, texts to be mended, and
+class Findings:
+    """Findings of a scan: whether features have ids beside their properties, a property “id”, texts to be mended, and
     integers of more than 64 bits.
     """
 
@@ -50,7 +50,7 @@ class Looked:
     half_surrogates: int = 0
 
 
-def look_at(path: Path, limits: Limits, lines: bool) -> Looked:
+def scan(path: Path, limits: Limits, lines: bool) -> Findings:
     """Look through a file; refuse one with far too many names of properties, or one huge value."""
     names: set[bytes] = set()
     quiet = halves = 0
@@ -80,7 +80,7 @@ def look_at(path: Path, limits: Limits, lines: bool) -> Looked:
             ids, property_id = ids or beside, property_id or value
             if ids and property_id:
                 break
-    return Looked(ids, property_id, zeros, wide, halves)
+    return Findings(ids, property_id, zeros, wide, halves)
 
 
 def check_lines(path: Path, limits: Limits) -> None:
@@ -142,7 +142,7 @@ def _ids(path: Path, lines: bool) -> Iterator[tuple[bool, bool]]:
 
 
 def feature_ids(path: Path, lines: bool) -> Iterator[str | None]:
-    """Give the id of each feature in the file's order, a number as the file writes it; None where there is none."""
+    """Yield the id of each feature in the file's order, a number as the file writes it; None where there is none."""
     for found, _ in _walk(path, lines):
         yield found
 
@@ -187,7 +187,7 @@ def _walk(path: Path, lines: bool) -> Iterator[tuple[str | None, bool]]:
 
 
 def _is_one_feature(content: mmap.mmap) -> bool:
-    """Whether the root of a document is a feature by itself, not a collection."""
+    """Return whether the root of a document is a feature by itself, not a collection."""
     depth, key = 0, b""
     for step in _STEP.finditer(content):
         text, colon, _, brace = step.groups()

@@ -1,4 +1,4 @@
-"""What is looked at in a GeoPackage, which is a SQLite database, before GDAL reads it."""
+"""Checks of a GeoPackage, which is a SQLite database, before GDAL reads it."""
 
 from __future__ import annotations
 
@@ -96,7 +96,7 @@ def with_plain_types(path: Path, folder: Path) -> Path:
 
 
 def has_column(path: Path, table: str | None, column: str) -> bool:
-    """Tell whether a table or view of a database has a column of this name."""
+    """Return whether a table or view of a database has a column of this name."""
     try:
         with closing(sqlite3.connect(f"file:{quote(str(path))}?mode=ro&immutable=1", uri=True)) as connection:
             found = connection.execute("SELECT name FROM pragma_table_info(?)", (table,)).fetchall()

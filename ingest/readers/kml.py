@@ -57,7 +57,7 @@ class KmlReader(FeatureReader):
 
     def __init__(self, path: Path, options: ReadOptions) -> None:
         super().__init__(path, options)
-        self.say_crs(4326, CRS_OF_FORMAT)
+        self.set_crs_of_file(4326, CRS_OF_FORMAT)
         self.count = 0
         self._links = 0
         folders: dict[str, int] = {}

@@ -22,8 +22,8 @@ from ingest.readers.source import (
     CRS_OF_FORMAT,
     PROBLEM,
     RESERVED_COLUMNS,
-    ChooseLayer,
     FeatureReader,
+    LayerNotChosen,
     ReadOptions,
     cannot_read,
     make_batch,
@@ -117,7 +117,7 @@ class OsmReader(FeatureReader):
             yield from self._not_assembled(done)
 
     def _not_assembled(self, done: set[str]) -> Iterator[dict[str, Any]]:
-        """Give the outlines of which no area could be made: members are missing, or they do not close."""
+        """Yield the outlines of which no area could be made: members are missing, or they do not close."""
         wanted = self._filter
         for item in osmium.FileProcessor(self.path).with_filter(osmium.filter.KeyFilter(*wanted.tags)):
             if not _is_outline(item) or _name(item) in done or not _matches(item.tags, wanted):
@@ -137,7 +137,7 @@ class OsmReader(FeatureReader):
         return found
 
     def _frequent(self) -> list[str]:
-        """The tags that many of the wanted objects have, the most frequent first."""
+        """Return the tags that many of the wanted objects have, the most frequent first."""
         counts: Counter[str] = Counter()
         wanted, number = self._filter, 0
         try:
@@ -170,14 +170,14 @@ def _named(path: Path, layer: str | None) -> OsmFilter:
     """Read "line:highway" or "point:amenity=school,college"; without a word the usual ones are named."""
     found = _LAYER.fullmatch(layer or "")
     if found is None:
-        raise ChooseLayer(path.name, USUAL, layer)
+        raise LayerNotChosen(path.name, USUAL, layer)
     geometry, key, values = found.groups()
     chosen = tuple(v.strip() for v in values.split(",") if v.strip()) if values else (ANY,)
     return OsmFilter(geometry=geometry, tags={key: chosen or (ANY,)})
 
 
 def _is_outline(item: Any) -> bool:
-    """Whether an object is meant as an area: a relation of outlines, or a way that ends where it begins."""
+    """Return whether an object is meant as an area: a relation of outlines, or a way that ends where it begins."""
     if item.is_relation():
         return item.tags.get("type") in ("multipolygon", "boundary")
     return bool(item.is_way() and len(item.nodes) > 1 and item.nodes[0].ref == item.nodes[-1].ref)

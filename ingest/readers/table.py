@@ -68,7 +68,7 @@ class BrokenRow(list[str | None]):
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """Which columns of a table say where a row lies: WKT, or x and y (which may be longitude and latitude)."""
+    """The columns of a table's coordinates: WKT, or x and y (which may be longitude and latitude)."""
 
     wkt: str | None = None
     x: str | None = None
@@ -118,14 +118,14 @@ class TableReader(FeatureReader):
         by_place: dict[str, str | None] = {}
         for row in rows:
             by_place |= {n: v for n, v in zip(self._header, row, strict=False) if v and n not in by_place}
-        asked = {old: new for old, new in zip(header, self._header, strict=True) if old != new}
+        renamed = {old: new for old, new in zip(header, self._header, strict=True) if old != new}
         options = self.options
         self._place = find_place(
             self.path, self._header,
             ReadOptions(
-                longitude=asked.get(options.longitude or "", options.longitude),
-                latitude=asked.get(options.latitude or "", options.latitude),
-                wkt=asked.get(options.wkt or "", options.wkt), limits=options.limits,
+                longitude=renamed.get(options.longitude or "", options.longitude),
+                latitude=renamed.get(options.latitude or "", options.latitude),
+                wkt=renamed.get(options.wkt or "", options.wkt), limits=options.limits,
             ),
             by_place,
         )  # fmt: skip
@@ -144,9 +144,9 @@ class TableReader(FeatureReader):
         self.columns = dict.fromkeys(self._carried, "text")
         srid = re.match(r"\s*SRID=(\d+);", by_place.get(self._place.wkt or "") or "", re.IGNORECASE)
         if srid:
-            self.say_crs(int(srid[1]), Text(en="the WKT says so (SRID)", vi="WKT ghi như vậy (SRID)"))
+            self.set_crs_of_file(int(srid[1]), Text(en="the WKT says so (SRID)", vi="WKT ghi như vậy (SRID)"))
         elif self._place.degrees:
-            self.say_crs(
+            self.set_crs_of_file(
                 4326,
                 Text(
                     en="the columns are called {x} and {y}: taken for WGS 84",
@@ -154,14 +154,14 @@ class TableReader(FeatureReader):
                 ).format(x=self._place.x, y=self._place.y),
             )
         else:
-            self.say_crs(None, CRS_SILENT)
+            self.set_crs_of_file(None, CRS_SILENT)
         if self.has_geometry and not self._place.degrees and options.wkt is None and options.longitude is None:
             place = self._place
             self.note("table.place", place.wkt if place.wkt is not None else f"x = {place.x}, y = {place.y}")
 
     @abstractmethod
     def _rows(self, rows: int) -> Iterator[Rows]:
-        """Give the rows after the header, at most `rows` at a time."""
+        """Return the rows after the header, at most `rows` at a time."""
 
     def batches(self, rows: int) -> Iterator[gpd.GeoDataFrame]:
         """Read at most `rows` rows at a time; a row without coordinates has no geometry."""
@@ -200,7 +200,7 @@ class TableReader(FeatureReader):
 
 
 def points(x: pd.Series, y: pd.Series) -> npt.NDArray[np.object_]:
-    """Points from two columns; a decimal comma is read as a point, and without both numbers there is no point."""
+    """Return points from two columns; decimal commas are read, and without both numbers there is no point."""
     east, north = (_numbers(values) for values in (x, y))
     known = np.isfinite(east) & np.isfinite(north)
     shapes = np.full(len(x), None, dtype=object)
@@ -237,9 +237,9 @@ class CsvReader(TableReader):
         self._find_encoding()
         with self._open() as content:
             first = content.readline(self._longest)
-        said = _SEP_LINE.fullmatch(first.strip())
-        self._skipped = int(said is not None)
-        self._delimiter = said[1] if said else _delimiter(first)
+        separator = _SEP_LINE.fullmatch(first.strip())
+        self._skipped = int(separator is not None)
+        self._delimiter = separator[1] if separator else _delimiter(first)
         self._width: int | None = None
         lines = self._parsed()
         header = next(lines, None)

@@ -70,7 +70,7 @@ def _as_texts(numbers: pa.Array) -> npt.NDArray[np.object_]:
 
 
 def _rings(shapes: npt.NDArray[np.object_]) -> npt.NDArray[np.intp]:
-    """How many rings each polygon has; an empty one has none."""
+    """Return how many rings each polygon has; an empty one has none."""
     rings: npt.NDArray[np.intp] = shapely.get_num_interior_rings(shapes) + ~shapely.is_empty(shapes)
     return rings
 
@@ -147,9 +147,9 @@ class VectorReader(FeatureReader):
     def _read_crs(self, found: str | None) -> None:
         if self.driver in TEXT:
             reason = CRS_OF_FORMAT if found in (None, "EPSG:4326", "OGC:CRS84") else CRS_IN_FILE
-            self.say_crs(found or 4326, reason)
+            self.set_crs_of_file(found or 4326, reason)
         else:
-            self.say_crs(found or None, CRS_IN_FILE if found else CRS_SILENT)
+            self.set_crs_of_file(found or None, CRS_IN_FILE if found else CRS_SILENT)
 
     def _schema(self) -> None:
         with ExitStack() as opened:
@@ -181,7 +181,7 @@ class VectorReader(FeatureReader):
         self.columns = columns | {name: kinds[place] for name, place in self._places.items()}
 
     def _key_name(self, stored: str, names: list[str]) -> str | None:
-        """The name of the column for the ids that stand beside the fields, if the file has any.
+        """Return the name of the column for the ids that stand beside the fields, if the file has any.
 
         Where GDAL only numbers the rows there is none.
         """
@@ -213,7 +213,7 @@ class VectorReader(FeatureReader):
             yield self._batch((batch.take(pa.array(picked)), None if keys is None else keys[picked])), batch.num_rows
 
     def _record_batches(self, rows: int) -> Iterator[Part]:
-        """Give the batches, each with its features' ids where the file has them beside the properties."""
+        """Yield the batches, each with its features' ids where the file has them beside the properties."""
         ids = self._ids() if self._ids is not None else None
         with ExitStack() as opened:
             if self._ready is not None:
@@ -290,8 +290,8 @@ class VectorReader(FeatureReader):
         return make_batch(values, shapes, problems, raw, wkb if self._is_plain(batch, shapes) else None)
 
     def _is_plain(self, batch: pa.RecordBatch, shapes: npt.NDArray[np.object_]) -> bool:
-        """Whether the geometry is written as shapely would write it: flat, of one part, in the usual byte order, and
-        nothing behind it.
+        """Return whether the geometry is written as shapely would write it: flat, of one part, in the usual byte order,
+        and nothing behind it.
         """
         if self._geometry is None:
             return False

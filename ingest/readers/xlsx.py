@@ -78,7 +78,7 @@ class XlsxReader(TableReader):
             raise _unreadable(self.path, error) from None
 
     def _values(self, sheet: Any) -> Iterator[XlsxRow]:
-        """The rows of a sheet that are not empty."""
+        """Yield the rows of a sheet that are not empty."""
         widths = _padded(sheet.parent)
         try:
             with sheet._get_source() as source:
@@ -175,7 +175,7 @@ class _Parser(WorkSheetParser):
 
 
 def _padded(book: Any) -> dict[int, int]:
-    """The styles that show whole numbers with zeros in front, such as 00123, with the number of their digits."""
+    """Return the styles that show whole numbers with zeros in front, such as 00123, with the number of their digits."""
     found = {}
     for style, cell in enumerate(book._cell_styles):
         code = book._number_formats[cell.numFmtId - 164] if cell.numFmtId >= 164 else ""

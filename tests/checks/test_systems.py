@@ -16,7 +16,7 @@ from pyproj.enums import WktVersion
 
 from ingest.checks.faults import Faults
 from ingest.checks.reference import decide
-from ingest.checks.shapes import area_of, examine
+from ingest.checks.shapes import area_of, check_shapes
 from twin.config import load_settings
 from twin.crs import transform, usable_crs
 from twin.text import Text
@@ -102,5 +102,5 @@ def test_what_is_taken_out_of_collections_is_valid_or_set_aside() -> None:
         ("line", shapely.MultiLineString([[(106.7, 10.7), (106.7, 10.7)], [(106.7, 10.7), (106.8, 10.7)]])),
     ):
         faults = Faults(1)
-        examined = examine(np.array([shape], dtype=object), kind, 4326, near, faults)  # type: ignore[arg-type]
-        assert faults.none.all() and shapely.is_valid(examined.shapes).all() and examined.mended == 1
+        checked = check_shapes(np.array([shape], dtype=object), kind, 4326, near, faults)  # type: ignore[arg-type]
+        assert faults.none.all() and shapely.is_valid(checked.shapes).all() and checked.mended == 1

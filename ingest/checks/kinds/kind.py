@@ -1,4 +1,4 @@
-"""What a kind of problem is: how grave, what it is called, and what to do about it."""
+"""A kind of problem: its severity, its title and its advice."""
 
 from __future__ import annotations
 
