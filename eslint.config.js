@@ -16,6 +16,7 @@ export default [
       'no-shadow': 'error',
       'no-unused-private-class-members': 'error',
       'no-use-before-define': ['error', { functions: false, classes: false, variables: false }],
+      'no-unused-vars': ['error', { ignoreRestSiblings: true }],
       'no-var': 'error',
       'object-shorthand': 'error',
       'prefer-const': 'error',

@@ -20,12 +20,15 @@ PAGE = (ROOT / "CONTRIBUTING.md").read_text()
 PACKAGES = ("twin", "layers", "ingest", "tiles", "viewer", "tests")
 TRIANGLE = "district\nfirst\n   106.7 10.7\n   106.8 10.7\n   106.8 10.8\nEND\nEND\n"
 ASK_FOR_VERSIONS = """
+import time
 from fastapi.testclient import TestClient
 from tiles.app import create_app
 from twin.config import load_settings
 from twin.db.database import open_database
 settings = load_settings()
 with TestClient(create_app(settings, open_database(settings))) as client:
+    while client.get("/health").status_code != 200:
+        time.sleep(0.05)
     assert "/collections/{layer}/versions" in client.get("/api").json()["paths"]
     print(client.get("/collections/parks.street_trees/versions").text)
     print(client.get("/collections/parks.hidden/versions").status_code)

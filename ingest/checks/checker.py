@@ -236,7 +236,8 @@ class Checker:
         ids = good["id"].astype(str)
         label = self.plan.theme.label
         if label is None or label not in good or good[label].isna().all():
-            return ids.to_numpy(dtype=object)
+            own: npt.NDArray[np.object_] = ids.to_numpy(dtype=object)
+            return own
         names = good[label].astype(object).where(good[label].notna(), "")
         return np.array([f"{i} {n}".strip() for i, n in zip(ids, names, strict=True)], dtype=object)
 

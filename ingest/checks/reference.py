@@ -77,7 +77,8 @@ class Reading:
         if self.unit == "prefix":
             return np.column_stack([np.mod(xy[:, 0], 1e6), xy[:, 1]])
         if self.unit == "easting":
-            return xy + np.array([500_000.0, 0.0])
+            shifted: npt.NDArray[np.float64] = xy + np.array([500_000.0, 0.0])
+            return shifted
         return xy
 
     def place(self, coordinates: Floats) -> Floats:

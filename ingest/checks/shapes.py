@@ -195,7 +195,8 @@ def convex(types: npt.NDArray[np.integer], measured: Measured) -> Mask:
     turns = np.logical_and.reduceat(left, starts) | np.logical_and.reduceat(right, starts)
     around = np.add.reduceat(flips, starts, dtype=np.int64) == 2
     found[owner[starts]] = turns & around
-    return found & _POLYGONAL[types]
+    polygonal: npt.NDArray[np.bool_] = found & _POLYGONAL[types]
+    return polygonal
 
 
 def _mend(shapes: Shapes, doubtful: Mask, polygonal: Mask, faults: Faults) -> tuple[Shapes, int, Mask]:

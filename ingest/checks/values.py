@@ -179,7 +179,8 @@ def _strings(values: pd.Series) -> pa.Array:
 def _spread(of_texts: pa.Array, rows: pa.Array) -> Mask:
     if not pc.any(of_texts).as_py():
         return np.zeros(len(rows), dtype=bool)
-    return pc.fill_null(pc.take(of_texts, rows), False).to_numpy(zero_copy_only=False)
+    found: npt.NDArray[np.bool_] = pc.fill_null(pc.take(of_texts, rows), False).to_numpy(zero_copy_only=False)
+    return found
 
 
 # Terms and other types -----------------------------------------------------------------------------------------------

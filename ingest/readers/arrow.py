@@ -116,7 +116,8 @@ def _objects(texts: pa.Array) -> npt.NDArray[np.object_]:
     """Return texts as Python has them; where they look like repeating themselves, one for all that are equal."""
     beginning = texts.slice(0, _BEGINNING)
     if len(pc.unique(beginning)) * 2 > len(beginning):
-        return texts.to_numpy(zero_copy_only=False)
+        plain: npt.NDArray[np.object_] = texts.to_numpy(zero_copy_only=False)
+        return plain
     encoded = texts.dictionary_encode()
     return of_codes(encoded.dictionary.to_numpy(zero_copy_only=False), encoded.indices)
 

@@ -275,9 +275,8 @@ class RasterReader(FileReader):
             math.hypot((ox - x) * 111_195 * math.cos(math.radians(y)), (oy - y) * 111_195) for ox, oy in others
         )
         # Half a cell's edge is well inside its smallest width.
-        return max(
-            1, min(MOST_SAMPLES, math.ceil(metres / (h3.average_hexagon_edge_length(resolution, unit="m") * 0.8)))
-        )
+        edge = float(h3.average_hexagon_edge_length(resolution, unit="m"))
+        return max(1, min(MOST_SAMPLES, math.ceil(metres / (edge * 0.8))))
 
     def _place(self, columns: npt.NDArray[Any], rows: npt.NDArray[Any]) -> npt.NDArray[np.float64]:
         """Return where columns and rows lie, counted from the upper left corner, in the raster's own CRS."""

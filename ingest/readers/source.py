@@ -187,7 +187,7 @@ class FileReader:
         self.options = options
         self.limits = options.limits
         self.notes: list[tuple[str, str | Text]] = []
-        self._folders: list[finalize] = []
+        self._folders: list[finalize[..., Any]] = []
 
     def set_crs_of_file(self, found: Any, reason: Text) -> None:
         """Take the CRS that a person gave, else the one that was found."""

@@ -210,7 +210,8 @@ def points(x: pd.Series, y: pd.Series) -> npt.NDArray[np.object_]:
 
 def _numbers(values: pd.Series) -> npt.NDArray[np.float64]:
     if pd.api.types.is_numeric_dtype(values):
-        return values.to_numpy(dtype=float, na_value=np.nan)
+        plain: npt.NDArray[np.float64] = values.to_numpy(dtype=float, na_value=np.nan)
+        return plain
     numbers = np.array(pd.to_numeric(values, errors="coerce").to_numpy(dtype=float, na_value=np.nan))
     missing = np.isnan(numbers)
     if missing.any():

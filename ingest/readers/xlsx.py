@@ -163,7 +163,7 @@ class XlsxRow(list[str | None]):
         self.inexact: list[int] = []
 
 
-class _Parser(WorkSheetParser):
+class _Parser(WorkSheetParser):  # type: ignore[misc]  # openpyxl has no types
     """Tells a formula without a stored value from an empty cell."""
 
     def parse_cell(self, element: Any) -> Any:

@@ -76,7 +76,8 @@ def _residents(built: Built, rng: np.random.Generator) -> Integers:
     people = floor * share / space * rng.uniform(0.7, 1.25, len(built))
     # Large houses hold a large family, not a crowd.
     most = np.where(built.use == "apartments", np.inf, 11.0)
-    return np.floor(np.minimum(people, most)).astype(np.int64)
+    whole: npt.NDArray[np.int64] = np.floor(np.minimum(people, most)).astype(np.int64)
+    return whole
 
 
 def _addresses(fabric: Fabric, stock: Stock) -> npt.NDArray[np.object_]:

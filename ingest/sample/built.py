@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -38,7 +39,7 @@ class Built:
     def __len__(self) -> int:
         return len(self.geometry)
 
-    def take(self, index: npt.NDArray) -> Built:
+    def take(self, index: npt.NDArray[Any]) -> Built:
         """Those of a mask or an index."""
         return Built(*(getattr(self, f)[index] for f in self.__dataclass_fields__))
 

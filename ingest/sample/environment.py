@@ -137,4 +137,5 @@ def sensor_frame(fabric: Fabric, segments: Segments, transit: Transit) -> gpd.Ge
 def _nearest(rim: shapely.Geometry, point: shapely.Point) -> tuple[float, float]:
     """Return the point of a rim nearest to another."""
     line = shapely.shortest_line(rim, point)
-    return line.coords[0]
+    x, y = line.coords[0]
+    return x, y

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -41,20 +42,22 @@ class Lots:
     def __len__(self) -> int:
         return len(self.strip)
 
-    def take(self, mask: npt.NDArray) -> Lots:
+    def take(self, mask: npt.NDArray[Any]) -> Lots:
         """Those of a mask or an index."""
         return Lots(self.corners[mask], self.strip[mask], self.row[mask], self.place[mask])
 
     @property
     def width(self) -> Floats:
         """Front, in metres."""
-        return np.hypot(*(self.corners[:, 1] - self.corners[:, 0]).T)
+        width: Floats = np.hypot(*(self.corners[:, 1] - self.corners[:, 0]).T)
+        return width
 
     @property
     def depth(self) -> Floats:
         """Depth in metres, the mean of both sides."""
         c = self.corners
-        return (np.hypot(*(c[:, 3] - c[:, 0]).T) + np.hypot(*(c[:, 2] - c[:, 1]).T)) / 2
+        depth: Floats = (np.hypot(*(c[:, 3] - c[:, 0]).T) + np.hypot(*(c[:, 2] - c[:, 1]).T)) / 2
+        return depth
 
 
 def _chains(ring: Floats, u: Floats) -> tuple[Floats, Floats]:

@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import shapely
 
 from ingest.sample.plane import Floats, Geometries, Tile
 from ingest.sample.shapes import along, hermite, meander, normals, parts
 from ingest.sample.water import CANAL_QUAY, RIVER_QUAY, Water
+
+# A column of a table that is being made.
+Column = Sequence[Any] | npt.NDArray[Any]
 
 CLASSES = ("motorway", "trunk", "primary", "secondary", "tertiary", "residential", "service", "path")
 # Width between the blocks on both sides, in metres.
@@ -54,11 +60,16 @@ class Lines:
 
     def surface(self) -> Geometries:
         """Return the ground that each street takes."""
-        return shapely.buffer(self.geometry, self.width / 2, cap_style="flat", join_style="mitre", quad_segs=2)
+        ground: Geometries = shapely.buffer(
+            self.geometry, self.width / 2, cap_style="flat", join_style="mitre", quad_segs=2
+        )
+        return ground
 
 
-def lines(geometry: list | Geometries, road_class: list | np.ndarray, width: list | Floats, key: list | np.ndarray,
-          bridge: list | np.ndarray | None = None) -> Lines:  # fmt: skip
+def lines(
+    geometry: Column, road_class: Column, width: Column, key: Column,
+    bridge: Column | None = None,
+) -> Lines:  # fmt: skip
     """Make a table of streets from columns."""
     count = len(geometry)
     return Lines(

@@ -35,7 +35,8 @@ class Waves:
         # Not a matrix product: BLAS adds in an order that differs from machine to machine.
         angle = xy[:, :1] * self.vectors[:, 0] + xy[:, 1:] * self.vectors[:, 1] + self.phases
         total: Floats = np.sin(angle).sum(axis=1)
-        return np.round(total / np.sqrt(len(self.phases)), 9)
+        rounded: Floats = np.round(total / np.sqrt(len(self.phases)), 9)
+        return rounded
 
 
 def hermite(start: npt.ArrayLike, start_tangent: npt.ArrayLike, end: npt.ArrayLike, end_tangent: npt.ArrayLike,

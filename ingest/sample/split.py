@@ -57,7 +57,10 @@ def _half_planes(points: Floats, along_: Floats, normal: Floats, offset: Floats,
     moved = points + (normal * (side * offset)[:, None])[:, None, :]
     far_end = moved[:, -1] + side * FAR * normal
     far_start = moved[:, 0] + side * FAR * normal
-    return shapely.polygons(settled(np.concatenate([moved, far_end[:, None], far_start[:, None]], axis=1)))
+    halves: Geometries = shapely.polygons(
+        settled(np.concatenate([moved, far_end[:, None], far_start[:, None]], axis=1))
+    )
+    return halves
 
 
 def _cut_places(low: Floats, high: Floats, wanted: Floats, is_grid: npt.NDArray[np.bool_], pitch: Floats,

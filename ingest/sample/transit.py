@@ -117,7 +117,8 @@ def _metro_line(fabric: Fabric) -> shapely.LineString:
 def _along(line: shapely.LineString, apart: float, margin: float) -> Floats:
     count = max(2, round((line.length - 2 * margin) / apart) + 1)
     at = np.linspace(margin, line.length - margin, count)
-    return shapely.get_coordinates(shapely.line_interpolate_point(line, at))
+    found: Floats = shapely.get_coordinates(shapely.line_interpolate_point(line, at))
+    return found
 
 
 def make_transit(fabric: Fabric, segments: Segments) -> Transit:

@@ -46,10 +46,10 @@ def _faces(fabric: Fabric) -> Geometries:
         # On a millimetre grid, ends that should lie on the tile's edge do.
         noded = shapely.union_all(edges, grid_size=0.001)
         faces, _ = parts(np.array([shapely.polygonize([noded])]), 3)
-        faces = faces[shapely.contains_properly(tile.square.buffer(0.01), faces)]
-        if len(faces) > COUNT + 4:
-            return faces
-        largest = faces[[int(np.argmax(shapely.area(faces)))]]
+        inside: Geometries = faces[shapely.contains_properly(tile.square.buffer(0.01), faces)]
+        if len(inside) > COUNT + 4:
+            return inside
+        largest = inside[[int(np.argmax(shapely.area(inside)))]]
         across = long_axis(largest)[0] + np.pi / 2
         reach = np.array([np.cos(across), np.sin(across)]) * tile.side
         middle = centers(largest)[0]

@@ -11,7 +11,6 @@ from fastapi import APIRouter, Request, Response
 from tiles.cells import answers
 from tiles.cells.requests import (
     ARROW,
-    CSV,
     FORMATS,
     GEOJSON,
     PARAMETERS,
@@ -33,6 +32,7 @@ from tiles.http.openapi import reads_parameters
 from tiles.http.principal import city_context
 from tiles.http.selection import caching, etag
 from tiles.http.server import CityContext
+from tiles.ogc.formats import CSV
 from tiles.ogc.links import as_header, base_of, link, path, self_and_alternates, with_query
 from tiles.ogc.schemas import BINARY, content
 from tiles.vector.routes import MEDIA_TYPE, VARY, about

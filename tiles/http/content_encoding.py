@@ -47,7 +47,7 @@ def encode(body: bytes, encoding: Encoding) -> bytes:
     """Compress a body."""
     match encoding:
         case "br":
-            return brotli.compress(body, quality=5)
+            return bytes(brotli.compress(body, quality=5))
         case "zstd":
             return zstandard.compress(body, 9)
         case "gzip":

@@ -39,7 +39,7 @@ TIME_WITHOUT_KEY = 0.5
 LOCK_SECONDS = 2.0
 
 
-class ReaderConnection(asyncpg.Connection):
+class ReaderConnection(asyncpg.Connection):  # type: ignore[misc]  # asyncpg has no types
     """A connection that remembers the time limit it was given, so that it is set only when it changes."""
 
     __slots__ = ("_limit",)

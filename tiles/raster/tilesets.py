@@ -117,7 +117,7 @@ def _brief(one: Permit, base: str, name: str, language: Language) -> dict[str, A
 def _limits(box: tuple[float, float, float, float], zoom: int) -> dict[str, Any]:
     """The rows and columns of a zoom that a box in degrees touches."""
     (left, top), (right, bottom) = mercator(box[0], box[3]), mercator(box[2], box[1])
-    count = 2**zoom
+    count = int(2**zoom)
 
     def place(metres: float) -> int:
         return max(0, min(count - 1, int((metres + HALF) / (2 * HALF) * count)))

@@ -298,7 +298,7 @@ def _parts(
 
 def _degrees(zoom: int, pixels: float) -> float:
     """How wide some screen pixels are at the equator, in degrees."""
-    return 360.0 / 2**zoom / 256 * pixels
+    return 360.0 / 2.0**zoom / 256 * pixels
 
 
 def _large_enough(of: Theme, zoom: int) -> str:

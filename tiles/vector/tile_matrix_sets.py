@@ -178,10 +178,11 @@ def _document(grid: Grid) -> TileMatrixSet:
         return known.model_copy(update={"tileMatrices": matrices})
     left, top = grid.origin
     side = 256 * grid.cell_size
-    return TileMatrixSet.custom(
+    made: TileMatrixSet = TileMatrixSet.custom(
         [left, top - side, left + side, top], CRS.from_epsg(grid.code), id=grid.id, title=grid.title.en,
         maxzoom=grid.last, ordered_axes=["E", "N"],
     )  # fmt: skip
+    return made
 
 
 def box_of(grid: Grid, z: int, x: int, y: int) -> Box:

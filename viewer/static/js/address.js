@@ -2,6 +2,10 @@
 
 const LIMITS = { longitude: 180, latitude: 85 };
 
+/**
+ * @param {string} hash
+ * @returns {{ view: View | null, switched: Map<string, boolean> }}
+ */
 export function readHash(hash) {
   const [camera = '', layers = ''] = hash.replace(/^#/, '').split(';');
   const [longitude, latitude, zoom, pitch, bearing] = camera.split(',').map((part) => Number.parseFloat(part));
@@ -19,6 +23,10 @@ export function readHash(hash) {
   };
 }
 
+/**
+ * @param {View} view
+ * @param {Iterable<[string, boolean]>} switched
+ */
 export function writeHash(view, switched) {
   const camera = [
     view.longitude.toFixed(5),
@@ -31,6 +39,7 @@ export function writeHash(view, switched) {
   return `#${camera}${layers ? `;${layers}` : ''}`;
 }
 
+/** @param {string} part */
 function decode(part) {
   try {
     return decodeURIComponent(part);
@@ -39,6 +48,11 @@ function decode(part) {
   }
 }
 
+/**
+ * @param {number} value
+ * @param {number} low
+ * @param {number} high
+ */
 function clamp(value, low, high) {
   return Number.isFinite(value) ? Math.min(high, Math.max(low, value)) : 0;
 }

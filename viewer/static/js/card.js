@@ -7,18 +7,34 @@ const MOST_AROUND = 20;
 
 export class Card {
   // `onPlace(mark)` runs when the card is about another place, with null when it closes.
+  /**
+   * @param {object} given
+   * @param {HTMLElement} given.root
+   * @param {HTMLElement} given.stage
+   * @param {string} given.timeZone
+   * @param {(place: Place | null) => void} given.onPlace
+   */
   constructor({ root, stage, timeZone, onPlace }) {
-    Object.assign(this, { root, stage, timeZone, onPlace });
+    this.root = root;
+    this.stage = stage;
+    this.timeZone = timeZone;
+    this.onPlace = onPlace;
+    /** @type {Place | null} */
     this.place = null;
-    this.request = null;
+    this.request = new AbortController();
+    /** @type {Element | null} */
     this.opener = null;
     document.addEventListener('keydown', (event) => {
       if (event.key === 'Escape' && this.place) this.close();
     });
   }
 
+  /**
+   * @param {Place} place
+   * @param {string} language
+   */
   async open(place, language) {
-    this.request?.abort();
+    this.request.abort();
     this.request = new AbortController();
     if (!this.place) this.opener = document.activeElement;
     this.place = place;
@@ -26,7 +42,7 @@ export class Card {
     this.stage.classList.add('has-card');
     this.onPlace(place);
     this.#show(wait());
-    this.root.querySelector('button').focus({ preventScroll: true });
+    this.#button()?.focus({ preventScroll: true });
     const { signal } = this.request;
     try {
       const answer = await ask(place, language, signal);
@@ -35,7 +51,7 @@ export class Card {
     } catch (error) {
       if (signal.aborted) return;
       this.#show([
-        element('p', { class: 'card-note', role: 'alert' }, error.detail ?? t('card_failed')),
+        element('p', { class: 'card-note', role: 'alert' }, detailOf(error) ?? t('card_failed')),
         element(
           'button',
           { type: 'button', class: 'card-retry', onclick: () => this.open(place, language) },
@@ -46,33 +62,45 @@ export class Card {
   }
 
   // Ask again, without a word, if what the card says comes from one of these layers.
+  /**
+   * @param {string[]} layers
+   * @param {string} language
+   */
   async renew(layers, language) {
     const place = this.place;
-    const named = [...this.root.querySelectorAll('[data-layer]')].map((node) => node.dataset.layer);
+    const named = [...this.root.querySelectorAll('[data-layer]')].map((node) => node.getAttribute('data-layer'));
     if (!place || !layers.some((layer) => named.includes(layer))) return;
     const { signal } = this.request;
     try {
       const answer = await ask(place, language, signal);
       const body = this.root.querySelector('.card-body');
-      const scrolled = body.scrollTop;
+      const scrolled = body?.scrollTop ?? 0;
       this.#show(this.#answer(answer), answer);
-      this.root.querySelector('.card-body').scrollTop = scrolled;
+      this.root.querySelector('.card-body')?.scrollTo(0, scrolled);
     } catch {
       // What is shown names its version, so it may stay.
     }
   }
 
   close() {
-    this.request?.abort();
+    this.request.abort();
     this.place = null;
     this.root.hidden = true;
     this.stage.classList.remove('has-card');
     this.onPlace(null);
-    this.opener?.focus?.({ preventScroll: true });
+    if (this.opener instanceof HTMLElement) this.opener.focus({ preventScroll: true });
   }
 
+  #button() {
+    return this.root.querySelector('button');
+  }
+
+  /**
+   * @param {Child[]} content
+   * @param {CardAnswer | null} answer
+   */
   #show(content, answer = null) {
-    const { latitude, longitude } = this.place;
+    const { latitude, longitude } = /** @type {Place} */ (this.place);
     const degrees = { minimumFractionDigits: 5, maximumFractionDigits: 5 };
     const where = `${number(latitude, degrees)}° ${t('north_sign')}, ${number(longitude, degrees)}° ${t('east_sign')}`;
     this.root.setAttribute('aria-label', t('card'));
@@ -96,13 +124,17 @@ export class Card {
       ),
       element('div', { class: 'card-body', tabindex: '-1' }, content),
     );
-    if (hadFocus) this.root.querySelector('button').focus({ preventScroll: true });
+    if (hadFocus) this.#button()?.focus({ preventScroll: true });
   }
 
+  /**
+   * @param {CardAnswer} answer
+   * @returns {Child[]}
+   */
   #answer({ agencies, cell }) {
     const told = agencies.filter((agency) => agency.layers.length);
     if (!told.length) return [element('p', { class: 'card-note' }, t('card_empty')), cellLine(cell)];
-    const isHere = (agency) => agency.layers.some((layer) => layer.features.some((feature) => feature.here));
+    const isHere = (/** @type {CardAgency} */ agency) => agency.layers.some((layer) => layer.features.some((feature) => feature.here));
     const here = told.filter(isHere);
     const around = told.filter((agency) => !isHere(agency));
     return [
@@ -112,8 +144,9 @@ export class Card {
     ];
   }
 
+  /** @param {CardAgency} agency */
   #agency({ agency, layers }) {
-    const rank = (layer) => (layer.features.some((feature) => feature.here) ? 0 : 1);
+    const rank = (/** @type {CardLayer} */ layer) => (layer.features.some((feature) => feature.here) ? 0 : 1);
     return element(
       'section',
       { class: 'card-agency', 'data-agency': agency.name },
@@ -122,6 +155,7 @@ export class Card {
     );
   }
 
+  /** @param {CardLayer} layer */
   #layer(layer) {
     const here = layer.features.filter((feature) => feature.here);
     const around = layer.features.filter((feature) => !feature.here);
@@ -151,12 +185,23 @@ export class Card {
   }
 }
 
+/**
+ * @param {Place} place
+ * @param {string} language
+ * @param {AbortSignal} signal
+ * @returns {Promise<CardAnswer>}
+ */
 async function ask({ longitude, latitude }, language, signal) {
   const query = new URLSearchParams({ lng: longitude.toFixed(7), lat: latitude.toFixed(7), lang: language });
   const answer = await fetch(`/cells/at?${query}`, { signal });
   const body = await answer.json();
   if (!answer.ok) throw Object.assign(new Error('cells'), { detail: body.detail ?? body.title });
   return body;
+}
+
+/** @param {unknown} error */
+function detailOf(error) {
+  return error instanceof Error && 'detail' in error ? String(error.detail) : null;
 }
 
 function wait() {
@@ -166,10 +211,12 @@ function wait() {
   ];
 }
 
+/** @param {string} cell */
 function cellLine(cell) {
   return element('p', { class: 'card-cell' }, t('cell', { cell }));
 }
 
+/** @param {CardFeature} feature */
 function item({ title, display }) {
   return element(
     'article',

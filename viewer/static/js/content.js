@@ -11,14 +11,29 @@ const CELLS_SUFFIX = ':cells';
 const SOLID_OVERLAP = 4;
 
 // A raster's tile is a picture and has no features.
+/**
+ * @param {ImageBitmap | null} image
+ * @param {TileIndex} index
+ * @returns {Content}
+ */
 export function pictureOf(image, index) {
   return { ...nothing(index), image };
 }
 
+/**
+ * @param {TileIndex} index
+ * @returns {Content}
+ */
 function nothing(index) {
   return { ...index, fills: [], outlines: [], lines: [], points: [], labels: [], cells: [] };
 }
 
+/**
+ * @param {Tile} tile
+ * @param {string} collection
+ * @param {TileIndex} index
+ * @param {Style} style
+ */
 export function contentOf(tile, collection, index, style) {
   const content = nothing(index);
   const layer = tile.get(collection);
@@ -31,6 +46,11 @@ export function contentOf(tile, collection, index, style) {
 }
 
 // Cut at the tile's edge: where see-through cells of two tiles lay over each other, the seam would show.
+/**
+ * @param {Content} content
+ * @param {TileLayerData} layer
+ * @param {Frame} frame
+ */
 function addCells(content, layer, frame) {
   for (const feature of layer.features) {
     for (const [outer] of feature.polygons ?? []) {
@@ -40,6 +60,12 @@ function addCells(content, layer, frame) {
   }
 }
 
+/**
+ * @param {Content} content
+ * @param {TileLayerData} layer
+ * @param {Frame} frame
+ * @param {Style} style
+ */
 function fillContent(content, layer, frame, style) {
   for (const feature of layer.features) {
     if (feature.kind === 'polygon') addPolygons(content, feature, frame, style);
@@ -51,6 +77,12 @@ function fillContent(content, layer, frame, style) {
   else addPointLabels(content, style.label.field);
 }
 
+/**
+ * @param {Content} content
+ * @param {Feature} feature
+ * @param {Frame} frame
+ * @param {Style} style
+ */
 function addPolygons(content, feature, frame, style) {
   const overlap = style.extrude ? SOLID_OVERLAP : 0;
   for (const rings of feature.polygons) {
@@ -67,10 +99,17 @@ function addPolygons(content, feature, frame, style) {
   }
 }
 
+/**
+ * @param {Feature} feature
+ * @param {Path[]} rings
+ * @param {Frame} frame
+ * @returns {Fill}
+ */
 function fill(feature, rings, frame) {
   const parts = rings.map((ring) => toLngLat(ring, frame, true));
   if (parts.length === 1) return { feature, rings: parts, polygon: parts[0] };
   const positions = new Float64Array(parts.reduce((size, part) => size + part.length, 0));
+  /** @type {number[]} */
   const holeIndices = [];
   let at = 0;
   for (const part of parts) {
@@ -81,16 +120,31 @@ function fill(feature, rings, frame) {
   return { feature, rings: parts, polygon: { positions, holeIndices } };
 }
 
+/**
+ * @param {Content} content
+ * @param {Feature} feature
+ * @param {Frame} frame
+ */
 function addLines(content, feature, frame) {
   for (const path of feature.paths) {
     if (path.length >= 4) content.lines.push({ feature, path: toLngLat(path, frame) });
   }
 }
 
+/**
+ * @param {number} x
+ * @param {number} y
+ * @param {number} extent
+ */
 function inTile(x, y, extent) {
   return x >= 0 && y >= 0 && x < extent && y < extent;
 }
 
+/**
+ * @param {Content} content
+ * @param {Feature} feature
+ * @param {Frame} frame
+ */
 function addPoints(content, feature, frame) {
   for (const path of feature.paths) {
     if (inTile(path[0], path[1], frame.extent)) {
@@ -99,6 +153,10 @@ function addPoints(content, feature, frame) {
   }
 }
 
+/**
+ * @param {Content} content
+ * @param {string} field
+ */
 function addPointLabels(content, field) {
   for (const { feature, position } of content.points) {
     const text = labelText(feature, field);
@@ -106,6 +164,12 @@ function addPointLabels(content, field) {
   }
 }
 
+/**
+ * @param {Content} content
+ * @param {TileLayerData} layer
+ * @param {Frame} frame
+ * @param {string} field
+ */
 function addLabels(content, layer, frame, field) {
   for (const feature of layer.features) {
     const text = labelText(feature, field);
@@ -117,13 +181,21 @@ function addLabels(content, layer, frame, field) {
   }
 }
 
+/**
+ * @param {Content} content
+ * @param {TileLayerData} layer
+ * @param {Frame} frame
+ * @param {string} field
+ */
 function addLineLabels(content, layer, frame, field) {
+  /** @type {Map<string, { feature: Feature, paths: Path[] }>} */
   const named = new Map();
   for (const feature of layer.features) {
     const text = feature.kind === 'line' && labelText(feature, field);
     if (!text) continue;
-    if (!named.has(text)) named.set(text, { feature, paths: [] });
-    named.get(text).paths.push(...feature.paths);
+    const known = named.get(text);
+    if (known) known.paths.push(...feature.paths);
+    else named.set(text, { feature, paths: [...feature.paths] });
   }
   for (const [text, { feature, paths }] of named) {
     for (const path of joinPaths(paths)) {
@@ -132,12 +204,17 @@ function addLineLabels(content, layer, frame, field) {
   }
 }
 
+/** @param {Path} path */
 function length(path) {
   let sum = 0;
   for (let i = 2; i < path.length; i += 2) sum += Math.hypot(path[i] - path[i - 2], path[i + 1] - path[i - 1]);
   return sum;
 }
 
+/**
+ * @param {Feature} feature
+ * @param {string} field
+ */
 function labelText(feature, field) {
   const value = feature.properties[field];
   return value === null || value === undefined ? '' : String(value).trim().normalize('NFC');

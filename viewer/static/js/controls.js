@@ -9,16 +9,28 @@ const EARTH_CIRCUMFERENCE_M = 40_075_016.7;
 const SCALE_PIXELS = 96;
 
 export class Controls {
+  /**
+   * @param {object} given
+   * @param {HTMLElement} given.root
+   * @param {HTMLElement} given.foot
+   * @param {import('./map.js').TwinMap} given.map
+   */
   constructor({ root, foot, map }) {
-    Object.assign(this, { root, foot, map });
-    map.addEventListener('move', ({ detail }) => this.follow(detail));
+    this.root = root;
+    this.foot = foot;
+    this.map = map;
+    this.needle = needle();
+    this.tilt = element('button');
+    this.scale = element('div');
+    map.addEventListener('move', (event) => this.follow(/** @type {CustomEvent<View>} */ (event).detail));
   }
 
+  /** @param {string[]} sources */
   render(sources) {
     const { map } = this;
+    /** @type {(name: string, label: string, content: Child, onclick: () => void) => HTMLButtonElement} */
     const button = (name, label, content, onclick) =>
       element('button', { type: 'button', 'data-control': name, 'aria-label': label, title: label, onclick }, content);
-    this.needle = needle();
     this.tilt = button('tilt', '', '', () => {
       map.moveTo({ pitch: map.view.pitch > FLAT_BELOW ? 0 : TILTED }, 500);
     });
@@ -42,6 +54,7 @@ export class Controls {
     this.follow(map.view);
   }
 
+  /** @param {View} view */
   follow({ bearing, pitch, latitude, zoom }) {
     this.needle.style.transform = `rotate(${-bearing}deg) rotateX(${pitch * 0.7}deg)`;
     const flat = pitch <= FLAT_BELOW;
@@ -60,11 +73,13 @@ export class Controls {
 }
 
 // The largest 1, 2 or 5 times a power of ten that is not longer.
+/** @param {number} metres */
 function niceLength(metres) {
   const power = 10 ** Math.floor(Math.log10(metres));
-  return power * [5, 2, 1].find((step) => step * power <= metres);
+  return power * ([5, 2].find((step) => step * power <= metres) ?? 1);
 }
 
+/** @param {string[]} sources */
 function sourceLine(sources) {
   const text = t('attribution', { sources: sources.join(' · ') });
   return sources.length ? element('p', { class: 'sources', tabindex: '0', title: text }, text) : '';

@@ -1,20 +1,29 @@
 // Builds elements. Text only ever enters as text: there is no way to pass markup.
 
+/**
+ * @template {keyof HTMLElementTagNameMap} Tag
+ * @param {Tag} tag
+ * @param {Attributes} attributes
+ * @param {Child[]} children
+ * @returns {HTMLElementTagNameMap[Tag]}
+ */
 export function element(tag, attributes = {}, ...children) {
   const node = document.createElement(tag);
   for (const [name, value] of Object.entries(attributes)) {
     if (value === null || value === undefined || value === false) continue;
-    if (name.startsWith('on')) node.addEventListener(name.slice(2), value);
-    else if (name === 'class') node.className = value;
-    else node.setAttribute(name, value === true ? '' : value);
+    if (typeof value === 'function') node.addEventListener(name.slice(2), value);
+    else if (name === 'class') node.className = String(value);
+    else node.setAttribute(name, value === true ? '' : String(value));
   }
-  node.append(...children.flat(Infinity).filter((child) => child !== null && child !== undefined && child !== false));
+  const shown = /** @type {any[]} */ (children).flat(Infinity);
+  node.append(...shown.filter((child) => child !== null && child !== undefined && child !== false));
   return node;
 }
 
 const SVG = 'http://www.w3.org/2000/svg';
 
 // A 24-unit line icon from path data; decorative, its button carries the name.
+/** @param {string[]} paths */
 export function icon(...paths) {
   const svg = document.createElementNS(SVG, 'svg');
   svg.setAttribute('viewBox', '0 0 24 24');

@@ -1,7 +1,15 @@
 // Plane geometry on flat [x, y, x, y, ...] arrays: clipping to a tile, WGS84, and small measures.
 
 // Keep what lies inside `axis >= limit` (side 1) or `axis <= limit` (side -1); one Sutherland-Hodgman step.
+/**
+ * @param {Path} ring
+ * @param {number} axis
+ * @param {number} limit
+ * @param {number} side
+ * @returns {Path}
+ */
 function clipRingSide(ring, axis, limit, side) {
+  /** @type {number[]} */
   const kept = [];
   const size = ring.length;
   for (let i = 0; i < size; i += 2) {
@@ -18,6 +26,10 @@ function clipRingSide(ring, axis, limit, side) {
   return kept;
 }
 
+/**
+ * @param {Path} path
+ * @returns {Box}
+ */
 export function bounds(path) {
   let [west, south, east, north] = [Infinity, Infinity, -Infinity, -Infinity];
   for (let i = 0; i < path.length; i += 2) {
@@ -30,6 +42,12 @@ export function bounds(path) {
 }
 
 // An open ring cut to the square [low, high]²; empty when nothing of it is inside.
+/**
+ * @param {Path} ring
+ * @param {number} low
+ * @param {number} high
+ * @returns {Path}
+ */
 export function clipRing(ring, low, high) {
   const [west, south, east, north] = bounds(ring);
   if (west >= low && south >= low && east <= high && north <= high) return ring;
@@ -42,6 +60,13 @@ export function clipRing(ring, low, high) {
 }
 
 // The part [t0, t1] of a segment that lies in the square, or null (Liang-Barsky).
+/**
+ * @param {number} x0
+ * @param {number} y0
+ * @param {number} x1
+ * @param {number} y1
+ * @param {number} extent
+ */
 function clipSegment(x0, y0, x1, y1, extent) {
   let [from, to] = [0, 1];
   for (const [delta, distance] of [
@@ -62,8 +87,15 @@ function clipSegment(x0, y0, x1, y1, extent) {
 }
 
 // A ring's outline inside the tile, as open paths: the edges that clipping would add are never drawn.
+/**
+ * @param {Path} ring
+ * @param {number} extent
+ * @returns {number[][]}
+ */
 export function outlineInside(ring, extent) {
+  /** @type {number[][]} */
   const paths = [];
+  /** @type {number[] | null} */
   let path = null;
   for (let i = 0; i < ring.length; i += 2) {
     const j = (i + 2) % ring.length;
@@ -74,7 +106,7 @@ export function outlineInside(ring, extent) {
       path = null;
       continue;
     }
-    const at = (t) => [x0 + t * (x1 - x0), y0 + t * (y1 - y0)];
+    const at = (/** @type {number} */ t) => [x0 + t * (x1 - x0), y0 + t * (y1 - y0)];
     if (path === null || part[0] > 0) {
       path = at(part[0]);
       paths.push(path);
@@ -86,6 +118,11 @@ export function outlineInside(ring, extent) {
 }
 
 // Tile units -> longitude and latitude in degrees (WGS84), closing rings on request.
+/**
+ * @param {Path} path
+ * @param {Frame} frame
+ * @param {boolean} close
+ */
 export function toLngLat(path, { x, y, z, extent }, close = false) {
   const size = path.length;
   const out = new Float64Array(size + (close ? 2 : 0));
@@ -102,18 +139,27 @@ export function toLngLat(path, { x, y, z, extent }, close = false) {
 }
 
 // Join paths that share an end point, so that a street cut at its crossings is one line again.
+/**
+ * @param {Path[]} paths
+ * @returns {number[][]}
+ */
 export function joinPaths(paths) {
   const open = paths.filter((path) => path.length >= 4).map((path) => Array.from(path));
-  const key = (x, y) => `${x},${y}`;
+  const key = (/** @type {number} */ x, /** @type {number} */ y) => `${x},${y}`;
+  const tailOf = (/** @type {number[]} */ path) => key(path[path.length - 2], path[path.length - 1]);
+  /** @type {Map<string, number[][]>} */
   const ends = new Map();
+  /** @type {Set<number[]>} */
   const joined = new Set();
-  const register = (path) => {
-    for (const end of [key(path[0], path[1]), key(path.at(-2), path.at(-1))]) {
-      if (!ends.has(end)) ends.set(end, []);
-      ends.get(end).push(path);
+  const register = (/** @type {number[]} */ path) => {
+    for (const end of [key(path[0], path[1]), tailOf(path)]) {
+      const known = ends.get(end);
+      if (known) known.push(path);
+      else ends.set(end, [path]);
     }
   };
-  const flip = (path) => {
+  const flip = (/** @type {number[]} */ path) => {
+    /** @type {number[]} */
     const points = [];
     for (let i = path.length - 2; i >= 0; i -= 2) points.push(path[i], path[i + 1]);
     path.splice(0, path.length, ...points);
@@ -123,10 +169,10 @@ export function joinPaths(paths) {
     if (joined.has(path)) continue;
     for (let side = 0; side < 2; side++) {
       for (let grown = true; grown; ) {
-        const tail = key(path.at(-2), path.at(-1));
+        const tail = tailOf(path);
         const next = (ends.get(tail) ?? []).find((other) => other !== path && !joined.has(other));
         grown = next !== undefined;
-        if (!grown) break;
+        if (next === undefined) break;
         joined.add(next);
         if (key(next[0], next[1]) !== tail) flip(next);
         for (let i = 2; i < next.length; i++) path.push(next[i]);
@@ -138,7 +184,16 @@ export function joinPaths(paths) {
 }
 
 // Where the segment a -> b runs inside the closed flat ring(s): sorted parameters at which it crosses an edge.
+/**
+ * @param {Path[]} rings
+ * @param {number} ax
+ * @param {number} ay
+ * @param {number} bx
+ * @param {number} by
+ * @returns {number[]}
+ */
 export function crossings(rings, ax, ay, bx, by) {
+  /** @type {number[]} */
   const found = [];
   for (const ring of rings) {
     for (let i = 0; i + 3 < ring.length; i += 2) {
@@ -153,6 +208,11 @@ export function crossings(rings, ax, ay, bx, by) {
   return found.sort((a, b) => a - b);
 }
 
+/**
+ * @param {Path[]} rings
+ * @param {number} x
+ * @param {number} y
+ */
 export function contains(rings, x, y) {
   let inside = false;
   for (const ring of rings) {

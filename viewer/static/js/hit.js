@@ -7,6 +7,14 @@ import { heightOf } from './style.js';
 const TALLEST_METRES = 600;
 
 // -> { longitude, latitude, height } of the point seen at pixel (x, y)
+/**
+ * @param {Viewport} viewport
+ * @param {number} x
+ * @param {number} y
+ * @param {Source[]} sources
+ * @param {boolean} raised
+ * @returns {Place}
+ */
 export function pointSeen(viewport, x, y, sources, raised) {
   const [longitude, latitude] = viewport.unproject([x, y], { targetZ: 0 });
   const ground = { longitude, latitude, height: 0 };
@@ -16,6 +24,7 @@ export function pointSeen(viewport, x, y, sources, raised) {
   const top = Math.min(TALLEST_METRES, camera * 0.8);
   const [topLongitude, topLatitude] = viewport.unproject([x, y], { targetZ: top });
   const ray = { ax: topLongitude, ay: topLatitude, bx: longitude, by: latitude, top };
+  /** @type {{ at: number, point: Place } | null} */
   let best = null;
   for (const source of sources) {
     const { extrude } = source.props.style;
@@ -32,6 +41,12 @@ export function pointSeen(viewport, x, y, sources, raised) {
 }
 
 // The ray runs from height `top` (at 0) down to the ground (at 1); it meets a prism by a wall or by the roof.
+/**
+ * @param {{ ax: number, ay: number, bx: number, by: number, top: number }} ray
+ * @param {Fill} fill
+ * @param {number} height
+ * @returns {{ at: number, point: Place } | null}
+ */
 function hitOf({ ax, ay, bx, by, top }, fill, height) {
   fill.box ??= bounds(fill.rings[0]);
   const [west, south, east, north] = fill.box;

@@ -17,15 +17,18 @@ const LARGEST = 1.06;
 // Boxes that are taken, found through a coarse grid.
 class Taken {
   constructor() {
+    /** @type {Map<string, Box[]>} */
     this.cells = new Map();
   }
 
+  /** @param {Box} box */
   *#near([west, north, east, south]) {
     for (let i = Math.floor(west / CELL_PIXELS); i <= Math.floor(east / CELL_PIXELS); i++) {
       for (let j = Math.floor(north / CELL_PIXELS); j <= Math.floor(south / CELL_PIXELS); j++) yield `${i},${j}`;
     }
   }
 
+  /** @param {Box} box */
   free(box) {
     for (const cell of this.#near(box)) {
       for (const other of this.cells.get(cell) ?? []) {
@@ -35,15 +38,18 @@ class Taken {
     return true;
   }
 
+  /** @param {Box} box */
   take(box) {
     for (const cell of this.#near(box)) {
-      if (!this.cells.has(cell)) this.cells.set(cell, []);
-      this.cells.get(cell).push(box);
+      const there = this.cells.get(cell);
+      if (there) there.push(box);
+      else this.cells.set(cell, [box]);
     }
   }
 }
 
 // Long names break once, at the space nearest their middle.
+/** @param {string} text */
 export function wrap(text) {
   if (text.length <= LONGEST_LINE) return text;
   const middle = text.length / 2;
@@ -56,9 +62,13 @@ export function wrap(text) {
 
 // deck.gl draws "pixels" at their true size only at the distance of the map's middle; nearer they grow, farther they
 // shrink. -> { seen, drawn }: how much larger a label at this position shall look, and what to ask deck for.
+/**
+ * @param {Viewport} viewport
+ * @param {ArrayLike<number>} position
+ */
 function perspective(viewport, position) {
   const m = viewport.viewProjectionMatrix;
-  const depth = ([x, y, z = 0]) => m[3] * x + m[7] * y + m[11] * z + m[15];
+  const depth = (/** @type {number[]} */ [x, y, z = 0]) => m[3] * x + m[7] * y + m[11] * z + m[15];
   const growth = depth(viewport.center) / depth(viewport.projectPosition([position[0], position[1], 0]));
   const seen = Math.min(LARGEST, Math.max(SMALLEST, Math.sqrt(growth)));
   return { seen, drawn: seen / growth, growth };
@@ -66,38 +76,72 @@ function perspective(viewport, position) {
 
 // candidates: [{ text, position | path, rank, priority, size, gap, key }]
 // -> [{ candidate, text, position, angle, offset, size }], best first. `measure(text)` is the width at size 1.
+/**
+ * @param {Candidate[]} candidates
+ * @param {Viewport} viewport
+ * @param {(text: string) => number} measure
+ * @param {Set<string>} held
+ * @returns {Placed[]}
+ */
 export function layOut(candidates, viewport, measure, held = new Set()) {
   const taken = new Taken();
+  /** @type {Map<string, number[][]>} */
   const shownAt = new Map();
-  const weight = (c) => c.priority + (held.has(c.key) ? HELD_BONUS : 0);
+  const weight = (/** @type {Candidate} */ c) => c.priority + (held.has(c.key) ? HELD_BONUS : 0);
   const sorted = [...candidates].sort((a, b) => weight(b) - weight(a) || b.rank - a.rank);
+  /** @type {Placed[]} */
   const placed = [];
   for (const candidate of sorted) {
-    const spots = candidate.path ? alongSpots(candidate, viewport, measure) : pointSpots(candidate, viewport, measure);
+    const { path, position } = candidate;
+    const spots = path
+      ? alongSpots({ ...candidate, path }, viewport, measure)
+      : pointSpots({ ...candidate, position: position ?? [] }, viewport, measure);
     const spot = spots.find((s) => s.boxes.every((box) => taken.free(box)) && !near(shownAt, candidate.text, s.at));
     if (!spot) continue;
     spot.boxes.forEach((box) => taken.take(box));
-    if (!shownAt.has(candidate.text)) shownAt.set(candidate.text, []);
-    shownAt.get(candidate.text).push(spot.at);
-    const { text, position, angle, offset, size } = spot;
-    placed.push({ candidate, text, position, angle, offset, size });
+    shownAt.set(candidate.text, [...(shownAt.get(candidate.text) ?? []), spot.at]);
+    const { text, angle, offset, size } = spot;
+    placed.push({ candidate, text, position: spot.position, angle, offset, size });
   }
   return placed;
 }
 
+/**
+ * @param {Map<string, number[][]>} shownAt
+ * @param {string} text
+ * @param {number[]} point
+ */
 function near(shownAt, text, [x, y]) {
   return (shownAt.get(text) ?? []).some(([u, v]) => Math.hypot(x - u, y - v) < SAME_NAME_PIXELS);
 }
 
+/**
+ * @param {number[]} point
+ * @param {Viewport} viewport
+ * @param {number} margin
+ */
 function onScreen([x, y], viewport, margin) {
   return x > -margin && y > -margin && x < viewport.width + margin && y < viewport.height + margin;
 }
 
+/**
+ * @param {number} x
+ * @param {number} y
+ * @param {number} halfWidth
+ * @param {number} halfHeight
+ * @returns {Generator<Box, void>}
+ */
 function* boxesAround(x, y, halfWidth, halfHeight) {
   yield [x - halfWidth - PADDING, y - halfHeight - PADDING, x + halfWidth + PADDING, y + halfHeight + PADDING];
 }
 
 // A label at a point: over it, or beside its circle (below, right, left, above).
+/**
+ * @param {Candidate & { position: Path }} candidate
+ * @param {Viewport} viewport
+ * @param {(text: string) => number} measure
+ * @returns {Spot[]}
+ */
 function pointSpots(candidate, viewport, measure) {
   const at = viewport.project(candidate.position);
   if (!onScreen(at, viewport, 20)) return [];
@@ -123,6 +167,12 @@ function pointSpots(candidate, viewport, measure) {
 }
 
 // A label along a line: on stretches that are long and straight enough to carry it, the middle one first.
+/**
+ * @param {Candidate & { path: Path }} candidate
+ * @param {Viewport} viewport
+ * @param {(text: string) => number} measure
+ * @returns {Spot[]}
+ */
 function alongSpots(candidate, viewport, measure) {
   const { path, text } = candidate;
   const half = 2 * Math.floor(path.length / 4);
@@ -133,9 +183,10 @@ function alongSpots(candidate, viewport, measure) {
   for (let i = 1; i < points.length; i++) {
     along.push(along[i - 1] + Math.hypot(points[i][0] - points[i - 1][0], points[i][1] - points[i - 1][1]));
   }
-  const total = along.at(-1);
+  const total = along[along.length - 1];
   const width = measure(text) * size;
   if (!(total > width * 1.1)) return [];
+  /** @type {Spot[]} */
   const spots = [];
   for (const share of ALONG_TRIES) {
     const start = Math.min(Math.max(share * total - width / 2, 0), total - width);
@@ -154,11 +205,18 @@ function alongSpots(candidate, viewport, measure) {
   return spots;
 }
 
+/**
+ * @param {number[]} from
+ * @param {number[]} to
+ * @param {number} width
+ * @param {number} size
+ */
 function alongSpot(from, to, width, size) {
   let angle = (Math.atan2(from[1] - to[1], to[0] - from[0]) * 180) / Math.PI;
   if (angle > 90) angle -= 180;
   else if (angle <= -90) angle += 180;
   const count = Math.max(1, Math.round(width / size));
+  /** @type {Box[]} */
   const boxes = [];
   for (let i = 0; i < count; i++) {
     const share = (i + 0.5) / count;
@@ -169,6 +227,11 @@ function alongSpot(from, to, width, size) {
   return { angle, boxes };
 }
 
+/**
+ * @param {number[][]} points
+ * @param {number[]} along
+ * @param {number} distance
+ */
 function pointAt(points, along, distance) {
   let i = 1;
   while (i < along.length - 1 && along[i] < distance) i += 1;

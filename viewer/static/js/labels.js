@@ -14,9 +14,11 @@ const SIZE_SCALE = 1.12;
 const ON_TOP = { depthWriteEnabled: false, depthCompare: 'always' };
 
 const MEASURED_AT = 32;
-const pen = document.createElement('canvas').getContext('2d');
+const pen = /** @type {CanvasRenderingContext2D} */ (document.createElement('canvas').getContext('2d'));
+/** @type {Map<string, number>} */
 const widths = new Map();
 
+/** @param {string} text */
 function measure(text) {
   let width = widths.get(text);
   if (width === undefined) {
@@ -27,13 +29,28 @@ function measure(text) {
   return width;
 }
 
+/** @typedef {{ halo: string, labels: Omit<Placed, 'candidate'>[] }} Group */
+
 export class Labels {
   // `sources()` gives the shown TwinTileLayers, `viewport()` the camera, `onPlaced()` runs when labels changed.
+  /**
+   * @param {object} given
+   * @param {any} given.deck
+   * @param {() => Source[]} given.sources
+   * @param {() => Viewport | null} given.viewport
+   * @param {() => void} given.onPlaced
+   */
   constructor({ deck, sources, viewport, onPlaced }) {
-    Object.assign(this, { deck, sources, viewport, onPlaced });
+    this.deck = deck;
+    this.sources = sources;
+    this.viewport = viewport;
+    this.onPlaced = onPlaced;
+    /** @type {Placed[]} */
     this.placed = [];
+    /** @type {Set<string>} */
     this.held = new Set();
     this.timer = 0;
+    /** @type {Group[]} */
     this.groups = [];
   }
 
@@ -58,12 +75,15 @@ export class Labels {
     if (!unchanged) this.onPlaced();
   }
 
+  /** @param {Viewport} viewport */
   #candidates(viewport) {
+    /** @type {Candidate[]} */
     const found = [];
     for (const source of this.sources()) {
       const { style, collection } = source.props;
-      if (!style.label || viewport.zoom < (style.label.minzoom ?? 0)) continue;
-      const make = candidateMaker(collection, style, viewport.zoom);
+      const { label } = style;
+      if (!label || viewport.zoom < (label.minzoom ?? 0)) continue;
+      const make = candidateMaker(collection, { ...style, label }, viewport.zoom);
       for (const content of source.shownTiles()) found.push(...content.labels.map(make));
     }
     if (found.length <= MOST_CANDIDATES) return found;
@@ -83,18 +103,24 @@ export class Labels {
           lineHeight: 1.15,
           outlineWidth: HALO,
           outlineColor: [...parseColor(halo), 235],
-          getText: (d) => d.text,
-          getPosition: (d) => d.position,
-          getSize: (d) => d.size,
-          getColor: (d) => d.color,
-          getAngle: (d) => d.angle,
-          getPixelOffset: (d) => d.offset,
+          getText: (/** @type {any} */ d) => d.text,
+          getPosition: (/** @type {any} */ d) => d.position,
+          getSize: (/** @type {any} */ d) => d.size,
+          getColor: (/** @type {any} */ d) => d.color,
+          getAngle: (/** @type {any} */ d) => d.angle,
+          getPixelOffset: (/** @type {any} */ d) => d.offset,
           parameters: ON_TOP,
         }),
     );
   }
 }
 
+/**
+ * @param {string} collection
+ * @param {Style & { label: LabelStyle }} style
+ * @param {number} zoom
+ * @returns {(label: TileLabel) => Candidate}
+ */
 function candidateMaker(collection, style, zoom) {
   const { label, circle } = style;
   const circles = circle && Math.round(zoom) >= (circle.minzoom ?? 0);
@@ -114,12 +140,17 @@ function candidateMaker(collection, style, zoom) {
   });
 }
 
+/**
+ * @param {Placed[]} placed
+ * @returns {Group[]}
+ */
 function groupByHalo(placed) {
+  /** @type {Map<string, Group['labels']>} */
   const groups = new Map();
   for (const { candidate, text, position, angle, offset, size } of placed) {
-    if (!groups.has(candidate.halo)) groups.set(candidate.halo, []);
+    const halo = candidate.halo ?? '#ffffff';
     const label = { text, position: Array.from(position), angle, offset, size, color: candidate.color };
-    groups.get(candidate.halo).push(label);
+    groups.set(halo, [...(groups.get(halo) ?? []), label]);
   }
   return [...groups]
     .sort(([a], [b]) => (a < b ? -1 : 1))

@@ -9,10 +9,19 @@ const TOGETHER_MS = 150;
 export class Live {
   // `onCurrent(versions, again)` runs when a connection stands and the state is not the one that was known: version
   // numbers by layer, and whether there was a connection before. `onChanges(changes)` runs with what the server tells.
+  /**
+   * @param {object} given
+   * @param {(versions: Record<string, number>, again: boolean) => void} given.onCurrent
+   * @param {(changes: Change[]) => void} given.onChanges
+   */
   constructor({ onCurrent, onChanges }) {
-    Object.assign(this, { onCurrent, onChanges });
+    this.onCurrent = onCurrent;
+    this.onChanges = onChanges;
+    /** @type {EventSource | null} */
     this.source = null;
+    /** @type {string | null} */
     this.state = null;
+    /** @type {Map<string, Change>} */
     this.told = new Map();
     this.timers = { hide: 0, again: 0, tell: 0 };
     document.addEventListener('visibilitychange', () => this.#follow());
@@ -52,6 +61,7 @@ export class Live {
   }
 
   // Whether the state that an event names is another than the one known.
+  /** @param {MessageEvent} event */
   #know({ lastEventId }) {
     const isNew = lastEventId !== this.state;
     this.state = lastEventId;

@@ -11,14 +11,22 @@ import { number, speak, t } from './texts.js';
 import { TileStore } from './tiles.js';
 import { changesSince, Updates } from './updates.js';
 
+/** @type {Language[]} */
 const LANGUAGES = ['vi', 'en'];
 const HASH_AFTER_MS = 300;
 const REFRESH_EVERY_MS = 30_000;
 const WIDE = '(min-width: 1024px)';
 
-const $ = (id) => document.getElementById(id);
-const { city, assets, language: firstLanguage } = JSON.parse($('facts').textContent);
+// The elements of index.html, which are always there.
+const $ = (/** @type {string} */ id) => /** @type {HTMLElement} */ (document.getElementById(id));
+const { city, assets, language: firstLanguage } = JSON.parse($('facts').textContent ?? '');
 
+/**
+ * @type {{
+ *   language: Language, collections: Collection[], known: Set<string>, shown: Set<string>,
+ *   map: import('./map.js').TwinMap | null, refreshed: number,
+ * }}
+ */
 const page = {
   language: firstLanguage,
   collections: [],
@@ -41,22 +49,37 @@ const card = new Card({
   timeZone: city.timeZone,
   onPlace: (place) => page.map?.setMark(place),
 });
+/** @type {Controls | null} */
 let controls = null;
+/** @type {Live | null} */
 let live = null;
 const updates = new Updates({ fetchParts: () => Promise.all([getCollections(), getSpec()]), apply: takeOver });
 
+// The map, for what only runs while there is one.
+function theMap() {
+  if (page.map === null) throw new Error('there is no map yet');
+  return page.map;
+}
+
+/** @param {number} pending */
 function onActivity(pending) {
   progress.update(pending);
   if (pending === 0 && store.failed.size === 0) toasts.hide('tiles');
 }
 
+/**
+ * @param {string} url
+ * @returns {Promise<any>}
+ */
 async function json(url) {
   const answer = await fetch(url);
   if (!answer.ok) throw Object.assign(new Error(`${url}: ${answer.status}`), { status: answer.status });
   return answer.json();
 }
 
+/** @returns {Promise<Collection[]>} */
 const getCollections = async () => (await json(`/collections?lang=${page.language}`)).collections;
+/** @returns {Promise<Spec>} */
 const getSpec = () => json(`/deck.json?lang=${page.language}`);
 
 function loadBundle() {
@@ -78,6 +101,7 @@ async function start() {
   const collections = getCollections();
   if (!hasWebGL2()) {
     page.collections = await collections;
+    /** @type {[string, string][]} */
     const links = page.collections.map((c) => [c.title, `/collections/${encodeURIComponent(c.id)}`]);
     trouble($('opening'), t('no_webgl_title'), t('no_webgl'), links);
     return;
@@ -90,20 +114,24 @@ async function start() {
   const { view, switched } = readHash(location.hash);
   page.shown = shownWith(switched);
   page.known = new Set(page.collections.map((c) => c.id));
-  page.map = new TwinMap({ container: $('map'), spec: parts[1], view, shown: page.shown, store });
-  window.twin.deck = page.map.deck;
-  window.twin.map = page.map;
-  controls = new Controls({ root: $('controls'), foot: $('foot'), map: page.map });
-  page.map.addEventListener('move', onMove);
-  page.map.addEventListener('ask', ({ detail }) => card.open(detail, page.language));
+  const map = new TwinMap({ container: $('map'), spec: parts[1], view, shown: page.shown, store });
+  page.map = map;
+  Object.assign(window.twin, { deck: map.deck, map });
+  controls = new Controls({ root: $('controls'), foot: $('foot'), map });
+  map.addEventListener('move', onMove);
+  map.addEventListener('ask', (event) => card.open(/** @type {CustomEvent<Place>} */ (event).detail, page.language));
   window.addEventListener('hashchange', onHashChange);
   render();
   panel.toggle(window.matchMedia(WIDE).matches);
-  document.activeElement?.blur?.();
+  if (document.activeElement instanceof HTMLElement) document.activeElement.blur();
   $('opening').hidden = true;
   live = new Live({ onCurrent, onChanges: (changes) => updates.take(changes) });
 }
 
+/**
+ * @param {Record<string, number>} versions
+ * @param {boolean} again
+ */
 function onCurrent(versions, again) {
   const changes = changesSince(page.collections, versions);
   // Nothing but what is said of the layers can be another then.
@@ -111,6 +139,11 @@ function onCurrent(versions, again) {
 }
 
 // Show other versions of the layers; the view, the switches and the chosen place stay.
+/**
+ * @param {Collection[]} collections
+ * @param {Spec} spec
+ * @param {Change[]} changes
+ */
 function takeOver(collections, spec, changes) {
   const before = new Map(page.collections.map((c) => [c.id, c]));
   page.collections = collections;
@@ -118,8 +151,9 @@ function takeOver(collections, spec, changes) {
     if (!page.known.has(id) && visible) page.shown.add(id);
     page.known.add(id);
   }
-  page.map.shown = new Set(page.shown);
-  page.map.adopt(spec);
+  const map = theMap();
+  map.shown = new Set(page.shown);
+  map.adopt(spec);
   render();
   card.renew(changes.map((change) => change.layer), page.language);
   const text = newsOf(changes, before);
@@ -127,6 +161,10 @@ function takeOver(collections, spec, changes) {
 }
 
 // One sentence on what a reader can notice: layers that are on the map, and new ones.
+/**
+ * @param {Change[]} changes
+ * @param {Map<string, Collection>} before
+ */
 function newsOf(changes, before) {
   const noticed = changes.filter(({ layer, kind }) => kind === 'shown' || (kind !== 'changed' && page.shown.has(layer)));
   if (noticed.length === 0) return '';
@@ -136,12 +174,14 @@ function newsOf(changes, before) {
   return t(`news_${kind}`, { title, version });
 }
 
+/** @param {Map<string, boolean>} switched */
 function shownWith(switched) {
-  const isShown = (c) => switched.get(c.id) ?? c.visible;
+  const isShown = (/** @type {Collection} */ c) => switched.get(c.id) ?? c.visible;
   return new Set(page.collections.filter(isShown).map((c) => c.id));
 }
 
 // What differs from each collection's own default, for the address.
+/** @returns {[string, boolean][]} */
 function switchedLayers() {
   const differs = page.collections.filter((c) => page.shown.has(c.id) !== c.visible);
   return differs.map((c) => [c.id, page.shown.has(c.id)]);
@@ -151,15 +191,15 @@ function render() {
   document.title = city.title[page.language];
   $('title').textContent = city.title[page.language];
   $('map').setAttribute('aria-label', t('map'));
-  document.querySelector('.skip').textContent = t('skip_to_map');
+  document.querySelector('.skip')?.replaceChildren(t('skip_to_map'));
   renderLanguages();
   const visible = page.collections.filter((c) => page.shown.has(c.id));
   const sample = $('sample');
   sample.hidden = !visible.some((c) => c.sample);
   sample.textContent = t('sample');
   sample.title = t('sample_hint');
-  panel.render(page.collections, page.shown, page.map.view.zoom);
-  controls.render([...new Set(visible.map((c) => c.attribution).filter(Boolean))]);
+  panel.render(page.collections, page.shown, theMap().view.zoom);
+  controls?.render([...new Set(visible.map((c) => c.attribution ?? '').filter(Boolean))]);
 }
 
 function renderLanguages() {
@@ -180,9 +220,11 @@ function renderLanguages() {
       ),
     ),
   );
-  if (focused) $('languages').querySelector('[aria-pressed="true"]').focus();
+  const chosen = /** @type {HTMLElement | null} */ ($('languages').querySelector('[aria-pressed="true"]'));
+  if (focused) chosen?.focus();
 }
 
+/** @param {Language} language */
 async function switchLanguage(language) {
   if (language === page.language) return;
   const address = new URL(location.href);
@@ -206,36 +248,43 @@ async function switchLanguage(language) {
   if (card.place) card.open(card.place, language);
 }
 
+/**
+ * @param {string} collection
+ * @param {boolean} shown
+ */
 function onSwitch(collection, shown) {
   if (shown) page.shown.add(collection);
   else page.shown.delete(collection);
-  page.map.setShown(collection, shown);
+  theMap().setShown(collection, shown);
   writeAddress();
   render();
 }
 
 let addressTimer = 0;
 
-function onMove({ detail }) {
-  panel.showZoom(detail.zoom);
+/** @param {Event} event */
+function onMove(event) {
+  panel.showZoom(/** @type {CustomEvent<View>} */ (event).detail.zoom);
   clearTimeout(addressTimer);
   addressTimer = setTimeout(writeAddress, HASH_AFTER_MS);
 }
 
 function writeAddress() {
-  const hash = writeHash(page.map.view, switchedLayers());
+  const hash = writeHash(theMap().view, switchedLayers());
   if (hash !== location.hash) history.replaceState(null, '', hash);
 }
 
 function onHashChange() {
   const { view, switched } = readHash(location.hash);
   page.shown = shownWith(switched);
-  page.map.shown = new Set(page.shown);
-  page.map.update();
-  if (view) page.map.moveTo(view, 0);
+  const map = theMap();
+  map.shown = new Set(page.shown);
+  map.update();
+  if (view) map.moveTo(view, 0);
   render();
 }
 
+/** @param {import("./tiles.js").TileError} error */
 function onTileFailure(error) {
   // A tile that is gone belongs to a version that was retired since: take over the present ones.
   const gone = error.status === 404 || error.status === 410;
@@ -244,7 +293,7 @@ function onTileFailure(error) {
     updates.take([]);
     return;
   }
-  toasts.show('tiles', error.status === 0 ? t('no_server') : t('tiles_failed'), () => page.map.retry());
+  toasts.show('tiles', error.status === 0 ? t('no_server') : t('tiles_failed'), () => theMap().retry());
 }
 
 
@@ -253,19 +302,20 @@ async function open() {
     await start();
   } catch (error) {
     console.warn('the page could not start:', error);
-    const text = error.message === 'bundle' ? t('bundle_failed') : t('no_server');
+    const text = error instanceof Error && error.message === 'bundle' ? t('bundle_failed') : t('no_server');
     trouble($('opening'), city.title[page.language], text, [], () => location.reload());
     throw error;
   }
 }
 
 window.twin = { deck: null, map: null, store };
-window.twin.ready = open();
-window.twin.ready.catch(() => {});
+const ready = open();
+ready.catch(() => {});
+window.twin.ready = ready;
 window.twin.idle = async () => {
-  await window.twin.ready;
+  await ready;
   await page.map?.idle();
 };
 window.twin.live = () => live?.source?.readyState ?? EventSource.CLOSED;
-window.twin.placeAt = (x, y) => page.map.placeAt(x, y);
-window.twin.labels = () => page.map.labels.placed.map((label) => label.candidate.text);
+window.twin.placeAt = (/** @type {number} */ x, /** @type {number} */ y) => theMap().placeAt(x, y);
+window.twin.labels = () => theMap().labels.placed.map((label) => label.candidate.text);

@@ -17,6 +17,14 @@ const still = window.matchMedia('(prefers-reduced-motion: reduce)');
 
 export class TwinMap extends EventTarget {
   // `spec` is the server's deck JSON, `view` an optional camera that replaces its own.
+  /**
+   * @param {object} given
+   * @param {HTMLElement} given.container
+   * @param {Spec} given.spec
+   * @param {View | null} given.view
+   * @param {Iterable<string>} given.shown
+   * @param {import('./tiles.js').TileStore} given.store
+   */
   constructor({ container, spec, view, shown, store }) {
     super();
     this.container = container;
@@ -25,20 +33,23 @@ export class TwinMap extends EventTarget {
     this.view = { ...this.home, ...view };
     this.raised = this.view.pitch > RAISED_FROM_PITCH;
     this.shown = new Set(shown);
+    /** @type {Place | null} */
     this.mark = null;
     this.moves = 0;
-    const deck = globalThis.deck;
-    this.Layer = defineTwinTileLayer(deck, store);
-    this.deck = globalThis.createDeck({
+    /** @type {any[]} */
+    this.base = [];
+    const { deck: library, createDeck } = globalThis;
+    this.Layer = defineTwinTileLayer(library, store);
+    this.deck = createDeck({
       container,
       jsonInput: { ...spec, initialViewState: { ...spec.initialViewState, ...this.view } },
       configuration: { classes: { TwinTileLayer: this.Layer } },
       tooltip: false,
-      handleEvent: (name, info) => this.#onEvent(name, info),
+      handleEvent: (/** @type {string} */ name, /** @type {any} */ info) => this.#onEvent(name, info),
     });
     this.all = this.deck.props.layers.filter(Boolean);
     this.labels = new Labels({
-      deck,
+      deck: library,
       sources: () => this.sources(),
       viewport: () => this.viewport(),
       onPlaced: () => this.draw(),
@@ -47,22 +58,24 @@ export class TwinMap extends EventTarget {
     this.update();
   }
 
+  /** @returns {Viewport | null} */
   viewport() {
     return this.deck.isInitialized ? this.deck.getViewports()[0] : null;
   }
 
   // The live layers of the collections that are switched on.
+  /** @returns {Source[]} */
   sources() {
     const live = this.deck.layerManager?.getLayers() ?? [];
-    return live.filter((layer) => layer instanceof this.Layer);
+    return live.filter((/** @type {any} */ layer) => layer instanceof this.Layer);
   }
 
   // Rebuild the collections' layers (something about them changed), then draw.
   update() {
     // A layer that left the deck is finished for good, so each round gets fresh ones; deck matches them by id.
     this.base = this.all
-      .filter((layer) => this.shown.has(layer.props.collection))
-      .map((layer) => {
+      .filter((/** @type {any} */ layer) => this.shown.has(layer.props.collection))
+      .map((/** @type {any} */ layer) => {
         // A style decides what is taken from a tile as well.
         const updateTriggers = { getTileData: JSON.stringify(layer.props.style) };
         return layer.clone({ visible: true, raised: this.raised, updateTriggers, onShown: () => this.labels.request() });
@@ -75,6 +88,10 @@ export class TwinMap extends EventTarget {
     this.deck.setProps({ layers: [...this.base, ...this.#marks(), ...this.labels.layers()] });
   }
 
+  /**
+   * @param {string} collection
+   * @param {boolean} shown
+   */
   setShown(collection, shown) {
     if (shown) this.shown.add(collection);
     else this.shown.delete(collection);
@@ -82,11 +99,16 @@ export class TwinMap extends EventTarget {
   }
 
   // Take over a newer spec (other versions of the same collections) without moving the camera.
+  /** @param {Spec} spec */
   adopt(spec) {
-    this.all = spec.layers.map(({ '@@type': type, ...props }) => new this.Layer(props));
+    this.all = spec.layers.map(({ '@@type': _, ...props }) => new this.Layer(props));
     this.update();
   }
 
+  /**
+   * @param {Partial<View>} view
+   * @param {number} milliseconds
+   */
   moveTo(view, milliseconds = 300) {
     this.view = { ...this.view, ...view };
     const { minZoom, maxZoom, maxPitch } = this.deck.props.initialViewState;
@@ -99,6 +121,7 @@ export class TwinMap extends EventTarget {
     this.#moved();
   }
 
+  /** @param {Place | null} mark */
   setMark(mark) {
     this.mark = mark;
     this.draw();
@@ -106,7 +129,7 @@ export class TwinMap extends EventTarget {
 
   retry() {
     this.store.failed.clear();
-    for (const source of this.sources()) source.retry();
+    for (const source of this.sources()) source.retry?.();
   }
 
   // Resolves when every tile in view is drawn and the labels stand.
@@ -119,10 +142,19 @@ export class TwinMap extends EventTarget {
   }
 
   // The place that is seen at a pixel of the map.
+  /**
+   * @param {number} x
+   * @param {number} y
+   * @returns {Place}
+   */
   placeAt(x, y) {
-    return pointSeen(this.viewport(), x, y, this.sources(), this.raised);
+    return pointSeen(/** @type {Viewport} */ (this.viewport()), x, y, this.sources(), this.raised);
   }
 
+  /**
+   * @param {string} name
+   * @param {any} info
+   */
   #onEvent(name, info) {
     if (name === 'deck-view-state-change-event') {
       this.view = pickCamera(info);
@@ -144,6 +176,7 @@ export class TwinMap extends EventTarget {
 
   // deck's own click waits for a GPU pick and drops clicks on slow machines; a press and a release are enough.
   #listenForClicks() {
+    /** @type {PointerEvent | null} */
     let down = null;
     let pending = 0;
     this.container.addEventListener('pointerdown', (event) => {
@@ -153,7 +186,7 @@ export class TwinMap extends EventTarget {
     this.container.addEventListener('pointerup', (event) => {
       const start = down;
       down = null;
-      if (!start || !event.isPrimary || event.target.closest('button, a, input')) return;
+      if (!start || !event.isPrimary || isControl(event.target)) return;
       const moved = Math.hypot(event.clientX - start.clientX, event.clientY - start.clientY);
       if (moved > CLICK_PIXELS || event.timeStamp - start.timeStamp > CLICK_MS) return;
       const frame = this.container.getBoundingClientRect();
@@ -169,6 +202,10 @@ export class TwinMap extends EventTarget {
     });
   }
 
+  /**
+   * @param {number} x
+   * @param {number} y
+   */
   ask(x, y) {
     this.dispatchEvent(new CustomEvent('ask', { detail: this.placeAt(x, y) }));
   }
@@ -182,7 +219,7 @@ export class TwinMap extends EventTarget {
       new H3HexagonLayer({
         id: 'mark-cell',
         data: [cell],
-        getHexagon: (d) => d,
+        getHexagon: (/** @type {string} */ d) => d,
         extruded: false,
         filled: true,
         getFillColor: [...MARK, 26],
@@ -195,7 +232,7 @@ export class TwinMap extends EventTarget {
     const ring = new ScatterplotLayer({
       id: 'mark-point',
       data: [[longitude, latitude, height]],
-      getPosition: (d) => d,
+      getPosition: (/** @type {number[]} */ d) => d,
       getRadius: 8,
       radiusUnits: 'pixels',
       getFillColor: [...MARK, 255],
@@ -210,6 +247,15 @@ export class TwinMap extends EventTarget {
   }
 }
 
+/**
+ * @param {Record<string, any>} view
+ * @returns {View}
+ */
 function pickCamera(view) {
-  return Object.fromEntries(CAMERA.map((name) => [name, view[name] ?? 0]));
+  return /** @type {any} */ (Object.fromEntries(CAMERA.map((name) => [name, view[name] ?? 0])));
+}
+
+/** @param {EventTarget | null} target */
+function isControl(target) {
+  return target instanceof Element && target.closest('button, a, input') !== null;
 }

@@ -4,6 +4,8 @@
 const POINT = 1;
 const LINE = 2;
 const POLYGON = 3;
+/** @type {Record<number, Feature['kind']>} */
+const KINDS = { [POINT]: 'point', [LINE]: 'line', [POLYGON]: 'polygon' };
 const MOVE_TO = 1;
 const LINE_TO = 2;
 const CLOSE_PATH = 7;
@@ -11,6 +13,7 @@ const CLOSE_PATH = 7;
 const text = new TextDecoder('utf-8');
 
 class Reader {
+  /** @param {Uint8Array} bytes */
   constructor(bytes) {
     this.bytes = bytes;
     this.view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
@@ -54,6 +57,10 @@ class Reader {
     return block;
   }
 
+  /**
+   * @param {number} size
+   * @param {(this: DataView, at: number, littleEndian: boolean) => number} read
+   */
   fixed(size, read) {
     if (size > this.bytes.length - this.at) throw new RangeError('tile ends inside a number');
     const value = read.call(this.view, this.at, true);
@@ -61,6 +68,7 @@ class Reader {
     return value;
   }
 
+  /** @param {number} wire */
   skip(wire) {
     if (wire === 0) this.varint();
     else if (wire === 1) this.fixed(8, DataView.prototype.getFloat64);
@@ -70,6 +78,7 @@ class Reader {
   }
 
   // Call `visit(field, wire)` for each field of the message; it returns false to have the field skipped.
+  /** @param {(field: number, wire: number) => boolean} visit */
   fields(visit) {
     while (!this.done) {
       const tag = this.varint();
@@ -79,19 +88,30 @@ class Reader {
   }
 }
 
+/** @param {number} value */
 function zigzag(value) {
   return value % 2 === 0 ? value / 2 : -(value + 1) / 2;
 }
 
+/**
+ * @param {Uint8Array} bytes
+ * @returns {number[]}
+ */
 function packed(bytes) {
   const reader = new Reader(bytes);
+  /** @type {number[]} */
   const values = [];
   while (!reader.done) values.push(reader.varint());
   return values;
 }
 
+/**
+ * @param {Uint8Array} bytes
+ * @returns {Value}
+ */
 function decodeValue(bytes) {
   const reader = new Reader(bytes);
+  /** @type {Value} */
   let value = null;
   reader.fields((field) => {
     if (field === 1) value = text.decode(reader.block());
@@ -108,8 +128,14 @@ function decodeValue(bytes) {
 }
 
 // The drawing commands of one feature: a list of flat [x, y, x, y, ...] paths in tile units, rings left open.
+/**
+ * @param {number[]} commands
+ * @returns {number[][]}
+ */
 function decodePaths(commands) {
+  /** @type {number[][]} */
   const paths = [];
+  /** @type {number[] | null} */
   let path = null;
   let x = 0;
   let y = 0;
@@ -135,6 +161,7 @@ function decodePaths(commands) {
 }
 
 // Twice the signed area; positive for clockwise rings as seen on the map (tile y runs down).
+/** @param {number[]} ring */
 export function signedArea(ring) {
   let sum = 0;
   for (let i = 0, j = ring.length - 2; i < ring.length; j = i, i += 2) {
@@ -143,6 +170,7 @@ export function signedArea(ring) {
   return sum;
 }
 
+/** @param {number[]} ring */
 function reversed(ring) {
   const turned = new Array(ring.length);
   for (let i = 0; i < ring.length; i += 2) {
@@ -154,7 +182,12 @@ function reversed(ring) {
 
 // Rings -> polygons [[outer, hole, ...], ...], outer rings clockwise. The first ring is an outer one by definition,
 // so its turn tells how this encoder writes outer rings.
+/**
+ * @param {number[][]} rings
+ * @returns {number[][][]}
+ */
 function groupRings(rings) {
+  /** @type {number[][][]} */
   const polygons = [];
   let outerTurn = 0;
   for (const ring of rings) {
@@ -168,10 +201,18 @@ function groupRings(rings) {
   return polygons;
 }
 
+/**
+ * @param {Uint8Array} bytes
+ * @param {string[]} keys
+ * @param {Value[]} values
+ * @returns {Feature}
+ */
 function decodeFeature(bytes, keys, values) {
   const reader = new Reader(bytes);
+  /** @type {Feature} */
   const feature = { id: null, kind: null, properties: Object.create(null), paths: [], polygons: [] };
   let kind = 0;
+  /** @type {number[]} */
   let commands = [];
   reader.fields((field) => {
     if (field === 1) {
@@ -191,17 +232,25 @@ function decodeFeature(bytes, keys, values) {
     }
     return true;
   });
-  feature.kind = { [POINT]: 'point', [LINE]: 'line', [POLYGON]: 'polygon' }[kind] ?? null;
+  feature.kind = KINDS[kind] ?? null;
   feature.paths = decodePaths(commands);
   if (kind === POLYGON) feature.polygons = groupRings(feature.paths);
   return feature;
 }
 
+/**
+ * @param {Uint8Array} bytes
+ * @returns {TileLayerData}
+ */
 function decodeLayer(bytes) {
   const reader = new Reader(bytes);
+  /** @type {TileLayerData} */
   const layer = { name: '', extent: 4096, features: [] };
+  /** @type {string[]} */
   const keys = [];
+  /** @type {Value[]} */
   const values = [];
+  /** @type {Uint8Array[]} */
   const blocks = [];
   reader.fields((field) => {
     if (field === 1) layer.name = text.decode(reader.block());
@@ -218,8 +267,13 @@ function decodeLayer(bytes) {
 }
 
 // A whole tile: Map of layer name -> { name, extent, features }.
+/**
+ * @param {ArrayBuffer} buffer
+ * @returns {Tile}
+ */
 export function decodeTile(buffer) {
   const reader = new Reader(new Uint8Array(buffer));
+  /** @type {Tile} */
   const layers = new Map();
   reader.fields((field) => {
     if (field !== 3) return false;

@@ -7,11 +7,13 @@ const SHOW_AFTER_MS = 200;
 const TELL_MS = 7_000;
 
 export class Progress {
+  /** @param {HTMLElement} root */
   constructor(root) {
     this.root = root;
     this.timer = 0;
   }
 
+  /** @param {number} pending */
   update(pending) {
     this.root.setAttribute('aria-label', t('tiles_loading'));
     if (pending === 0) {
@@ -27,12 +29,19 @@ export class Progress {
 }
 
 export class Toasts {
+  /** @param {HTMLElement} root */
   constructor(root) {
     this.root = root;
+    /** @type {Map<string, HTMLElement>} */
     this.shown = new Map();
   }
 
   // One message of a kind at a time; `action` is what its button does.
+  /**
+   * @param {string} kind
+   * @param {string} text
+   * @param {() => void} action
+   */
   show(kind, text, action) {
     if (this.shown.has(kind)) return;
     const toast = element(
@@ -46,6 +55,10 @@ export class Toasts {
   }
 
   // A message without a way out, which goes by itself; a newer one of its kind takes its place.
+  /**
+   * @param {string} kind
+   * @param {string} text
+   */
   tell(kind, text) {
     this.hide(kind);
     const toast = element('div', { class: 'toast toast-news', 'data-kind': kind }, element('span', {}, text));
@@ -56,6 +69,7 @@ export class Toasts {
     }, TELL_MS);
   }
 
+  /** @param {string} kind */
   hide(kind) {
     this.shown.get(kind)?.remove();
     this.shown.delete(kind);
@@ -63,6 +77,13 @@ export class Toasts {
 }
 
 // Shown in place of the map when it cannot be drawn at all; `items` are [text, address] pairs.
+/**
+ * @param {HTMLElement} root
+ * @param {string} title
+ * @param {string} text
+ * @param {[string, string][]} items
+ * @param {(() => void) | null} retry
+ */
 export function trouble(root, title, text, items = [], retry = null) {
   root.hidden = false;
   root.replaceChildren(

@@ -10,8 +10,19 @@ const SHEET = '(max-width: 640px)';
 
 export class Panel {
   // `onSwitch(collection, shown)` runs when a reader switches a layer.
+  /**
+   * @param {object} given
+   * @param {HTMLElement} given.root
+   * @param {HTMLElement} given.button
+   * @param {(collection: string, shown: boolean) => void} given.onSwitch
+   * @param {string} given.timeZone
+   */
   constructor({ root, button, onSwitch, timeZone }) {
-    Object.assign(this, { root, button, onSwitch, timeZone });
+    this.root = root;
+    this.button = button;
+    this.onSwitch = onSwitch;
+    this.timeZone = timeZone;
+    /** @type {Set<string>} */
     this.unfolded = new Set();
     button.addEventListener('click', () => this.toggle());
     root.addEventListener('keydown', (event) => {
@@ -19,15 +30,22 @@ export class Panel {
     });
   }
 
+  /** @param {boolean} open */
   toggle(open = this.root.hidden) {
     this.root.hidden = !open;
     this.button.setAttribute('aria-expanded', String(open));
-    if (open) this.root.querySelector('button, input')?.focus({ preventScroll: true });
+    const first = /** @type {HTMLElement | null} */ (this.root.querySelector('button, input'));
+    if (open) first?.focus({ preventScroll: true });
     else if (this.root.contains(document.activeElement) || document.activeElement === document.body) this.button.focus();
   }
 
+  /**
+   * @param {Collection[]} collections
+   * @param {Set<string>} shown
+   * @param {number} zoom
+   */
   render(collections, shown, zoom) {
-    const focused = this.root.contains(document.activeElement) ? document.activeElement.id : '';
+    const focused = this.root.contains(document.activeElement) ? document.activeElement?.id : '';
     const scrolled = this.root.querySelector('.panel-list')?.scrollTop ?? 0;
     this.button.hidden = false;
     this.button.replaceChildren(icon(...ICONS.layers), element('span', {}, t('layers')));
@@ -65,12 +83,21 @@ export class Panel {
   }
 
   // Tell which layers the present zoom is too small for.
+  /** @param {number} zoom */
   showZoom(zoom) {
-    for (const hint of this.root.querySelectorAll('[data-minzoom]')) {
+    /** @type {NodeListOf<HTMLElement>} */
+    const hints = this.root.querySelectorAll('[data-minzoom]');
+    for (const hint of hints) {
       hint.hidden = zoom >= Number(hint.dataset.minzoom) - 0.5;
     }
   }
 
+  /**
+   * @param {Collection} collection
+   * @param {Set<string>} shown
+   * @param {number} zoom
+   * @param {boolean} markedAbove
+   */
   #row(collection, shown, zoom, markedAbove) {
     const { id, title, sample } = collection;
     // Before its features a collection may show how many there are in the cells of a grid.
@@ -124,6 +151,7 @@ export class Panel {
     );
   }
 
+  /** @param {Collection} collection */
   #details(collection) {
     const { description, legend = [], featureCount, published } = collection;
     const facts = featureCount === null ? [] : [t('features', { count: number(featureCount) })];
@@ -143,6 +171,10 @@ export class Panel {
   }
 }
 
+/**
+ * @param {string} entry
+ * @param {string} text
+ */
 function catalogueLink(entry, text) {
   return element('a', { href: `/catalogue${entry}?f=html&lang=${document.documentElement.lang}` }, text);
 }
@@ -151,17 +183,21 @@ function sampleMark() {
   return element('span', { class: 'mark' }, t('sample_mark'));
 }
 
+/** @param {Collection[]} collections */
 function byAgency(collections) {
+  /** @type {Map<string, [string, Collection[]]>} */
   const agencies = new Map();
   for (const collection of collections) {
     const { name, title } = collection.agency;
-    if (!agencies.has(name)) agencies.set(name, [title, []]);
-    agencies.get(name)[1].push(collection);
+    const known = agencies.get(name);
+    if (known) known[1].push(collection);
+    else agencies.set(name, [title, [collection]]);
   }
   return agencies.values();
 }
 
 // A layer of one colour shows it; one with a legend shows the first few of its colours side by side.
+/** @param {Collection} collection */
 function mainColors({ legend = [], style }) {
   const drawn = style.fill ?? style.circle?.color ?? style.line?.color;
   if (typeof drawn === 'string') return [drawn];
@@ -169,11 +205,16 @@ function mainColors({ legend = [], style }) {
   return colors.length ? colors.slice(0, COLORS_IN_SWATCH) : [UNTINTED];
 }
 
+/** @param {Collection} collection */
 function shapeOf({ geometry, style }) {
   if (geometry === 'polygon' && !style.fill) return 'outline';
-  return { line: 'line', point: 'dot' }[geometry] ?? 'area';
+  return { line: 'line', point: 'dot', polygon: 'area' }[geometry];
 }
 
+/**
+ * @param {string[]} colors
+ * @param {string} shape
+ */
 function swatch(colors, shape) {
   const sign = element('span', { class: `sign sign-${shape}` });
   const known = colors.filter((color) => /^#[0-9a-f]{6}$/i.test(color ?? ''));
@@ -182,8 +223,9 @@ function swatch(colors, shape) {
   return element('span', { class: 'swatch', 'aria-hidden': 'true' }, sign);
 }
 
+/** @param {string[]} colors */
 function bands(colors) {
-  const edge = (i) => `${(100 * i) / colors.length}%`;
+  const edge = (/** @type {number} */ i) => `${(100 * i) / colors.length}%`;
   const stops = colors.map((color, i) => `${color} ${edge(i)} ${edge(i + 1)}`);
   return stops.length > 1 ? `linear-gradient(90deg, ${stops.join(', ')})` : (colors[0] ?? UNTINTED);
 }

@@ -6,7 +6,19 @@ import { decodeTile } from './mvt.js';
 const KEPT_TILES = 400;
 const RETRY_AFTER_MS = 600;
 
+/**
+ * @typedef {object} Entry
+ * @property {number} waiting
+ * @property {boolean} settled
+ * @property {AbortController} abort
+ * @property {Promise<any>} tile
+ */
+
 export class TileError extends Error {
+  /**
+   * @param {string} url
+   * @param {number} status
+   */
   constructor(url, status) {
     super(`tile ${url}: ${status || 'no answer'}`);
     this.name = 'TileError';
@@ -17,10 +29,18 @@ export class TileError extends Error {
 
 export class TileStore {
   // `onActivity(pending)` runs whenever a request starts or ends, `onFailure(error)` when one is given up.
+  /**
+   * @param {object} [given]
+   * @param {(pending: number) => void} [given.onActivity]
+   * @param {(error: TileError) => void} [given.onFailure]
+   * @param {number} [given.kept]
+   */
   constructor({ onActivity = () => {}, onFailure = () => {}, kept = KEPT_TILES } = {}) {
+    /** @type {Map<string, Entry>} */
     this.entries = new Map();
     this.kept = kept;
     this.pending = 0;
+    /** @type {Set<string>} */
     this.failed = new Set();
     this.onActivity = onActivity;
     this.onFailure = onFailure;
@@ -28,12 +48,18 @@ export class TileStore {
 
   // The decoded tile (Map of layers, empty for "nothing here"); rejects with AbortError or TileError. `decode(bytes, url)`
   // is for tiles of another kind.
+  /**
+   * @param {string} url
+   * @param {AbortSignal} [signal]
+   * @param {(bytes: ArrayBuffer, url: string) => any} decode
+   * @returns {Promise<any>}
+   */
   load(url, signal, decode = decodeOrEmpty) {
     let entry = this.entries.get(url);
     if (entry) {
       this.entries.delete(url);
     } else {
-      entry = { waiting: 0, settled: false, abort: new AbortController(), tile: null };
+      entry = { waiting: 0, settled: false, abort: new AbortController(), tile: Promise.resolve() };
       entry.tile = this.#request(url, entry, decode);
     }
     this.entries.set(url, entry);
@@ -41,6 +67,12 @@ export class TileStore {
     return this.#waitFor(entry, url, signal);
   }
 
+  /**
+   * @param {Entry} entry
+   * @param {string} url
+   * @param {AbortSignal} [signal]
+   * @returns {Promise<any>}
+   */
   #waitFor(entry, url, signal) {
     entry.waiting += 1;
     return new Promise((resolve, reject) => {
@@ -57,6 +89,11 @@ export class TileStore {
     });
   }
 
+  /**
+   * @param {string} url
+   * @param {Entry} entry
+   * @param {(bytes: ArrayBuffer, url: string) => any} decode
+   */
   async #request(url, entry, decode) {
     this.pending += 1;
     this.onActivity(this.pending);
@@ -79,6 +116,10 @@ export class TileStore {
     }
   }
 
+  /**
+   * @param {string} url
+   * @param {AbortSignal} signal
+   */
   async #fetchTwice(url, signal) {
     try {
       return await fetchBytes(url, signal);
@@ -99,33 +140,51 @@ export class TileStore {
   }
 }
 
+/**
+ * @param {string} url
+ * @param {AbortSignal} signal
+ */
 async function fetchBytes(url, signal) {
   let answer;
   try {
     answer = await fetch(url, { signal });
     if (answer.ok) return await answer.arrayBuffer();
   } catch (error) {
-    if (error.name === 'AbortError') throw error;
+    if (nameOf(error) === 'AbortError') throw error;
     throw new TileError(url, 0);
   }
   throw new TileError(url, answer.status);
 }
 
 // A picture as the graphics card takes it; null, as for a tile that shows nothing, where it cannot be read.
+/**
+ * @param {ArrayBuffer} bytes
+ * @param {string} url
+ */
 export async function decodePicture(bytes, url) {
   try {
     return await createImageBitmap(new Blob([bytes]), { premultiplyAlpha: 'none', colorSpaceConversion: 'none' });
   } catch (error) {
-    console.warn(`tile ${url} cannot be read: ${error.message}`);
+    console.warn(`tile ${url} cannot be read:`, error);
     return null;
   }
 }
 
+/**
+ * @param {ArrayBuffer} bytes
+ * @param {string} url
+ * @returns {Tile}
+ */
 function decodeOrEmpty(bytes, url) {
   try {
     return decodeTile(bytes);
   } catch (error) {
-    console.warn(`tile ${url} cannot be read: ${error.message}`);
+    console.warn(`tile ${url} cannot be read:`, error);
     return new Map();
   }
+}
+
+/** @param {unknown} error */
+function nameOf(error) {
+  return error instanceof Error || error instanceof DOMException ? error.name : '';
 }

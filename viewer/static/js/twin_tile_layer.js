@@ -4,6 +4,8 @@ import { contentOf, pictureOf } from './content.js';
 import { colorOf, heightOf, numberOf, radiusOf } from './style.js';
 import { decodePicture } from './tiles.js';
 
+/** @typedef {{ feature: Feature }} Drawn */
+
 const EARTH_CIRCUMFERENCE_M = 40_075_016.7;
 const TILE_PIXELS = 512;
 const CASING_PIXELS = 0.9;
@@ -21,21 +23,32 @@ const ON_TOP = { depthWriteEnabled: false, depthCompare: 'always' };
 const WALL_OFFSET = [2, 8];
 const WALLS = { ambient: 0.56, diffuse: 0.26, shininess: 1, specularColor: [0, 0, 0] };
 
+/** @param {TileIndex} tile */
 function metresPerPixel({ y, z }) {
   const latitude = Math.atan(Math.sinh(Math.PI * (1 - (2 * (y + 0.5)) / 2 ** z)));
   return (EARTH_CIRCUMFERENCE_M * Math.cos(latitude)) / (TILE_PIXELS * 2 ** z);
 }
 
+/**
+ * @param {string} template
+ * @param {TileIndex} tile
+ */
 export function tileUrl(template, { x, y, z }) {
-  return template.replace('{z}', z).replace('{x}', x).replace('{y}', y);
+  return template.replace('{z}', String(z)).replace('{x}', String(x)).replace('{y}', String(y));
 }
 
+/**
+ * @param {any} deck
+ * @param {import("./tiles.js").TileStore} store
+ * @returns {any}
+ */
 export function defineTwinTileLayer(deck, store) {
   const { BitmapLayer, TileLayer, SolidPolygonLayer, PathLayer, ScatterplotLayer } = deck;
 
   // Walls are drawn a hair farther away than roofs: where a tile cuts a building, the cut's wall then stays under the
   // neighbour's roof instead of shining through it as a line.
   class BuildingLayer extends SolidPolygonLayer {
+    /** @param {any} options */
     draw(options) {
       const { sideModel, topModel } = this.state;
       if (!sideModel) {
@@ -54,6 +67,10 @@ export function defineTwinTileLayer(deck, store) {
   BuildingLayer.layerName = 'BuildingLayer';
 
   class TwinTileLayer extends TileLayer {
+    /**
+     * @param {{ index: TileIndex, signal: AbortSignal }} tile
+     * @returns {Promise<Content>}
+     */
     async getTileData({ index, signal }) {
       const { data, collection, pixels, style } = this.props;
       if (pixels) return pictureOf(await store.load(tileUrl(pixels, index), signal, decodePicture), index);
@@ -62,9 +79,10 @@ export function defineTwinTileLayer(deck, store) {
     }
 
     // Tiles that are on the screen now with their content, for labels and for clicks.
+    /** @returns {Content[]} */
     shownTiles() {
       const tiles = this.state?.tileset?.tiles ?? [];
-      return tiles.filter((tile) => tile.isVisible && tile.content).map((tile) => tile.content);
+      return tiles.filter((/** @type {any} */ t) => t.isVisible && t.content).map((/** @type {any} */ t) => t.content);
     }
 
     // Ask again for the tiles that the server could not give; the others stay.
@@ -78,16 +96,17 @@ export function defineTwinTileLayer(deck, store) {
       // Which tiles show is settled by now; whoever labels them may look again.
       this.props.onShown();
       const layers = super.renderLayers().flat().filter(Boolean);
-      return layers.sort((a, b) => a.props.pass - b.props.pass);
+      return layers.sort((/** @type {any} */ a, /** @type {any} */ b) => a.props.pass - b.props.pass);
     }
 
+    /** @param {any} given */
     renderSubLayers({ id, data: content, style, raised, tile }) {
       if (!content) return null;
       if (content.image) return [this.#picture(id, content.image, style, tile.boundingBox)];
       const layers = [];
       if (content.cells.length && style.cells) layers.push(this.#cells(id, content, style.cells));
       if (content.fills.length && style.fill) layers.push(this.#fills(id, content, style, raised));
-      if (content.outlines.length) layers.push(...this.#paths(id, content, content.outlines, style.line));
+      if (content.outlines.length && style.line) layers.push(...this.#paths(id, content, content.outlines, style.line));
       if (content.lines.length && style.line) layers.push(...this.#paths(id, content, content.lines, style.line));
       if (content.points.length && content.z >= (style.circle?.minzoom ?? 0) && style.circle) {
         layers.push(this.#circles(id, content, style.circle));
@@ -97,6 +116,12 @@ export function defineTwinTileLayer(deck, store) {
 
     // Pixels keep sharp edges: blended, two classes would make the colour of a third, and where the picture turns
     // transparent a dark rim would show. Quantities were blended by the server.
+    /**
+     * @param {string} id
+     * @param {ImageBitmap} image
+     * @param {Style} style
+     * @param {[Pair, Pair]} box
+     */
     #picture(id, image, style, [[west, south], [east, north]]) {
       return new BitmapLayer({
         id: `${id}-picture`,
@@ -111,10 +136,15 @@ export function defineTwinTileLayer(deck, store) {
     }
 
     // Where little is counted hardly anything is drawn: streets and water stay to be seen.
+    /**
+     * @param {string} id
+     * @param {Content} content
+     * @param {NonNullable<Style["cells"]>} style
+     */
     #cells(id, content, { color, opacity }) {
       const paint = colorOf(color);
       const share = numberOf(opacity, 0.3);
-      const tint = ({ feature: { properties } }) => {
+      const tint = (/** @type {Drawn} */ { feature: { properties } }) => {
         const [red, green, blue] = paint(properties);
         return [red, green, blue, Math.round(255 * share(properties))];
       };
@@ -124,13 +154,19 @@ export function defineTwinTileLayer(deck, store) {
         data: content.cells,
         positionFormat: 'XY',
         _normalize: false,
-        getPolygon: (d) => d.polygon,
+        getPolygon: (/** @type {Fill} */ d) => d.polygon,
         getFillColor: tint,
         getPolygonOffset: () => [0, 0],
         parameters: FLAT,
       });
     }
 
+    /**
+     * @param {string} id
+     * @param {Content} content
+     * @param {Style} style
+     * @param {boolean} raised
+     */
     #fills(id, content, style, raised) {
       const color = colorOf(style.fill, style.opacity);
       const extruded = Boolean(style.extrude) && raised;
@@ -142,9 +178,9 @@ export function defineTwinTileLayer(deck, store) {
         positionFormat: 'XY',
         // Rings come closed and clockwise from the decoder.
         _normalize: false,
-        getPolygon: (d) => d.polygon,
-        getFillColor: (d) => color(d.feature.properties),
-        getElevation: (d) => height(d.feature.properties),
+        getPolygon: (/** @type {Fill} */ d) => d.polygon,
+        getFillColor: (/** @type {Drawn} */ d) => color(d.feature.properties),
+        getElevation: (/** @type {Drawn} */ d) => height(d.feature.properties),
         extruded,
         // deck lifts each later layer a little; between tiles that would show as cracks across roofs.
         getPolygonOffset: () => [0, 0],
@@ -154,18 +190,24 @@ export function defineTwinTileLayer(deck, store) {
     }
 
     // Widths are metres on the ground but never thinner than their least pixels at this tile's zoom.
+    /**
+     * @param {string} id
+     * @param {Content} content
+     * @param {DrawnPath[]} data
+     * @param {LineStyle} line
+     */
     #paths(id, content, data, line) {
       const pixel = metresPerPixel(content);
       const metres = numberOf(line.width, 1);
       const least = numberOf(line.min_pixels, 0.5);
-      const width = (d) => Math.max(metres(d.feature.properties), least(d.feature.properties) * pixel);
+      const width = (/** @type {Drawn} */ d) => Math.max(metres(d.feature.properties), least(d.feature.properties) * pixel);
       const color = colorOf(line.color, line.opacity);
       const sorted = [...data].sort((a, b) => width(a) - width(b));
       const common = {
         data: sorted,
         positionFormat: 'XY',
         _pathType: 'open',
-        getPath: (d) => d.path,
+        getPath: (/** @type {DrawnPath} */ d) => d.path,
         widthUnits: 'meters',
         widthMinPixels: 0.4,
         jointRounded: true,
@@ -177,7 +219,7 @@ export function defineTwinTileLayer(deck, store) {
         id: `${id}-line`,
         pass: PASS.line,
         getWidth: width,
-        getColor: (d) => color(d.feature.properties),
+        getColor: (/** @type {Drawn} */ d) => color(d.feature.properties),
       });
       if (!line.casing) return [drawn];
       const casing = colorOf(line.casing);
@@ -186,13 +228,18 @@ export function defineTwinTileLayer(deck, store) {
           ...common,
           id: `${id}-casing`,
           pass: PASS.casing,
-          getWidth: (d) => width(d) + 2 * CASING_PIXELS * pixel,
-          getColor: (d) => casing(d.feature.properties),
+          getWidth: (/** @type {Drawn} */ d) => width(d) + 2 * CASING_PIXELS * pixel,
+          getColor: (/** @type {Drawn} */ d) => casing(d.feature.properties),
         }),
         drawn,
       ];
     }
 
+    /**
+     * @param {string} id
+     * @param {Content} content
+     * @param {CircleStyle} circle
+     */
     #circles(id, content, circle) {
       const color = colorOf(circle.color);
       const radius = radiusOf(circle, content.z);
@@ -201,10 +248,10 @@ export function defineTwinTileLayer(deck, store) {
         id: `${id}-circle`,
         pass: PASS.circle,
         data: content.points,
-        getPosition: (d) => d.position,
-        getFillColor: (d) => color(d.feature.properties),
-        getRadius: (d) => radius(d.feature.properties),
-        getLineColor: (d) => stroke(d.feature.properties),
+        getPosition: (/** @type {any} */ d) => d.position,
+        getFillColor: (/** @type {Drawn} */ d) => color(d.feature.properties),
+        getRadius: (/** @type {Drawn} */ d) => radius(d.feature.properties),
+        getLineColor: (/** @type {Drawn} */ d) => stroke(d.feature.properties),
         radiusUnits: 'pixels',
         lineWidthUnits: 'pixels',
         getLineWidth: 1.25,
