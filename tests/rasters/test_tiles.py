@@ -94,7 +94,7 @@ def test_every_zoom_answers_and_far_places_are_transparent(http: httpx.Client, z
 @pytest.mark.parametrize(
     ("path", "status"),
     [
-        (f"/tiles/{COVER}/3/8/1.png", 400), (f"/tiles/{COVER}/23/0/0.png", 400), (f"/tiles/{COVER}/3/x/1.png", 400),
+        (f"/tiles/{COVER}/3/8/1.png", 404), (f"/tiles/{COVER}/23/0/0.png", 400), (f"/tiles/{COVER}/3/x/1.png", 400),
         (f"/tiles/{COVER}/3/1/1@3x.png", 400), (f"/tiles/{COVER}/3/1/1.gif", 404),
         (f"/tiles/{COVER}/3/1/1.png?style=gold", 400), (f"/tiles/{COVER}/3/1/1.png?style=terrain-rgb", 400),
         (f"/tiles/{COVER}/3/1/1.png?url=file:///etc/passwd", 400), (f"/tiles/{COVER},{GROUND}/3/1/1.png", 400),
