@@ -152,7 +152,7 @@ def given_matches(
 # Proposing -----------------------------------------------------------------------------------------------------------
 
 
-def propose(
+def propose_matches(
     sample: pd.DataFrame, theme: Theme, titles: Mapping[str, str] | None = None, read: int | None = None
 ) -> Matches:
     """Propose a mapping from some rows of the file, which were chosen from `read` rows.

@@ -24,7 +24,7 @@ SURROUNDINGS = 0.05
 
 
 @dataclass
-class Thinned:
+class EvenSample:
     """An even selection of the features that come by: each n-th, and n doubles when there are too many."""
 
     most: int = MOST_SHAPES
