@@ -101,8 +101,8 @@ class TablePartner:
             self._rows[name] = groups[name].first()
         if join.count:
             self._rows[join.count] = groups.size()
-        counted: dict[str, FieldType] = {join.count: "integer"} if join.count else {}
-        self.columns: Mapping[str, FieldType] = {**types, **dict.fromkeys(join.mean, "number"), **counted}
+        count_column: dict[str, FieldType] = {join.count: "integer"} if join.count else {}
+        self.columns: Mapping[str, FieldType] = {**types, **dict.fromkeys(join.mean, "number"), **count_column}
 
     def match(self, keys: npt.NDArray[np.object_]) -> JoinedRows:
         """Find the row of each key."""
