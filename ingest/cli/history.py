@@ -208,39 +208,39 @@ def diff(layer: str, a: int, b: int | None, geojson: Path | None, as_json: bool)
         catalogue = read_catalogue(session)
         found = find_layer(session, layer)
         before, after = version_of(found, a), version_of(found, b)
-        found = summary(session, before, after, _wards(catalogue))
+        between = summary(session, before, after, _wards(catalogue))
         if geojson:
             _write_changes(session, before, after, geojson)
     if as_json:
         print_json(
             {
-                "layer": layer, "from": before.number, "to": after.number, "added": found.added,
-                "removed": found.removed, "changed": found.changed, "geometryChanged": found.geometry,
-                "fields": found.fields, "newColumns": found.new_columns, "lostColumns": found.lost_columns,
-                "wards": found.wards,
+                "layer": layer, "from": before.number, "to": after.number, "added": between.added,
+                "removed": between.removed, "changed": between.changed, "geometryChanged": between.geometry,
+                "fields": between.fields, "newColumns": between.new_columns, "lostColumns": between.lost_columns,
+                "wards": between.wards,
             }
         )  # fmt: skip
         return
     table = Table(box=None, pad_edge=False, show_header=False)
     table.add_column()
     table.add_column(justify="right")
-    table.add_row(say("added", "thêm mới"), format_number(found.added))
-    table.add_row(say("removed", "bỏ đi"), format_number(found.removed))
-    table.add_row(say("changed", "thay đổi"), format_number(found.changed))
-    table.add_row(say("  of these, geometry", "  trong đó hình học"), format_number(found.geometry))
-    for name, count in found.fields.items():
+    table.add_row(say("added", "thêm mới"), format_number(between.added))
+    table.add_row(say("removed", "bỏ đi"), format_number(between.removed))
+    table.add_row(say("changed", "thay đổi"), format_number(between.changed))
+    table.add_row(say("  of these, geometry", "  trong đó hình học"), format_number(between.geometry))
+    for name, count in between.fields.items():
         table.add_row(say("  field ", "  trường ") + name, format_number(count))
     Console().print(table)
-    if found.new_columns:
-        Console().print(plain(say("New columns: ", "Cột mới: ") + ", ".join(found.new_columns)))
-    if found.lost_columns:
-        Console().print(plain(say("Columns gone: ", "Cột đã bỏ: ") + ", ".join(found.lost_columns)))
-    if found.wards:
+    if between.new_columns:
+        Console().print(plain(say("New columns: ", "Cột mới: ") + ", ".join(between.new_columns)))
+    if between.lost_columns:
+        Console().print(plain(say("Columns gone: ", "Cột đã bỏ: ") + ", ".join(between.lost_columns)))
+    if between.wards:
         click.echo(say("\nBy ward:", "\nTheo phường:"))
-        for ward, count in list(found.wards.items())[:20]:
+        for ward, count in list(between.wards.items())[:20]:
             click.echo(f"  {count:>7,}  {ward}")
-        if len(found.wards) > 20:
-            click.echo(say(f"  … and {len(found.wards) - 20} more", f"  … và {len(found.wards) - 20} phường khác"))
+        if len(between.wards) > 20:
+            click.echo(say(f"  … and {len(between.wards) - 20} more", f"  … và {len(between.wards) - 20} phường khác"))
 
 
 def _wards(catalogue: dict[str, Layer]) -> Version | None:
