@@ -238,7 +238,7 @@ def diff(layer: str, a: int, b: int | None, geojson: Path | None, as_json: bool)
     if between.wards:
         click.echo(say("\nBy ward:", "\nTheo phường:"))
         for ward, count in list(between.wards.items())[:20]:
-            click.echo(f"  {count:>7,}  {ward}")
+            click.echo(f"  {format_number(count):>7}  {ward}")
         if len(between.wards) > 20:
             click.echo(say(f"  … and {len(between.wards) - 20} more", f"  … và {len(between.wards) - 20} phường khác"))
 
