@@ -37,7 +37,7 @@ _NUMBERS = re.compile(r"[<>|=][?biufmMSU]\d*(\[\w+\])?")
 _MASKED = {str(kind()): kind for kind in (pd.Int64Dtype, pd.UInt64Dtype, pd.BooleanDtype, pd.Float64Dtype)}
 
 
-class _Writer(pickle.Pickler):
+class _ArrayPickler(pickle.Pickler):
     def persistent_id(self, value: Any) -> tuple[Any, ...] | None:
         """Return what stands for a value of a type that is not plain."""
         if isinstance(value, Text):
@@ -57,7 +57,7 @@ class _Writer(pickle.Pickler):
         return None
 
 
-class _Reader(pickle.Unpickler):
+class _ArrayUnpickler(pickle.Unpickler):
     def find_class(self, module: str, name: str) -> Any:
         """Return one of the plain types; nothing else has a name here."""
         try:
@@ -71,7 +71,7 @@ class _Reader(pickle.Unpickler):
         return _KINDS[kind](*parts)
 
 
-class _Simple(pickle.Unpickler):
+class _NamelessUnpickler(pickle.Unpickler):
     def find_class(self, module: str, name: str) -> Any:
         """Return nothing: these values are of types that need no name."""
         raise pickle.UnpicklingError(f"{module}.{name} is not taken")
@@ -80,14 +80,14 @@ class _Simple(pickle.Unpickler):
 def pack(message: Any) -> bytes:
     """Return a message as bytes."""
     written = io.BytesIO()
-    _Writer(written, protocol=5).dump(message)
+    _ArrayPickler(written, protocol=5).dump(message)
     return written.getvalue()
 
 
 def unpack(message: bytes) -> Any:
     """Return the message that was packed; raise UnpicklingError for one that holds anything but plain values."""
     try:
-        return _Reader(io.BytesIO(message)).load()
+        return _ArrayUnpickler(io.BytesIO(message)).load()
     except pickle.UnpicklingError:
         raise
     except Exception as error:
@@ -106,7 +106,7 @@ def _array(values: npt.NDArray[Any]) -> tuple[Any, ...]:
 
 def _to_array(kind: str | None, values: Any, shape: tuple[int, ...]) -> npt.NDArray[Any]:
     if kind == "simple":
-        values = _Simple(io.BytesIO(values)).load()
+        values = _NamelessUnpickler(io.BytesIO(values)).load()
     if kind is None or kind == "simple":
         found = np.empty(len(values), dtype=object)
         found[:] = values

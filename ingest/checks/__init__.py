@@ -5,8 +5,8 @@
 """
 
 from ingest.checks.checker import Checker
-from ingest.checks.contract import Checked, Findings, check
-from ingest.checks.plan import Limits, Plan, inspect
+from ingest.checks.contract import CheckedBatch, Findings, check
+from ingest.checks.plan import CheckLimits, Plan, inspect
 from ingest.checks.report import Report
 
-__all__ = ["Checked", "Checker", "Findings", "Limits", "Plan", "Report", "check", "inspect"]
+__all__ = ["CheckLimits", "CheckedBatch", "Checker", "Findings", "Plan", "Report", "check", "inspect"]

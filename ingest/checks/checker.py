@@ -11,17 +11,17 @@ import numpy.typing as npt
 import pandas as pd
 import shapely
 
-from ingest.checks.contract import Checked, contract, divide
-from ingest.checks.coverage import Collected, gaps, overlaps
+from ingest.checks.contract import CheckedBatch, fields_of_theme, split_by_fault
+from ingest.checks.coverage import CoveragePolygons, gaps, overlaps
 from ingest.checks.faults import Faults, Mask
 from ingest.checks.kinds import KINDS
 from ingest.checks.names import likely_term
-from ingest.checks.picture import Thinned
+from ingest.checks.picture import EvenSample
 from ingest.checks.plan import PROBLEM, RAW, WKB, Plan, decode
 from ingest.checks.problems import AS_WRITTEN, Example, Ledger, Value
 from ingest.checks.report import Report
 from ingest.checks.shapes import CheckedShapes, area_of, check_shapes
-from ingest.mapping.joins import Matched, as_text
+from ingest.mapping.joins import JoinedRows, as_text
 from ingest.mapping.rows import apply, select
 from ingest.publish.identity import ids_from_geometry
 from ingest.readers.row_problems import UNREADABLE, read_row_problem
@@ -65,13 +65,13 @@ class Checker:
         self._selected, self._values_of_id = EarlierValues(), EarlierValues()
         # What follows from a problem of the whole file is not repeated for each feature.
         self._moot = _moot(plan)
-        self._thinned = Thinned()
+        self._sample = EvenSample()
         covers = plan.theme.coverage and plan.theme.geometry == "polygon"
-        self._coverage = Collected(plan.limits.coverage, plan.limits.vertices) if covers else None
+        self._coverage = CoveragePolygons(plan.limits.coverage, plan.limits.vertices) if covers else None
         for code, detail, of in plan.problems:
             self._ledger.note(code, [Example("", detail)] if detail else [], of=of)
 
-    def feed(self, raw: gpd.GeoDataFrame) -> Checked:
+    def feed(self, raw: gpd.GeoDataFrame) -> CheckedBatch:
         """Check a batch as the reader gives it.
 
         `good` has the layer's columns, `id` and the geometry in EPSG:4326. Every row is in `good` or in `bad`.
@@ -103,13 +103,13 @@ class Checker:
         geometry = check_shapes(
             straight, plan.theme.geometry, plan.reference.reading.crs, self._near, faults, plan.usual_place
         )
-        values = contract(
+        values = fields_of_theme(
             features, plan.theme, plan.columns, faults, plan.limits.text, plan.solid_columns, plan.city.time_zone
         )
         self._identify(features, geometry, values, faults)
         self._note(features, geometry, faults)
         bad_rows = np.flatnonzero(~faults.none)
-        checked = divide(features, geometry, values, faults)
+        checked = split_by_fault(features, geometry, values, faults)
         if geometry.shapes is original and not checked.bad and wkb is not None and len(wkb) and wkb[0] is not None:
             # Nothing was changed or left out: what the file has need not be written again.
             checked = replace(checked, measured=replace(checked.measured, wkb=wkb))
@@ -129,7 +129,7 @@ class Checker:
         values = as_text(raw[repeats.column]).dropna().to_numpy(dtype=object)
         self._counts.repeated += int(self._values_of_id.find_repeats(hash_values(values)).sum())
 
-    def _add_unmatched(self, features: gpd.GeoDataFrame, matched: Matched, faults: Faults) -> None:
+    def _add_unmatched(self, features: gpd.GeoDataFrame, matched: JoinedRows, faults: Faults) -> None:
         """Note the rows that the join finds no shape for, or several."""
         join = self.plan.mapping.rows.join
         assert join is not None  # noqa: S101  # it matched
@@ -162,7 +162,7 @@ class Checker:
         bounds: Bounds | None = tuple(counts.bounds) if counts.good else None  # type: ignore[assignment]
         return Report(
             plan=plan, features=counts.features, good=counts.good, bad=counts.bad, mended=counts.mended,
-            bounds=bounds, problems=tuple(self._ledger.problems), shapes=self._thinned.shapes(),
+            bounds=bounds, problems=tuple(self._ledger.problems), shapes=self._sample.shapes(),
             left_out=counts.left_out,
         )  # fmt: skip
 
@@ -213,7 +213,7 @@ class Checker:
             if finding.values:
                 self._ledger.count_values(finding.code, finding.field, finding.values)
 
-    def _count(self, checked: Checked, features: int, mended: int) -> None:
+    def _count(self, checked: CheckedBatch, features: int, mended: int) -> None:
         counts, good = self._counts, checked.good
         counts.features += features
         counts.good += len(good)
@@ -227,7 +227,7 @@ class Checker:
         counts.bounds = [
             min(b[0], float(west)), min(b[1], float(south)), max(b[2], float(east)), max(b[3], float(north))
         ]  # fmt: skip
-        self._thinned.add(shapes)
+        self._sample.add(shapes)
         if self._coverage is not None:
             self._coverage.add(shapes, self._labels(good))
 
@@ -241,7 +241,7 @@ class Checker:
         names = good[label].astype(object).where(good[label].notna(), "")
         return np.array([f"{i} {n}".strip() for i, n in zip(ids, names, strict=True)], dtype=object)
 
-    def _check_coverage(self, collected: Collected) -> None:
+    def _check_coverage(self, collected: CoveragePolygons) -> None:
         if collected.is_full:
             detail = Text(
                 en="more than {n:,} features or too many vertices", vi="hơn {n:,} đối tượng hoặc quá nhiều đỉnh"

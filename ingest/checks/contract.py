@@ -33,7 +33,7 @@ class Findings:
 
 
 @dataclass(frozen=True, slots=True)
-class Checked:
+class CheckedBatch:
     """A batch after the checks: the good features, the entries for quarantine, and what the coordinates of the good
     ones tell.
     """
@@ -46,7 +46,7 @@ class Checked:
 def check(
     features: gpd.GeoDataFrame, theme: Theme, columns: Sequence[Column], crs: Any, outline: BaseGeometry,
     findings: Findings, zone: tzinfo = UTC,
-) -> Checked:  # fmt: skip
+) -> CheckedBatch:  # fmt: skip
     """Bring features to the layer's types, to EPSG:4326 and to the theme's kind of geometry; set aside what cannot.
 
     Polygons that cross themselves are mended (and counted); collections give up the parts of the theme's kind.
@@ -55,12 +55,12 @@ def check(
     original = np.asarray(features.geometry.values, dtype=object)
     geometry = check_shapes(original, theme.geometry, crs, area_of(outline), faults)
     findings.mended += geometry.mended
-    checked = divide(features, geometry, contract(features, theme, columns, faults, zone=zone), faults)
+    checked = split_by_fault(features, geometry, fields_of_theme(features, theme, columns, faults, zone=zone), faults)
     findings.set_aside.update(entry["reason"] for entry in checked.bad)
     return checked
 
 
-def contract(
+def fields_of_theme(
     features: pd.DataFrame, theme: Theme, columns: Sequence[Column], faults: Faults, longest: int = LONGEST_TEXT,
     as_they_are: frozenset[str] = frozenset(), zone: tzinfo = UTC,
 ) -> dict[str, Any]:  # fmt: skip
@@ -78,7 +78,9 @@ def contract(
     return values
 
 
-def divide(features: gpd.GeoDataFrame, geometry: CheckedShapes, values: dict[str, Any], faults: Faults) -> Checked:
+def split_by_fault(
+    features: gpd.GeoDataFrame, geometry: CheckedShapes, values: dict[str, Any], faults: Faults
+) -> CheckedBatch:
     """Part a batch into good features and entries for quarantine."""
     good = faults.none
     # Objects stay objects: pandas would turn texts into another form, from which they are taken again at once.
@@ -86,9 +88,9 @@ def divide(features: gpd.GeoDataFrame, geometry: CheckedShapes, values: dict[str
     frame = with_geometry(plain, geometry.shapes, crs=4326)
     bad = _entries(features, geometry.arrived, faults, np.flatnonzero(~good))
     if good.all():
-        return Checked(frame, bad, geometry.measured)
+        return CheckedBatch(frame, bad, geometry.measured)
     frame = frame[good].reset_index(drop=True)
-    return Checked(frame, bad, measure(np.asarray(frame.geometry.values, dtype=object)))
+    return CheckedBatch(frame, bad, measure(np.asarray(frame.geometry.values, dtype=object)))
 
 
 def _entries(

@@ -12,7 +12,7 @@ import numpy as np
 import pandas as pd
 import shapely
 
-from ingest.checks.plan import Limits, decode, encodings_of, sample_of
+from ingest.checks.plan import CheckLimits, decode, encodings_of, sample_of
 from ingest.checks.values import DIGITS, as_type
 from ingest.column_names import column_name
 from ingest.readers.opening import open_file
@@ -39,11 +39,11 @@ UNITS = {
 LABELS = ("ten", "name", "ten_goi", "title")
 
 
-def propose(file: Path, layer: str, source_layer: str | None = None) -> str:
+def propose_contract(file: Path, layer: str, source_layer: str | None = None) -> str:
     """Propose a contract for a file, as TOML to be edited."""
     reader = open_file(file, ReadOptions(layer=source_layer))
     try:
-        sample, read = sample_of(reader, Limits())
+        sample, read = sample_of(reader, CheckLimits())
         if not read:
             raise BadInput(
                 Text(en="{file} holds no features.", vi="{file} không có đối tượng nào.").format(file=file.name)

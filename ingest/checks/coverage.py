@@ -40,7 +40,7 @@ class Gap:
 
 
 @dataclass
-class Collected:
+class CoveragePolygons:
     """The polygons of a layer as they come, up to a number of features and vertices."""
 
     most_features: int

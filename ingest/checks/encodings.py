@@ -172,7 +172,7 @@ ENOUGH = 0.7
 BETTER = 0.3
 
 
-def decide(values: Iterable[str]) -> Decision:
+def decide_encoding(values: Iterable[str]) -> Decision:
     """Judge how the text of one column is encoded, from some of its values (bytes as characters, or Unicode)."""
     telling = [value for value in values if not value.isascii()]
     if not telling:

@@ -17,13 +17,13 @@ from ingest.checks.wording import (
     SEVERITY_TITLES,
     file_encoding,
     legacy_columns,
-    meant,
     outcome,
     raster_classes,
     raster_facts,
     raster_summary,
     say,
     source_of,
+    suggestion,
     summary,
 )
 from ingest.counts import feature_count
@@ -269,7 +269,7 @@ def _problem(number: int, problem: Problem) -> str:
     )
     values = "".join(
         f"<li><strong>{_text(value.value)}</strong> × {format_number(value.count)}"
-        + (f' <span class="soft">{_text(meant(value))}</span></li>' if value.term else "</li>")
+        + (f' <span class="soft">{_text(suggestion(value))}</span></li>' if value.term else "</li>")
         for value in problem.values
     )
     shown = f'<ul class="examples">{values}</ul>' if values else ""

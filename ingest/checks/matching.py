@@ -47,7 +47,7 @@ MENDED = Text(en="an export of quarantine that comes back mended", vi="tá»‡p xuá
 
 @dataclass(frozen=True, slots=True)
 class Match:
-    """A field and where its values come from, how sure that is (0 to 1), and why. `unknown` are values that were seen
+    """A field and where its values come from, how sure that is (0 to 1), and why. `unknown` are values that occur
     and are no terms of its vocabulary, the most frequent first.
     """
 
@@ -152,7 +152,7 @@ def given_matches(
 # Proposing -----------------------------------------------------------------------------------------------------------
 
 
-def propose(
+def propose_matches(
     sample: pd.DataFrame, theme: Theme, titles: Mapping[str, str] | None = None, read: int | None = None
 ) -> Matches:
     """Propose a mapping from some rows of the file, which were chosen from `read` rows.

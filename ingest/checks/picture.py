@@ -24,18 +24,18 @@ SURROUNDINGS = 0.05
 
 
 @dataclass
-class Thinned:
+class EvenSample:
     """An even selection of the features that come by: each n-th, and n doubles when there are too many."""
 
     most: int = MOST_SHAPES
     step: int = 1
-    seen: int = 0
+    passed: int = 0
     kept: list[BaseGeometry] = field(default_factory=list)
 
     def add(self, shapes: Shapes) -> None:
         """Take some of a batch."""
-        first = -self.seen % self.step
-        self.seen += len(shapes)
+        first = -self.passed % self.step
+        self.passed += len(shapes)
         self.kept.extend(shapes[first :: self.step])
         while len(self.kept) > self.most:
             self.kept = self.kept[::2]

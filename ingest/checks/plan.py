@@ -13,13 +13,11 @@ import numpy.typing as npt
 import pandas as pd
 import shapely
 
-from ingest.checks.encodings import Decision
-from ingest.checks.encodings import decide as decide_encoding
+from ingest.checks.encodings import Decision, decide_encoding
 from ingest.checks.mapping_toml import to_toml
-from ingest.checks.matching import GIVEN, Matches, given_matches, propose
+from ingest.checks.matching import GIVEN, Matches, given_matches, propose_matches
 from ingest.checks.problems import EXAMPLES
-from ingest.checks.reference import Reading, Reference
-from ingest.checks.reference import decide as decide_reference
+from ingest.checks.reference import Reading, Reference, decide_reference
 from ingest.checks.shapes import UsualPlace
 from ingest.checks.values import LONGEST_TEXT, factorized
 from ingest.mapping.description import Join, MappingFile, Source, read_mapping_file
@@ -66,8 +64,8 @@ class Readable(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
-class Limits:
-    """Limits of what the checks read beforehand and keep.
+class CheckLimits:
+    """CheckLimits of what the checks read beforehand and keep.
 
     `sample` rows of the first `reach` are looked at beforehand; a layer of more than `coverage` features, or
     `vertices` in all, is not searched for overlaps and gaps; `text` is the longest value in characters; `examples`
@@ -104,7 +102,7 @@ class Plan:
     mapping: FieldMapping
     columns: tuple[Column, ...]
     usual_place: UsualPlace | None
-    limits: Limits
+    limits: CheckLimits
     problems: tuple[Noted, ...]
     solids: tuple[str, ...] = ()
 
@@ -131,7 +129,7 @@ class Plan:
 
 def inspect(
     reader: Readable, theme: Theme, city: City, mapping: Path | MappingFile | None = None, crs: Any = None,
-    limits: Limits | None = None, file: str | None = None, partners: Partners = NO_PARTNERS,
+    limits: CheckLimits | None = None, file: str | None = None, partners: Partners = NO_PARTNERS,
 ) -> Plan:  # fmt: skip
     """Look at some of a file and decide how it is to be read.
 
@@ -139,7 +137,7 @@ def inspect(
     source of a city's description, which is taken as it stands. `crs` is what a person says of the coordinate system:
     it stands, whatever else would fit. `partners` opens what the mapping joins.
     """
-    limits = limits or Limits()
+    limits = limits or CheckLimits()
     columns = dict(reader.columns)
     name = file or Path(getattr(reader, "path", "")).name or reader.layer or reader.format
     given = read_mapping_file(mapping) if isinstance(mapping, Path) else mapping
@@ -202,7 +200,7 @@ def _matches(
     titles = _titles(columns)
     # A city's description is complete; without fields, columns of the same name are taken.
     exact = isinstance(given, Source)
-    proposed = None if exact else propose(decoded.drop(columns=list(solids)), theme, titles, read)
+    proposed = None if exact else propose_matches(decoded.drop(columns=list(solids)), theme, titles, read)
     if given is None:
         assert proposed is not None  # noqa: S101  # nothing is exact that is not given
         return proposed
@@ -236,7 +234,7 @@ def _joined(matches: Matches, join: Join, decoded: pd.DataFrame) -> Matches:
     return replace(matches, rows=matches.rows.model_copy(update=update), id_reason=reason)
 
 
-def sample_of(reader: Readable, limits: Limits) -> tuple[gpd.GeoDataFrame, int]:
+def sample_of(reader: Readable, limits: CheckLimits) -> tuple[gpd.GeoDataFrame, int]:
     """Return some rows spread over the beginning of the file, and how many rows that beginning has."""
     parts: list[gpd.GeoDataFrame] = []
     read = 0

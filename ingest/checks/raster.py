@@ -15,7 +15,7 @@ import shapely
 
 from ingest.checks.problems import EXAMPLES, Example, Ledger
 from ingest.checks.raster_report import RasterPlan, RasterReport
-from ingest.checks.reference import decide as decide_reference
+from ingest.checks.reference import decide_reference
 from ingest.checks.shapes import area_of
 from ingest.readers.cell_tally import CellValues, Tally
 from ingest.readers.source import LayerNotChosen

@@ -16,7 +16,7 @@ import numpy.typing as npt
 import shapely
 from pyproj import CRS
 
-from ingest.checks.systems import meant
+from ingest.checks.systems import recognise_system
 from layers.theme import METRES_PER_DEGREE
 from twin.city import City
 from twin.crs import parse_crs, transform, usable_crs
@@ -122,7 +122,7 @@ class Reference:
 
 
 @np.errstate(all="ignore")
-def decide(coordinates: Floats, stated: Any, reason: Text, city: City, confirmed: bool = False) -> Reference:
+def decide_reference(coordinates: Floats, stated: Any, reason: Text, city: City, confirmed: bool = False) -> Reference:
     """Decide from some of the file's places (n, 2) and the system that it states, if it does.
 
     `confirmed`: a person has named the system, so another one is suggested but not insisted on.
@@ -248,7 +248,7 @@ def _stated(stated: Any, city: City) -> tuple[Reading | None, Text | None]:
     usable = usable_crs(parse_crs(stated))
     if usable is None:
         return None, None
-    crs, doubt = meant(usable, [reading.crs for reading in known])
+    crs, doubt = recognise_system(usable, [reading.crs for reading in known])
     reading = next((reading for reading in known if reading.crs == crs), None)
     return reading or Reading(crs, Text(en=crs.name, vi=crs.name)), doubt
 

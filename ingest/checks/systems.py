@@ -33,7 +33,7 @@ _NAMELESS = re.compile(r"^$|unknown|undefined|unnamed|notspecified|custom|userde
 Meant = tuple[CRS, Text | None]
 
 
-def meant(stated: CRS, known: Sequence[CRS]) -> Meant:
+def recognise_system(stated: CRS, known: Sequence[CRS]) -> Meant:
     """Return the system that a stated one means, and what to tell people where that is not certain.
 
     `known` are the systems of the city, its own first. A system that has a code, or another ellipsoid than theirs,

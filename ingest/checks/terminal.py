@@ -18,13 +18,13 @@ from ingest.checks.wording import (
     SEVERITY_TITLES,
     file_encoding,
     legacy_columns,
-    meant,
     outcome,
     raster_classes,
     raster_facts,
     raster_summary,
     say,
     source_of,
+    suggestion,
     summary,
 )
 from twin.text import format_number, printable
@@ -148,8 +148,8 @@ def _problem(problem: Problem) -> Table:
         title.append(f"  {printable(problem.field)}", "cyan")
     grid.add_row(sign, format_number(problem.count), title)
     for value in problem.values[:VALUES_SHOWN]:
-        counted = (f"{format_number(value.count)} × ", ""), (f"“{printable(value.value)}”", "bold")
-        grid.add_row("", "", Styled.assemble(*counted, (f"  {printable(meant(value))}", "dim")))
+        parts = (f"{format_number(value.count)} × ", ""), (f"“{printable(value.value)}”", "bold")
+        grid.add_row("", "", Styled.assemble(*parts, (f"  {printable(suggestion(value))}", "dim")))
     if len(problem.values) > VALUES_SHOWN:
         grid.add_row("", "", "…")
     # Where the values are listed, one feature shows where to look.

@@ -62,7 +62,7 @@ def typed(
         else:
             absent = values.isna().to_numpy()
             result, wrong = as_type(values, column.type, zone)
-            absent = absent | (wrong & stands_for_nothing(values, wrong))
+            absent = absent | (wrong & is_missing_text(values, wrong))
         wrong = wrong & ~absent
         if field is not None:
             faults.add(wrong, "field.type", _said(column.name, values), field.name, lambda: _counted(values, wrong))
@@ -86,7 +86,7 @@ def as_type(values: pd.Series, kind: str, zone: tzinfo = UTC) -> tuple[Any, Mask
     return _distinct(values, _CONVERT[kind])
 
 
-def stands_for_nothing(values: pd.Series, where: Mask) -> Mask:
+def is_missing_text(values: pd.Series, where: Mask) -> Mask:
     """Return which values, of those at `where`, are a program's sign for a missing value."""
     nothing: Mask = np.zeros(len(values), dtype=bool)
     rows = np.flatnonzero(where)

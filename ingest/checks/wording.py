@@ -109,7 +109,7 @@ def source_of(match: Match) -> str:
     return source
 
 
-def meant(value: Value) -> str:
+def suggestion(value: Value) -> str:
     """Return the term that a value that is none may mean, as a question; nothing if none is like it."""
     if value.term is None:
         return ""

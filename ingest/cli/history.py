@@ -208,39 +208,39 @@ def diff(layer: str, a: int, b: int | None, geojson: Path | None, as_json: bool)
         catalogue = read_catalogue(session)
         found = find_layer(session, layer)
         before, after = version_of(found, a), version_of(found, b)
-        counted = summary(session, before, after, _wards(catalogue))
+        between = summary(session, before, after, _wards(catalogue))
         if geojson:
             _write_changes(session, before, after, geojson)
     if as_json:
         print_json(
             {
-                "layer": layer, "from": before.number, "to": after.number, "added": counted.added,
-                "removed": counted.removed, "changed": counted.changed, "geometryChanged": counted.geometry,
-                "fields": counted.fields, "newColumns": counted.new_columns, "lostColumns": counted.lost_columns,
-                "wards": counted.wards,
+                "layer": layer, "from": before.number, "to": after.number, "added": between.added,
+                "removed": between.removed, "changed": between.changed, "geometryChanged": between.geometry,
+                "fields": between.fields, "newColumns": between.new_columns, "lostColumns": between.lost_columns,
+                "wards": between.wards,
             }
         )  # fmt: skip
         return
     table = Table(box=None, pad_edge=False, show_header=False)
     table.add_column()
     table.add_column(justify="right")
-    table.add_row(say("added", "thêm mới"), format_number(counted.added))
-    table.add_row(say("removed", "bỏ đi"), format_number(counted.removed))
-    table.add_row(say("changed", "thay đổi"), format_number(counted.changed))
-    table.add_row(say("  of these, geometry", "  trong đó hình học"), format_number(counted.geometry))
-    for name, count in counted.fields.items():
+    table.add_row(say("added", "thêm mới"), format_number(between.added))
+    table.add_row(say("removed", "bỏ đi"), format_number(between.removed))
+    table.add_row(say("changed", "thay đổi"), format_number(between.changed))
+    table.add_row(say("  of these, geometry", "  trong đó hình học"), format_number(between.geometry))
+    for name, count in between.fields.items():
         table.add_row(say("  field ", "  trường ") + name, format_number(count))
     Console().print(table)
-    if counted.new_columns:
-        Console().print(plain(say("New columns: ", "Cột mới: ") + ", ".join(counted.new_columns)))
-    if counted.lost_columns:
-        Console().print(plain(say("Columns gone: ", "Cột đã bỏ: ") + ", ".join(counted.lost_columns)))
-    if counted.wards:
+    if between.new_columns:
+        Console().print(plain(say("New columns: ", "Cột mới: ") + ", ".join(between.new_columns)))
+    if between.lost_columns:
+        Console().print(plain(say("Columns gone: ", "Cột đã bỏ: ") + ", ".join(between.lost_columns)))
+    if between.wards:
         click.echo(say("\nBy ward:", "\nTheo phường:"))
-        for ward, count in list(counted.wards.items())[:20]:
-            click.echo(f"  {count:>7,}  {ward}")
-        if len(counted.wards) > 20:
-            click.echo(say(f"  … and {len(counted.wards) - 20} more", f"  … và {len(counted.wards) - 20} phường khác"))
+        for ward, count in list(between.wards.items())[:20]:
+            click.echo(f"  {format_number(count):>7}  {ward}")
+        if len(between.wards) > 20:
+            click.echo(say(f"  … and {len(between.wards) - 20} more", f"  … và {len(between.wards) - 20} phường khác"))
 
 
 def _wards(catalogue: dict[str, Layer]) -> Version | None:

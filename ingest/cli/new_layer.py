@@ -74,9 +74,9 @@ def new(
         )
     split_layer_id(layer)
     # Loads what reads files.
-    from ingest.checks.contract_proposal import propose
+    from ingest.checks.contract_proposal import propose_contract
 
-    text = propose(file, layer, source_layer)
+    text = propose_contract(file, layer, source_layer)
     if write is None:
         click.echo(text)
         return

@@ -47,7 +47,7 @@ BATCH = 50_000
 
 
 @dataclass(frozen=True, slots=True)
-class Matched:
+class JoinedRows:
     """Values that a partner has for some keys.
 
     `found` tells which keys have exactly one partner, `ambiguous` which have several; `padded` which were found only
@@ -60,11 +60,11 @@ class Matched:
     values: Mapping[str, pd.Series]
     shapes: npt.NDArray[np.object_] | None = None
 
-    def take(self, rows: Mask) -> Matched:
+    def take(self, rows: Mask) -> JoinedRows:
         """Return what belongs to some of the keys."""
         values = {name: column[rows].reset_index(drop=True) for name, column in self.values.items()}
         shapes = None if self.shapes is None else self.shapes[rows]
-        return Matched(self.found[rows], self.ambiguous[rows], self.padded[rows], values, shapes)
+        return JoinedRows(self.found[rows], self.ambiguous[rows], self.padded[rows], values, shapes)
 
 
 class Partner(Protocol):
@@ -75,7 +75,7 @@ class Partner(Protocol):
     has_shapes: bool
     fingerprint: str
 
-    def match(self, keys: npt.NDArray[np.object_]) -> Matched:
+    def match(self, keys: npt.NDArray[np.object_]) -> JoinedRows:
         """Find the partner of each key; None is no key."""
 
 
@@ -102,17 +102,17 @@ class TablePartner:
             self._rows[name] = groups[name].first()
         if join.count:
             self._rows[join.count] = groups.size()
-        counted: dict[str, FieldType] = {join.count: "integer"} if join.count else {}
-        self.columns: Mapping[str, FieldType] = {**types, **dict.fromkeys(join.mean, "number"), **counted}
+        count_column: dict[str, FieldType] = {join.count: "integer"} if join.count else {}
+        self.columns: Mapping[str, FieldType] = {**types, **dict.fromkeys(join.mean, "number"), **count_column}
 
-    def match(self, keys: npt.NDArray[np.object_]) -> Matched:
+    def match(self, keys: npt.NDArray[np.object_]) -> JoinedRows:
         """Find the row of each key."""
         place = self._rows.index.get_indexer(pd.Index(keys))
         found = (place >= 0) & ~pd.isna(keys)
         rows = self._rows.take(np.where(found, place, 0)) if len(self._rows) else self._rows.reindex(range(len(keys)))
         values = {name: rows[name].reset_index(drop=True).where(found) for name in self.columns}
         none = np.zeros(len(keys), dtype=bool)
-        return Matched(found, none, none, values)
+        return JoinedRows(found, none, none, values)
 
 
 class LayerPartner:
@@ -142,7 +142,7 @@ class LayerPartner:
         self._sql = {name: shown[name].sql("f") if name in shown else f'f."{name}"' for name in (key, *join.columns)}
         self._key = f"{self._sql[key]}::text"
 
-    def match(self, keys: npt.NDArray[np.object_]) -> Matched:
+    def match(self, keys: npt.NDArray[np.object_]) -> JoinedRows:
         """Find the feature of each key; a number that lost its leading zeros is found by what is left of it."""
         frame = self._rows(self._key, [k for k in pd.unique(pd.Series(keys, dtype=object)) if isinstance(k, str)])
         found, ambiguous, place = _places(frame, keys)
@@ -161,7 +161,7 @@ class LayerPartner:
         shapes = np.full(len(keys), None, dtype=object)
         if found.any():
             shapes[found] = shapely.from_wkb(rows["__wkb"].to_numpy(dtype=object)[found])
-        return Matched(found, ambiguous, padded, values, shapes)
+        return JoinedRows(found, ambiguous, padded, values, shapes)
 
     def _rows(self, key: str, wanted: Sequence[str]) -> pd.DataFrame:
         names = "".join(f', {self._sql[name]} AS "{name}"' for name in self.columns)

@@ -15,7 +15,7 @@ import pandas as pd
 from ingest.column_names import column_name, free_name
 from ingest.frames import objects, with_geometry
 from ingest.mapping.description import FieldSource, MappingFile, RowMapping
-from ingest.mapping.joins import Matched, Partner, as_text, joined
+from ingest.mapping.joins import JoinedRows, Partner, as_text, joined
 from ingest.readers.source import missing_columns
 from ingest.repeats import EarlierValues, hash_values
 from layers.theme import RESERVED, Field, FieldType, Theme, fold
@@ -52,7 +52,7 @@ class Selected:
     features: gpd.GeoDataFrame
     kept: npt.NDArray[np.bool_]
     left_out: Mapping[str, int]
-    matched: Matched | None
+    matched: JoinedRows | None
 
 
 def columns_of_layer(theme: Theme, own: Mapping[str, FieldType]) -> tuple[Column, ...]:

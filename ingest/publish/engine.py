@@ -50,7 +50,7 @@ if TYPE_CHECKING:
 Stage = Callable[[str, int, int | None], None]
 
 
-class Opening(NamedTuple):
+class Openers(NamedTuple):
     """The functions that open files and the tables that they are joined with: here, or in a process apart."""
 
     features: Callable[[Path, ReadOptions], Reader] = open_file
@@ -59,7 +59,7 @@ class Opening(NamedTuple):
     table: Callable[[Path, ReadOptions], Reader] = open_file
 
 
-HERE = Opening()
+IN_THIS_PROCESS = Openers()
 
 
 @dataclass(frozen=True, slots=True)
@@ -208,9 +208,9 @@ def check(source: PlannedFile, settings: Settings, stage: Stage, identities: Ide
 
 def publish_file(
     database: Database, settings: Settings, path: Path, request: PublishRequest, actor: str, source_name: str,
-    sha256: str | None, stage: Stage, opening: Opening = HERE,
+    sha256: str | None, stage: Stage, openers: Openers = IN_THIS_PROCESS,
 ) -> PublishResult:  # fmt: skip
-    """Publish a file into a layer that exists; `opening` says who opens its file.
+    """Publish a file into a layer that exists; `openers` say who opens its file.
 
     The checks run while the features are copied: what fails goes to the version's quarantine; with `strict`, one
     failure refuses all. The same file published the same way again makes no version.
@@ -220,14 +220,14 @@ def publish_file(
     stage("read", 0, None)
     digest = _in_background(lambda: sha256 or sha256_of(path))
     options = options_of(request, settings)
-    if takes_raster(path, theme, options, opening.is_raster):
+    if takes_raster(path, theme, options, openers.is_raster):
         return _publish_raster(
-            database, settings, path, theme, request, actor, source_name, digest.result(), stage, opening.raster
+            database, settings, path, theme, request, actor, source_name, digest.result(), stage, openers.raster
         )
     mapping = read_mapping_file(request.mapping) if request.mapping else None
-    partners = partners_of(path, request, lambda: database, opening.table)
+    partners = partners_of(path, request, lambda: database, openers.table)
     with (
-        closing(opening.features(path, options_of(request, settings, mapping))) as reader,
+        closing(openers.features(path, options_of(request, settings, mapping))) as reader,
         closing(_loading(reader, request)) as loading,
     ):
         source = PlannedFile(reader, _plan(reader, path, theme, request, settings, mapping, partners))

@@ -40,7 +40,7 @@ def members(path: Path, limits: Limits) -> list[zipfile.ZipInfo]:
         raise cannot_read(path, _BROKEN) from None
     if len(entries) > limits.entries:
         raise exceeded(path.name, limits, "entries")
-    seen: set[str] = set()
+    names: set[str] = set()
     for entry in entries:
         if len(entry.filename.encode("utf-8", "replace")) > limits.name_length:
             raise exceeded(path.name, limits, "name_length")
@@ -48,9 +48,9 @@ def members(path: Path, limits: Limits) -> list[zipfile.ZipInfo]:
             raise _refused(path, entry.filename, reason)
         # File systems of some machines do not tell these apart, and one would overwrite the other.
         folded = unicodedata.normalize("NFC", entry.filename.rstrip("/")).casefold()
-        if folded in seen:
+        if folded in names:
             raise _refused(path, entry.filename, Text(en="the name stands twice", vi="tên bị trùng"))
-        seen.add(folded)
+        names.add(folded)
     files = [entry for entry in entries if not entry.is_dir()]
     # What the directory says is checked first, so that an honest bomb costs nothing; what comes out is counted later.
     _check_sizes(path, sum(entry.file_size for entry in files), limits)

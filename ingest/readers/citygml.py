@@ -199,7 +199,7 @@ class _Shapes:
             elif local(e) == "Point":
                 thing.others.append(shapely.Point(self._ring(e)[0]))
 
-    def _polygons(self, element: Element, steps: int, seen: set[str]) -> Iterator[tuple[Ring, ...]]:
+    def _polygons(self, element: Element, steps: int, visited: set[str]) -> Iterator[tuple[Ring, ...]]:
         if steps > MAX_STEPS:
             return
         reference = element.attrib.get(_HREF)
@@ -207,15 +207,15 @@ class _Shapes:
             target = self._by_id.get(reference[1:], self._elsewhere.get(reference[1:]))
             if target is None or not reference.startswith("#"):
                 raise _BrokenError(row_problem(INCOMPLETE, reference[:120]))
-            if reference not in seen:
-                seen.add(reference)
-                yield from self._polygons(target, steps + 1, seen)
+            if reference not in visited:
+                visited.add(reference)
+                yield from self._polygons(target, steps + 1, visited)
             return
         if local(element) in _POLYGONS:
             yield self._polygon(element)
             return
         for child in element:
-            yield from self._polygons(child, steps + 1, seen)
+            yield from self._polygons(child, steps + 1, visited)
 
     def _polygon(self, element: Element) -> tuple[Ring, ...]:
         rings = []

@@ -28,7 +28,7 @@ from ingest.readers.source import (
     make_batch,
     unique_names,
 )
-from ingest.readers.table import find_place, points
+from ingest.readers.table import find_coordinate_columns, points
 from ingest.readers.wkb import from_wkb, from_wkt
 from twin.errors import BadInput
 from twin.text import Text
@@ -126,9 +126,9 @@ class ParquetReader(FeatureReader):
         first = next(self._file.iter_batches(batch_size=1), None)
         texts = [f.name for f in schema if column_type(f.type) == "text" and not pa.types.is_timestamp(f.type)]
         sample = {f: str(first.column(f)[0].as_py()) for f in texts} if first is not None and first.num_rows else {}
-        self._place = find_place(self.path, schema.names, self.options, sample)
-        self._geometry = self._place.wkt
-        self.set_crs_of_file(4326 if self._place.degrees else None, CRS_SILENT)
+        self._coordinates = find_coordinate_columns(self.path, schema.names, self.options, sample)
+        self._geometry = self._coordinates.wkt
+        self.set_crs_of_file(4326 if self._coordinates.degrees else None, CRS_SILENT)
 
     def batches(self, rows: int) -> Iterator[gpd.GeoDataFrame]:
         """Read at most `rows` rows at a time, pages of one row group after another."""
@@ -157,7 +157,7 @@ class ParquetReader(FeatureReader):
         }
         if self._geometry is None:
             place = dict(zip(self._fields, self._names, strict=True))
-            shapes = points(values[place[str(self._place.x)]], values[place[str(self._place.y)]])
+            shapes = points(values[place[str(self._coordinates.x)]], values[place[str(self._coordinates.y)]])
         return make_batch(values, shapes, problems, raw)
 
     def _unreadable(self) -> BadInput:

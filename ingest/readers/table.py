@@ -67,7 +67,7 @@ class BrokenRow(list[str | None]):
 
 
 @dataclass(frozen=True, slots=True)
-class Place:
+class CoordinateColumns:
     """The columns of a table's coordinates: WKT, or x and y (which may be longitude and latitude)."""
 
     wkt: str | None = None
@@ -76,32 +76,34 @@ class Place:
     degrees: bool = False
 
 
-NOWHERE = Place()
+NO_COORDINATES = CoordinateColumns()
 
 
-def find_place(path: Path, columns: Sequence[str], options: ReadOptions, sample: Mapping[str, str | None]) -> Place:
+def find_coordinate_columns(
+    path: Path, columns: Sequence[str], options: ReadOptions, sample: Mapping[str, str | None]
+) -> CoordinateColumns:
     """Choose the columns of the coordinates: as a person says, else by their names; a table may have none."""
     present: dict[str, FieldType] = dict.fromkeys(columns, "text")
     if options.wkt is not None:
         missing_columns(path, {options.wkt}, present)
-        return Place(wkt=options.wkt)
+        return CoordinateColumns(wkt=options.wkt)
     if options.longitude is not None and options.latitude is not None:
         missing_columns(path, {options.longitude, options.latitude}, present)
-        return Place(x=options.longitude, y=options.latitude)
+        return CoordinateColumns(x=options.longitude, y=options.latitude)
     # "ToaDo_X" is "toa_do_x" to a program that joins words otherwise.
     plain = {column_name(name).replace("_", ""): name for name in reversed(columns)}
     for xs, ys, degrees in ((LONGITUDES, LATITUDES, True), (EASTINGS, NORTHINGS, False)):
         x, y = (next((plain[bare] for n in names if (bare := n.replace("_", "")) in plain), None) for names in (xs, ys))
         if x is not None and y is not None:
-            return Place(x=x, y=y, degrees=degrees)
+            return CoordinateColumns(x=x, y=y, degrees=degrees)
     named = [plain[bare] for n in WKTS if (bare := n.replace("_", "")) in plain]
     for name in (*named, *columns):
         if _WKT.match(sample.get(name) or ""):
-            return Place(wkt=name)
+            return CoordinateColumns(wkt=name)
     # A column of that name without any value yet; what holds other values ("Point") is not geometry.
     if empty := next((name for name in named if not sample.get(name)), None):
-        return Place(wkt=empty)
-    return NOWHERE
+        return CoordinateColumns(wkt=empty)
+    return NO_COORDINATES
 
 
 class TableReader(FeatureReader):
@@ -120,7 +122,7 @@ class TableReader(FeatureReader):
             by_place |= {n: v for n, v in zip(self._header, row, strict=False) if v and n not in by_place}
         renamed = {old: new for old, new in zip(header, self._header, strict=True) if old != new}
         options = self.options
-        self._place = find_place(
+        self._coordinates = find_coordinate_columns(
             self.path, self._header,
             ReadOptions(
                 longitude=renamed.get(options.longitude or "", options.longitude),
@@ -129,7 +131,7 @@ class TableReader(FeatureReader):
             ),
             by_place,
         )  # fmt: skip
-        self.has_geometry = self._place != NOWHERE
+        self.has_geometry = self._coordinates != NO_COORDINATES
         if not self.has_geometry and (len(self._header) < 2 or not any(rows)):
             # Neither a key nor a value: nothing could be joined to it.
             raise BadInput(
@@ -140,23 +142,23 @@ class TableReader(FeatureReader):
                     "Các cột hiện có: {columns}.",
                 ).format(file=self.path.name, columns=", ".join(self._header[:60]))
             )
-        self._carried = [n for n in self._header if n != self._place.wkt]
+        self._carried = [n for n in self._header if n != self._coordinates.wkt]
         self.columns = dict.fromkeys(self._carried, "text")
-        srid = re.match(r"\s*SRID=(\d+);", by_place.get(self._place.wkt or "") or "", re.IGNORECASE)
+        srid = re.match(r"\s*SRID=(\d+);", by_place.get(self._coordinates.wkt or "") or "", re.IGNORECASE)
         if srid:
             self.set_crs_of_file(int(srid[1]), Text(en="the WKT says so (SRID)", vi="WKT ghi như vậy (SRID)"))
-        elif self._place.degrees:
+        elif self._coordinates.degrees:
             self.set_crs_of_file(
                 4326,
                 Text(
                     en="the columns are called {x} and {y}: taken for WGS 84",
                     vi="các cột tên là {x} và {y}: coi là WGS 84",
-                ).format(x=self._place.x, y=self._place.y),
+                ).format(x=self._coordinates.x, y=self._coordinates.y),
             )
         else:
             self.set_crs_of_file(None, CRS_SILENT)
-        if self.has_geometry and not self._place.degrees and options.wkt is None and options.longitude is None:
-            place = self._place
+        if self.has_geometry and not self._coordinates.degrees and options.wkt is None and options.longitude is None:
+            place = self._coordinates
             self.note("table.place", place.wkt if place.wkt is not None else f"x = {place.x}, y = {place.y}")
 
     @abstractmethod
@@ -186,8 +188,8 @@ class TableReader(FeatureReader):
                 row.extend([None] * (width - len(row)))
         table = np.array(rows, dtype=object).reshape(len(rows), width)
         values = {name: pd.Series(table[:, i], dtype=object) for i, name in enumerate(self._header)}
-        if self._place.wkt is not None:
-            shapes, refused, written = from_wkt(values[self._place.wkt].to_numpy(), self.limits)
+        if self._coordinates.wkt is not None:
+            shapes, refused, written = from_wkt(values[self._coordinates.wkt].to_numpy(), self.limits)
             new = np.array([p is None or (s is not None) for p, s in zip(problems, refused, strict=True)], dtype=bool)
             new &= np.array([not isinstance(row, BrokenRow) for row in rows], dtype=bool)
             new &= np.array([p is None or not p.startswith(TOO_MANY_VALUES) for p in problems], dtype=bool)
@@ -195,7 +197,7 @@ class TableReader(FeatureReader):
         elif not self.has_geometry:
             shapes = np.full(len(rows), None, dtype=object)
         else:
-            shapes = points(values[str(self._place.x)], values[str(self._place.y)])
+            shapes = points(values[str(self._coordinates.x)], values[str(self._coordinates.y)])
         return make_batch({name: values[name] for name in self._carried}, shapes, problems, raw)
 
 

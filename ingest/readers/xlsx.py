@@ -126,7 +126,11 @@ class XlsxReader(TableReader):
     def _batch(self, rows: Rows) -> gpd.GeoDataFrame:
         batch = super()._batch(rows)
         problems = batch[PROBLEM].to_numpy(dtype=object).copy()
-        place = {self._header.index(n) for n in (self._place.x, self._place.y, self._place.wkt) if n is not None}
+        place = {
+            self._header.index(n)
+            for n in (self._coordinates.x, self._coordinates.y, self._coordinates.wkt)
+            if n is not None
+        }
         for i, row in enumerate(rows):
             if not isinstance(row, XlsxRow) or problems[i] is not None:
                 continue

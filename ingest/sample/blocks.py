@@ -12,7 +12,7 @@ from ingest.sample.mains import Lines, join, lines
 from ingest.sample.plane import Geometries, Tile, settled
 from ingest.sample.quarters import CHARACTERS, Quarters
 from ingest.sample.shapes import Integers, Waves, centers, parts, spaced
-from ingest.sample.split import Cells, Plan, split
+from ingest.sample.split import Cells, SplitRules, split
 from ingest.sample.water import Water
 
 HOUSING = ("dense", "rows", "villas", "towers")
@@ -134,7 +134,7 @@ def make_blocks(tile: Tile, quarters: Quarters, water: Water) -> tuple[Blocks, L
         # Old quarters wander; planned ones keep their grid.
         loose = {"dense": 2.0, "farm": 3.0}.get(name, 1.0)
         angle = quarters.angle[mine] if name != "farm" else full * np.nan
-        plan = Plan(full * wanted.length, full * wanted.depth, angle, full * 0.05 * loose, full * 0.05 * loose,
+        plan = SplitRules(full * wanted.length, full * wanted.depth, angle, full * 0.05 * loose, full * 0.05 * loose,
                     full * wanted.street)  # fmt: skip
         part = Cells(cells.gross[mine], cells.net[mine], np.arange(count))
         split_, cuts = split(part, plan, rng)
@@ -158,7 +158,7 @@ def make_strips(tile: Tile, blocks: Blocks) -> tuple[Strips, Lines]:
     dense = np.flatnonzero(blocks.kind == "dense")
     others = np.flatnonzero(blocks.kind != "dense")
     full = np.ones(len(dense))
-    plan = Plan(full * 92, full * rng.uniform(36, 45, len(dense)), full * np.nan, full * 0.05, full * 0.07,
+    plan = SplitRules(full * 92, full * rng.uniform(36, 45, len(dense)), full * np.nan, full * 0.05, full * 0.07,
                 rng.uniform(3.0, 4.6, len(dense)))  # fmt: skip
     cells, cuts = split(Cells(blocks.gross[dense], blocks.area[dense], np.arange(len(dense))), plan, rng)
     alleys = lines(cuts.geometry, ["service"] * len(cuts.geometry), cuts.width,

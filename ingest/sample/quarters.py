@@ -11,7 +11,7 @@ import shapely
 from ingest.sample.mains import Lines, lines
 from ingest.sample.plane import Floats, Geometries, Tile
 from ingest.sample.shapes import Integers, Waves, centers, long_axis, parts, without_spikes
-from ingest.sample.split import Cells, Cuts, Plan, about, split
+from ingest.sample.split import Cells, Cuts, SplitRules, about, split
 from ingest.sample.water import Water
 
 
@@ -154,9 +154,9 @@ def make_quarters(tile: Tile, water: Water, mains: Lines, target: float) -> tupl
     angle = np.where(is_grid, long_axis(cells.net) + rng.normal(0, 0.05, len(middle)), np.nan)
     count = len(middle)
 
-    def plan(length: float, depth: float, width: float) -> Plan:
+    def plan(length: float, depth: float, width: float) -> SplitRules:
         full = np.full(count, 1.0)
-        return Plan(full * length, full * depth, angle, full * 0.07, full * 0.05, full * width)
+        return SplitRules(full * length, full * depth, angle, full * 0.07, full * 0.05, full * width)
 
     cells, wide = split(cells, plan(760, 620, 24.0), rng)
     cells, narrow = split(cells, plan(400, 300, 16.0), rng)

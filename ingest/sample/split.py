@@ -17,7 +17,7 @@ SLACK = (1.36, 1.62)
 
 
 @dataclass(frozen=True)
-class Plan:
+class SplitRules:
     """How the cells of each owner are to be split; one value an owner.
 
     `length` and `depth` are the wanted sides in metres. `angle` (radians) fixes a grid whose lines run through from
@@ -96,7 +96,7 @@ def _pair(gross: Geometries, net: Geometries) -> tuple[Geometries, Geometries, I
     return about(gross, net, source, 9.0), net, source
 
 
-def split(cells: Cells, plan: Plan, rng: np.random.Generator) -> tuple[Cells, Cuts]:
+def split(cells: Cells, plan: SplitRules, rng: np.random.Generator) -> tuple[Cells, Cuts]:
     """Cut cells until each has about the wanted size; `plan` is looked up by the cells' owner."""
     gross, net, owner = cells.gross, cells.net, cells.owner
     done: list[Cells] = []

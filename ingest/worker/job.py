@@ -189,21 +189,21 @@ def _publish_file(
         )
 
     # The readers load slowly, and a job may be refused before they are needed.
-    from ingest.publish.engine import Opening, PublishResult, publish_file
+    from ingest.publish.engine import Openers, PublishResult, publish_file
     from twin.cli import all_loaded
 
     all_loaded()
-    opening = Opening(reading.open, reading.open_raster, reading.is_raster, _open_table)
+    openers = Openers(reading.open, reading.open_raster, reading.is_raster, _open_table)
     request = _request(task, folder.workshop(task.number), principal)
     before = None if request.dry_run else _published_before(database, task, sha256)
     if before is not None:
         from dataclasses import replace
 
         report = publish_file(
-            database, settings, path, replace(request, dry_run=True), task.actor, task.name, sha256, stage, opening
+            database, settings, path, replace(request, dry_run=True), task.actor, task.name, sha256, stage, openers
         ).report
         return _ended(PublishResult((report,), before), request)
-    result = publish_file(database, settings, path, request, task.actor, task.name, sha256, stage, opening)
+    result = publish_file(database, settings, path, request, task.actor, task.name, sha256, stage, openers)
     return _ended(result, request)
 
 

@@ -12,7 +12,7 @@ import shapely
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ingest.checks import Checker, Limits, Plan, Report, inspect
+from ingest.checks import Checker, CheckLimits, Plan, Report, inspect
 from ingest.checks.kinds import KINDS
 from ingest.repeats import EarlierValues, hash_shapes, hash_values
 from layers.registry import theme
@@ -162,7 +162,7 @@ def test_what_a_reader_could_not_read_goes_to_quarantine_with_its_reason() -> No
 
 def test_a_text_beyond_the_limit_is_set_aside_and_the_limit_is_named() -> None:
     reader = memory({"id": ["a", "b"], "name": ["x" * 50, "y"]}, boxes(2))
-    _, bad, _, _ = run(reader, "buildings", limits=Limits(text=40))
+    _, bad, _, _ = run(reader, "buildings", limits=CheckLimits(text=40))
     assert [e["reason"] for e in bad] == ["text.too_long"] and "40" in bad[0]["detail"]
 
 
@@ -227,7 +227,7 @@ def test_a_coverage_too_large_to_hold_is_told_instead_of_checked() -> None:
     reader = memory({"id": [str(i) for i in range(12)], "ten": names}, boxes(12, 0.002))
     _, _, report, _ = run(reader, "boundaries")
     assert found(report)["coverage.overlap"] == 11
-    _, _, report, _ = run(reader, "boundaries", limits=Limits(coverage=10))
+    _, _, report, _ = run(reader, "boundaries", limits=CheckLimits(coverage=10))
     assert found(report)["coverage.skipped"] == 1 and "coverage.overlap" not in found(report)
 
 

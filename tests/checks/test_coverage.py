@@ -7,7 +7,7 @@ import shapely
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ingest.checks.coverage import Collected, gaps, overlaps
+from ingest.checks.coverage import CoveragePolygons, gaps, overlaps
 from ingest.checks.shapes import square_metres
 
 STEP = 0.01
@@ -85,7 +85,7 @@ def test_a_tile_that_is_missing_or_cut_short_leaves_a_gap_between_its_neighbours
 def test_a_layer_too_large_to_hold_is_given_up_and_its_memory_freed() -> None:
     shapes = tiles(5, 5)
     names = np.arange(25).astype(object)
-    kept = Collected(most_features=40, most_vertices=10_000)
+    kept = CoveragePolygons(most_features=40, most_vertices=10_000)
     kept.add(shapes, names)
     assert not kept.is_full and len(kept.all()[0]) == 25
     kept.add(shapes, names)

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
-from ingest.checks.encodings import TCVN3, decide, decode_tcvn3
+from ingest.checks.encodings import TCVN3, decide_encoding, decode_tcvn3
 from ingest.checks.vietnamese import is_syllable
 from tests.checks.legacy_text import WRITERS, as_cp1258, as_tcvn3, as_vni
 from tests.checks.readers import opened
@@ -138,7 +138,7 @@ def test_whatever_was_written_in_a_legacy_encoding_comes_back_letter_by_letter(
     written = [WRITERS[encoding](value) for value in column]
     # Few words may be Vietnamese in two ways: "hồ" written in VNI is "hoà" in Unicode, and nothing can tell.
     assume(changed(column, written) >= 8)
-    decision = decide(written)
+    decision = decide_encoding(written)
     assert [decision.decode(value) for value in written] == column
     assert decision.evidence.en and decision.evidence.vi
 
@@ -150,7 +150,7 @@ def test_whatever_was_written_in_a_legacy_encoding_comes_back_letter_by_letter(
 def test_columns_of_few_words_come_back_where_only_one_reading_is_vietnamese(column: list[str]) -> None:
     column = [unicodedata.normalize("NFC", value) for value in column]
     written = [WRITERS["cp1258"](value) for value in column]
-    decision = decide(written)
+    decision = decide_encoding(written)
     assert [decision.decode(value) for value in written] == column
 
 
@@ -164,7 +164,7 @@ def test_of_columns_of_one_or_two_words_hardly_any_is_misread() -> None:
             written = [write(value) for value in column]
             if written != column:
                 tried += 1
-                decision = decide(written)
+                decision = decide_encoding(written)
                 misread += [decision.decode(value) for value in written] != column
     assert tried > 1500
     assert misread < 0.035 * tried
@@ -174,7 +174,7 @@ def test_of_columns_of_one_or_two_words_hardly_any_is_misread() -> None:
 @given(column=COLUMNS, encoding=st.sampled_from(["tcvn3", "vni", "cp1258"]))
 def test_columns_all_in_capitals_come_back_in_capitals(column: list[str], encoding: str) -> None:
     column = ["PHƯỜNG", *(unicodedata.normalize("NFC", value).upper() for value in column)]
-    decision = decide(written := [WRITERS[encoding](value) for value in column])
+    decision = decide_encoding(written := [WRITERS[encoding](value) for value in column])
     assert [decision.decode(value) for value in written] == column
 
 
@@ -182,7 +182,7 @@ def test_columns_all_in_capitals_come_back_in_capitals(column: list[str], encodi
 @given(column=COLUMNS)
 def test_correct_unicode_is_left_alone(column: list[str]) -> None:
     column = [unicodedata.normalize("NFC", value) for value in column]
-    decision = decide(column)
+    decision = decide_encoding(column)
     assert decision.encoding == "unicode"
     assert [decision.decode(value) for value in column] == column
 
@@ -198,14 +198,14 @@ def test_correct_unicode_is_left_alone(column: list[str]) -> None:
     ],
 )  # fmt: skip
 def test_text_that_needs_no_decoding_is_never_damaged(column: list[str]) -> None:
-    decision = decide(column)
+    decision = decide_encoding(column)
     assert [decision.decode(value) for value in column] == column
 
 
 @settings(max_examples=300, deadline=None)
 @given(column=st.lists(st.text(max_size=20), max_size=8))
 def test_any_text_is_decided_and_decoded_without_an_error(column: list[str]) -> None:
-    decision = decide(column)
+    decision = decide_encoding(column)
     for value in column:
         assert isinstance(decision.decode(value), str)
 
@@ -213,7 +213,7 @@ def test_any_text_is_decided_and_decoded_without_an_error(column: list[str]) -> 
 @given(column=st.lists(st.text(st.characters(max_codepoint=255), max_size=20), max_size=8))
 @settings(max_examples=300, deadline=None)
 def test_any_bytes_are_decided_and_decoded_without_an_error(column: list[str]) -> None:
-    decision = decide(column)
+    decision = decide_encoding(column)
     for value in column:
         assert isinstance(decision.decode(value), str)
 
@@ -221,13 +221,13 @@ def test_any_bytes_are_decided_and_decoded_without_an_error(column: list[str]) -
 def test_bytes_that_were_taken_for_windows_1252_are_told_as_well() -> None:
     for text in ("Trường mầm non", "Cầu Ông Lãnh – Bến"):
         written = as_tcvn3(text).encode("cp1252").decode("cp1252")
-        assert decide([written]).decode(written) == text
+        assert decide_encoding([written]).decode(written) == text
 
 
 def test_dashes_and_quotes_of_windows_survive_a_legacy_encoding() -> None:
     for writer in (as_tcvn3, as_vni):
         column = [writer("Nguyễn Huệ") + " \x96 \x93" + writer("Chợ Bến Thành") + "\x94"]
-        assert decide(column).decode(column[0]) == "Nguyễn Huệ – “Chợ Bến Thành”"
+        assert decide_encoding(column).decode(column[0]) == "Nguyễn Huệ – “Chợ Bến Thành”"
 
 
 def test_a_column_in_which_some_values_are_unicode_already_keeps_those() -> None:
@@ -235,14 +235,14 @@ def test_a_column_in_which_some_values_are_unicode_already_keeps_those() -> None
         "Đường Nguyễn Huệ",
         "Gia công",
     ]
-    decision = decide(column)
+    decision = decide_encoding(column)
     assert decision.encoding == "vni"
     assert [decision.decode(v) for v in column[3:]] == column[3:]
     assert decision.decode(column[0]) == "Phường Tân Định"
 
 
 def test_the_decision_shows_one_value_before_and_after() -> None:
-    decision = decide([as_cp1258("Bến Nghé"), as_cp1258("Đường phố")])
+    decision = decide_encoding([as_cp1258("Bến Nghé"), as_cp1258("Đường phố")])
     assert (decision.encoding, decision.after) == ("cp1258", "Bến Nghé")
     assert decision.before != decision.after
 
@@ -326,6 +326,6 @@ def test_every_name_of_the_city_s_wards_survives_each_encoding(city_data: Path) 
     names = opened(city_data / "hcmc/boundaries/wards_2025_168.geojson").frame["fullName"].tolist()
     for encoding, writer in WRITERS.items():
         written = [writer(name) for name in names]
-        decision = decide(written)
+        decision = decide_encoding(written)
         assert decision.encoding == encoding
         assert [decision.decode(value) for value in written] == names

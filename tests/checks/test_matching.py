@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ingest.checks.mapping_toml import to_toml
-from ingest.checks.matching import Matches, given_matches, propose
+from ingest.checks.matching import Matches, given_matches, propose_matches
 from ingest.checks.names import abbreviates, likely_term, likeness, words_of
 from ingest.mapping.description import read_mapping_file
 from layers.registry import theme
@@ -48,7 +48,7 @@ def taken(matches: Matches) -> dict[str, str | None]:
 )
 def test_a_field_is_known_by_its_name_in_either_language_in_any_spelling(column: str) -> None:
     sample = pd.DataFrame({column: [1, 2, 3, 4]})
-    matches = propose(sample, BUILDINGS)
+    matches = propose_matches(sample, BUILDINGS)
     assert taken(matches) == {"levels": column}
     assert matches.taken[0].confidence > 0.9
     assert matches.taken[0].reason.en and matches.taken[0].reason.vi
@@ -63,38 +63,40 @@ def test_a_field_is_known_by_its_name_in_either_language_in_any_spelling(column:
     ],
 )  # fmt: skip
 def test_abbreviations_and_longer_names_are_matched(column: str, values: list, field: str) -> None:
-    matches = propose(pd.DataFrame({column: values}), BUILDINGS)
+    matches = propose_matches(pd.DataFrame({column: values}), BUILDINGS)
     assert column in {m.source.column for m in (*matches.taken, *matches.hints) if m.field == field}
 
 
 def test_half_a_name_is_a_hint_and_is_not_taken() -> None:
     """DT_XD is the area of a footprint, not of the floors: near enough to ask, not to take."""
-    matches = propose(pd.DataFrame({"DT_XD": [120.5, 88.0]}), BUILDINGS)
+    matches = propose_matches(pd.DataFrame({"DT_XD": [120.5, 88.0]}), BUILDINGS)
     assert taken(matches) == {}
     assert [(h.field, h.source.column) for h in matches.hints] == [("floor_area_m2", "DT_XD")]
 
 
 def test_a_field_with_terms_is_known_by_its_values_whatever_the_column_is_called() -> None:
     sample = pd.DataFrame({"col_7": ["Chung cư", "Văn phòng", "house", "Y tế"] * 5, "x": [1.0] * 20})
-    assert taken(propose(sample, BUILDINGS)) == {"use": "col_7"}
+    assert taken(propose_matches(sample, BUILDINGS)) == {"use": "col_7"}
 
 
 def test_terms_without_tone_marks_are_translated() -> None:
     sample = pd.DataFrame({"cong_nang": ["CHUNG CU", "Van phong", "house", "Y tế"] * 5})
-    (match,) = propose(sample, BUILDINGS).taken
+    (match,) = propose_matches(sample, BUILDINGS).taken
     assert match.source.values == {"CHUNG CU": "apartments", "Van phong": "office"}
 
 
 def test_a_required_kind_is_taken_from_the_first_word_of_a_name() -> None:
     names = ["Phường Bến Nghé", "Xã Bà Điểm", "Đặc khu Côn Đảo", "Phường Tân Định"]
-    matches = propose(pd.DataFrame({"fullName": names}), theme("boundaries"))
+    matches = propose_matches(pd.DataFrame({"fullName": names}), theme("boundaries"))
     assert taken(matches) == {"name": "fullName", "level": "fullName"}
     (extract,) = [m.source.extract for m in matches.taken if m.field == "level"]
     assert pd.Series(names).str.extract(f"({extract})").iloc[:, -1].tolist() == ["Phường", "Xã", "Đặc khu", "Phường"]
 
 
 def test_a_name_that_only_resembles_the_field_s_does_not_help_when_the_values_do_not() -> None:
-    matches = propose(pd.DataFrame({"height_class": ["tall", "small"], "tong_so_tang": [5000, 9000]}), BUILDINGS)
+    matches = propose_matches(
+        pd.DataFrame({"height_class": ["tall", "small"], "tong_so_tang": [5000, 9000]}), BUILDINGS
+    )
     assert taken(matches) == {}
 
 
@@ -105,12 +107,12 @@ def test_a_name_that_only_resembles_the_field_s_does_not_help_when_the_values_do
 def test_a_column_with_the_field_s_own_name_is_the_field_however_many_values_are_wrong(
     column: str, good: object, bad: object, wrong: int
 ) -> None:
-    matches = propose(pd.DataFrame({column: [bad] * wrong + [good] * (100 - wrong)}), BUILDINGS)
+    matches = propose_matches(pd.DataFrame({column: [bad] * wrong + [good] * (100 - wrong)}), BUILDINGS)
     assert list(taken(matches).values()) == [column]
 
 
 def test_of_two_columns_the_one_with_values_is_taken_before_the_one_that_is_nearly_empty() -> None:
-    matches = propose(
+    matches = propose_matches(
         pd.DataFrame({"LoGioi_QH": [None] * 19 + [20.0], "DoRong": [6.0 + i / 10 for i in range(20)]}), theme("roads")
     )
     assert taken(matches) == {"width_m": "DoRong"}
@@ -118,9 +120,11 @@ def test_of_two_columns_the_one_with_values_is_taken_before_the_one_that_is_near
 
 def test_web_addresses_are_no_names_and_a_column_in_another_unit_is_not_the_field() -> None:
     sites = [f"truong{i}.hcm.edu.vn" for i in range(10)]
-    matches = propose(pd.DataFrame({"TEN_MIEN": sites, "TEN_DV": [f"Trường {i}" for i in range(10)]}), theme("places"))
+    matches = propose_matches(
+        pd.DataFrame({"TEN_MIEN": sites, "TEN_DV": [f"Trường {i}" for i in range(10)]}), theme("places")
+    )
     assert taken(matches)["name"] == "TEN_DV"
-    assert "floor_area_m2" not in taken(propose(pd.DataFrame({"dien_tich_san_ha": [1.0, 2.0]}), BUILDINGS))
+    assert "floor_area_m2" not in taken(propose_matches(pd.DataFrame({"dien_tich_san_ha": [1.0, 2.0]}), BUILDINGS))
 
 
 def test_an_id_that_repeats_in_the_whole_file_is_not_taken_though_a_sample_hides_it() -> None:
@@ -128,7 +132,7 @@ def test_an_id_that_repeats_in_the_whole_file_is_not_taken_though_a_sample_hides
     seen = pd.DataFrame({"StopId": stops[:: len(stops) // 1500].astype(str)})
     assert seen["StopId"].nunique() > 0.9 * len(seen)
     shuffled = pd.DataFrame({"StopId": np.random.default_rng(1).choice(stops, 4_000, replace=False).astype(str)})
-    matches = propose(shuffled, theme("transit_stops"), read=len(stops))
+    matches = propose_matches(shuffled, theme("transit_stops"), read=len(stops))
     assert matches.id is None and matches.repeats is not None and matches.repeats.column == "StopId"
     assert 0.6 < matches.repeats.share < 0.73
     assert 'unique = "StopId"' in to_toml(matches, "x", {"StopId": "text"}, "EPSG:4326", {})
@@ -139,7 +143,7 @@ def test_a_mapping_that_names_one_field_keeps_the_proposals_for_the_others(tmp_p
     frame = pd.DataFrame({"MaNha": ["a", "b"], "SoTang": [1, 2], "ChieuCao": [3.5, 4.5], "GhiChu": ["x", "y"]})
     (tmp_path / "m.toml").write_text('[fields]\nname = "GhiChu"\nlevels = ""\n')
     matches = given_matches(
-        read_mapping_file(tmp_path / "m.toml"), BUILDINGS, columns, "m.toml", propose(frame, BUILDINGS)
+        read_mapping_file(tmp_path / "m.toml"), BUILDINGS, columns, "m.toml", propose_matches(frame, BUILDINGS)
     )
     assert taken(matches) == {"name": "GhiChu", "height": "ChieuCao"}
     assert matches.id == "MaNha"
@@ -149,14 +153,14 @@ def test_of_several_years_the_latest_is_taken_and_the_year_with_it() -> None:
     sample = pd.DataFrame(
         {"Pop_2009": [1.0, 2.0], "Pop_2019": [3.0, 4.0], "Den_2009": [1.0, 2.0], "Den_2019": [3.0, 5.0]}
     )
-    matches = propose(sample, theme("population"))
+    matches = propose_matches(sample, theme("population"))
     assert taken(matches) == {"population": "Pop_2019", "density": "Den_2019", "year": None}
     assert matches.taken[-1].source.constant == 2019
 
 
 def test_what_a_program_measured_in_map_units_is_no_area_and_an_export_number_no_id() -> None:
     sample = pd.DataFrame({"OBJECTID": [1, 2, 3], "SHAPE_Area": [0.1, 0.2, 0.3], "ST_Area": [0.1, 0.2, 0.3]})
-    matches = propose(sample, theme("boundaries"))
+    matches = propose_matches(sample, theme("boundaries"))
     assert taken(matches) == {} and matches.id is None
     assert "OBJECTID" in matches.id_reason.en
 
@@ -173,7 +177,7 @@ def test_what_a_program_measured_in_map_units_is_no_area_and_an_export_number_no
     ],
 )
 def test_the_id_is_a_column_named_like_one_that_tells_features_apart(columns: dict, found: str | None) -> None:
-    matches = propose(pd.DataFrame(columns), BUILDINGS)
+    matches = propose_matches(pd.DataFrame(columns), BUILDINGS)
     assert matches.id == found
     assert matches.id_reason.en and matches.id_reason.vi
 
@@ -187,7 +191,7 @@ def test_a_proposal_written_as_a_file_reads_back_as_the_same_mapping(tmp_path: P
     )  # fmt: skip
     columns = dict.fromkeys(sample.columns, "text")
     for language in ("vi", "en"):
-        matches = propose(sample, BUILDINGS)
+        matches = propose_matches(sample, BUILDINGS)
         file = tmp_path / f"{language}.toml"
         with speaking(language):
             file.write_text(to_toml(matches, "tệp\n.shp", columns, "EPSG:9210", {"thừa": "vni"}), "utf-8")
@@ -224,7 +228,7 @@ def test_a_term_is_offered_for_a_value_that_is_like_one_only(value: str, term: s
 
 def test_values_that_are_no_terms_stand_in_the_file_ready_to_be_translated(tmp_path: Path) -> None:
     uses = ["Chung cư", "Chung cư", "Chung cư cao tầng", "CHUNG CU", 'lâu "đài"\n']
-    matches = propose(pd.DataFrame({"CongNang": uses, "id": [*"abcde"]}), BUILDINGS)
+    matches = propose_matches(pd.DataFrame({"CongNang": uses, "id": [*"abcde"]}), BUILDINGS)
     assert matches.taken[0].unknown == ("Chung cư cao tầng", 'lâu "đài"\n')
     written = to_toml(matches, "x", {"CongNang": "text", "id": "text"}, "EPSG:4326", {})
     (offered,) = [line for line in written.splitlines() if line.startswith("# use = ")]
@@ -241,7 +245,7 @@ def test_values_that_are_no_terms_stand_in_the_file_ready_to_be_translated(tmp_p
 
 def test_of_very_many_values_that_are_no_terms_some_are_named() -> None:
     uses = ["house"] * 200 + [f"loại {i}" for i in range(100)]
-    written = to_toml(propose(pd.DataFrame({"use": uses}), BUILDINGS), "x", {"use": "text"}, "EPSG:4326", {})
+    written = to_toml(propose_matches(pd.DataFrame({"use": uses}), BUILDINGS), "x", {"use": "text"}, "EPSG:4326", {})
     assert written.count('"loại ') == 20 and "and more" in written
 
 
@@ -256,7 +260,7 @@ def test_of_very_many_values_that_are_no_terms_some_are_named() -> None:
     ],
 )  # fmt: skip
 def test_an_address_in_two_columns_is_joined(columns: dict[str, list[str]], expected: str | None) -> None:
-    found = {m.field: m.source for m in propose(pd.DataFrame(columns), BUILDINGS).taken}
+    found = {m.field: m.source for m in propose_matches(pd.DataFrame(columns), BUILDINGS).taken}
     assert "name" not in found
     if expected is not None:
         assert found["address"].template == expected
@@ -271,18 +275,18 @@ def test_an_export_of_quarantine_is_known_by_its_notes_and_not_by_their_names_al
             "ma": ["1", "2"], "levels": ["3", "4"], "geometry_as_written": [None, "POLYGON (("],
         }
     )  # fmt: skip
-    matches = propose(sample, BUILDINGS)
+    matches = propose_matches(sample, BUILDINGS)
     assert (matches.id, matches.drop) == ("feature_id", ("reason", "problem", "detail", "geometry_as_written"))
     assert taken(matches) == {"levels": "levels"}
-    other = propose(sample.assign(reason=["vỡ", "cũ"]), BUILDINGS)
+    other = propose_matches(sample.assign(reason=["vỡ", "cũ"]), BUILDINGS)
     assert (other.id, other.drop) == ("ma", ())
 
 
 def test_a_column_with_a_field_s_own_name_is_taken_though_it_is_empty_unless_another_has_the_values() -> None:
     nothing = pd.Series([None] * 4, dtype=object)
-    assert taken(propose(pd.DataFrame({"use": nothing}), BUILDINGS)) == {"use": "use"}
+    assert taken(propose_matches(pd.DataFrame({"use": nothing}), BUILDINGS)) == {"use": "use"}
     both = pd.DataFrame({"use": nothing, "CongNang": ["Chung cư", "Y tế", "Khác", "house"]})
-    assert taken(propose(both, BUILDINGS)) == {"use": "CongNang"}
+    assert taken(propose_matches(both, BUILDINGS)) == {"use": "CongNang"}
 
 
 @settings(max_examples=80, deadline=None)
@@ -292,7 +296,7 @@ def test_a_column_with_a_field_s_own_name_is_taken_though_it_is_empty_unless_ano
 )
 def test_any_columns_end_in_a_proposal_that_is_valid_toml(names: list[str], values: list) -> None:
     sample = pd.DataFrame({n: pd.Series(values, dtype=object) for n in names})
-    matches = propose(sample, BUILDINGS)
+    matches = propose_matches(sample, BUILDINGS)
     written = to_toml(matches, "x", dict.fromkeys(names, "text"), "EPSG:4326", {})
     assert set(tomllib.loads(written)["fields"]) == {m.field for m in matches.taken}
 

@@ -8,7 +8,7 @@ import shapely
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ingest.checks.reference import Reference, decide
+from ingest.checks.reference import Reference, decide_reference
 from twin.city import read_city
 from twin.crs import transform
 from twin.text import Text
@@ -46,7 +46,7 @@ def test_places_of_the_city_without_a_system_are_named_by_the_one_they_are_in(
     seed: int, code: int, swapped: bool
 ) -> None:
     numbers = transform(places(seed), 4326, code)
-    found = decide(numbers[:, ::-1] if swapped else numbers, None, SAYS, CITY)
+    found = decide_reference(numbers[:, ::-1] if swapped else numbers, None, SAYS, CITY)
     assert epsg(found) in {code} | SAME_PLACE.get(code, set())
     assert found.reading.swapped == swapped
     assert codes(found)[0] == "crs.missing" and ("crs.swapped" in codes(found)) == swapped
@@ -57,7 +57,7 @@ def test_places_of_the_city_without_a_system_are_named_by_the_one_they_are_in(
 @settings(max_examples=40, deadline=None)
 @given(seed=seeds, code=st.sampled_from(CODES))
 def test_a_system_that_is_right_is_never_doubted(seed: int, code: int) -> None:
-    found = decide(transform(places(seed), 4326, code), code, SAYS, CITY)
+    found = decide_reference(transform(places(seed), 4326, code), code, SAYS, CITY)
     assert (epsg(found), codes(found)) == (code, [])
     assert found.reason == SAYS
 
@@ -68,13 +68,13 @@ def test_a_system_that_lies_is_found_out_and_the_right_one_is_named(seed: int, c
     """A neighbouring zone leaves part of the city inside its outline: that is doubted, and the rest is refused."""
     if said == code or {said, code} == {3405, 32648}:
         return
-    found = decide(transform(places(seed), 4326, code), said, SAYS, CITY)
+    found = decide_reference(transform(places(seed), 4326, code), said, SAYS, CITY)
     assert set(codes(found)) & {"crs.wrong", "crs.impossible", "crs.doubtful"}
     assert f"EPSG:{code}" in str(found.problems[0][1])
 
 
 def test_the_detail_of_a_wrong_zone_says_how_far_it_would_shift_the_features() -> None:
-    found = decide(transform(places(1), 4326, 9210), 9211, SAYS, CITY)
+    found = decide_reference(transform(places(1), 4326, 9210), 9211, SAYS, CITY)
     assert "27 km" in found.problems[0][1].en and "27 km" in found.problems[0][1].vi
 
 
@@ -91,14 +91,14 @@ def test_kilometres_zone_numbers_and_a_missing_false_easting_are_seen_and_undone
     there = places(5)
     numbers = spoil(transform(there, 4326, code))
     for said in (None, code):
-        found = decide(numbers, said, SAYS, CITY)
+        found = decide_reference(numbers, said, SAYS, CITY)
         assert (epsg(found), found.reading.unit) == (code, unit)
         assert "crs.units" in codes(found)
         assert np.abs(found.reading.place(numbers) - there).max() < 1e-6
 
 
 def test_latitude_before_longitude_is_seen_and_undone() -> None:
-    found = decide(places(3)[:, ::-1], 4326, SAYS, CITY)
+    found = decide_reference(places(3)[:, ::-1], 4326, SAYS, CITY)
     assert codes(found) == ["crs.swapped"] and found.reading.swapped
     point = found.reading.straighten(np.array([shapely.Point(10.77, 106.7), None], dtype=object))
     assert (point[0].x, point[0].y, point[1]) == (106.7, 10.77, None)
@@ -106,7 +106,7 @@ def test_latitude_before_longitude_is_seen_and_undone() -> None:
 
 def test_a_small_area_that_fits_several_zones_is_called_doubtful_with_their_names() -> None:
     block = np.random.default_rng(1).uniform((106.72, 10.72), (106.75, 10.75), (50, 2))
-    found = decide(transform(block, 4326, 9210), None, SAYS, CITY)
+    found = decide_reference(transform(block, 4326, 9210), None, SAYS, CITY)
     assert epsg(found) == 9210
     assert codes(found) == ["crs.missing", "crs.doubtful"]
     assert "EPSG:9209 (27 km)" in found.problems[1][1].en
@@ -114,16 +114,16 @@ def test_a_small_area_that_fits_several_zones_is_called_doubtful_with_their_name
 
 def test_a_system_that_a_person_names_stands_and_the_better_one_is_only_suggested() -> None:
     numbers = transform(places(2), 4326, 9210)
-    found = decide(numbers, 3405, SAYS, CITY, confirmed=True)
+    found = decide_reference(numbers, 3405, SAYS, CITY, confirmed=True)
     assert (epsg(found), codes(found)) == (3405, ["crs.doubtful"])
-    assert decide(numbers, 3405, SAYS, CITY).problems[0][0] == "crs.wrong"
+    assert decide_reference(numbers, 3405, SAYS, CITY).problems[0][0] == "crs.wrong"
 
 
 def test_features_of_another_city_are_not_moved_here() -> None:
     hanoi = np.random.default_rng(1).uniform((105.7, 20.9), (105.9, 21.1), (60, 2))
-    assert codes(decide(hanoi, 4326, SAYS, CITY)) == []
-    assert codes(decide(hanoi, None, SAYS, CITY)) == ["crs.unknown"]
-    assert epsg(decide(transform(hanoi, 4326, 3405), 3405, SAYS, CITY)) == 3405
+    assert codes(decide_reference(hanoi, 4326, SAYS, CITY)) == []
+    assert codes(decide_reference(hanoi, None, SAYS, CITY)) == ["crs.unknown"]
+    assert epsg(decide_reference(transform(hanoi, 4326, 3405), 3405, SAYS, CITY)) == 3405
 
 
 @pytest.mark.parametrize(
@@ -131,4 +131,4 @@ def test_features_of_another_city_are_not_moved_here() -> None:
 )
 def test_coordinates_that_say_nothing_end_in_no_error(numbers: np.ndarray) -> None:
     for said in (None, 4326, 9210):
-        assert decide(numbers, said, SAYS, CITY).reading.code
+        assert decide_reference(numbers, said, SAYS, CITY).reading.code

@@ -18,7 +18,7 @@ from rich.console import Console
 from ingest.checks import Checker, Report, inspect
 from ingest.checks.html import POLICY, to_html
 from ingest.checks.kinds import KINDS, SEVERITIES
-from ingest.checks.picture import Thinned, frame_of, spread
+from ingest.checks.picture import EvenSample, frame_of, spread
 from ingest.checks.problems import VALUES_LISTED, Example, Ledger, Value
 from ingest.checks.remote_report import print_remote_report, read_report
 from ingest.checks.terminal import print_report
@@ -165,7 +165,7 @@ def test_every_mark_on_the_map_leads_to_its_place_in_the_list(report: Report) ->
 
 
 def test_the_map_has_at_most_two_thousand_shapes_spread_over_the_file() -> None:
-    thinned = Thinned()
+    thinned = EvenSample()
     for start in range(0, 70_000, 10_000):
         thinned.add(shapely.points(range(start, start + 10_000), 0.0))
     kept = [int(s.x) for s in thinned.shapes()]

@@ -15,7 +15,7 @@ from pyproj import CRS
 from pyproj.enums import WktVersion
 
 from ingest.checks.faults import Faults
-from ingest.checks.reference import decide
+from ingest.checks.reference import decide_reference
 from ingest.checks.shapes import area_of, check_shapes
 from twin.config import load_settings
 from twin.crs import transform, usable_crs
@@ -59,7 +59,7 @@ def test_a_system_lands_within_a_decimetre_or_is_told(data: st.DataObject, code:
     written = data.draw(st.sampled_from(forms(code)))
     numbers = transform(OUR_PLACE, 4326, code)
     stated = usable_crs(written)
-    reference = decide(np.repeat(numbers, 30, axis=0), stated, Text("", ""), CITY)
+    reference = decide_reference(np.repeat(numbers, 30, axis=0), stated, Text("", ""), CITY)
     place = reference.reading.place(numbers)
     gap = float(np.hypot(*(place - OUR_PLACE)[0])) * 111_320
     assert gap < 0.1 or reference.problems, (gap, written)
@@ -70,7 +70,7 @@ def test_a_system_lands_within_a_decimetre_or_is_told(data: st.DataObject, code:
 )
 def test_a_zone_of_the_city_on_no_datum_or_another_is_told(more: str) -> None:
     numbers = transform(OUR_PLACE, 4326, 9210)
-    reference = decide(np.repeat(numbers, 30, axis=0), usable_crs(f"{ZONE} {more}"), Text("", ""), CITY)
+    reference = decide_reference(np.repeat(numbers, 30, axis=0), usable_crs(f"{ZONE} {more}"), Text("", ""), CITY)
     assert reference.reading.code == "EPSG:9210" and [code for code, _ in reference.problems] == ["crs.doubtful"]
 
 
@@ -78,7 +78,7 @@ def test_what_is_well_stated_is_taken_without_a_word() -> None:
     for stated, code in (("+proj=utm +zone=48 +datum=WGS84", 32648), ("+proj=longlat +datum=WGS84", 4326),
                          ("EPSG:9210+5773", 9210), (f"{ZONE} +ellps=WGS84 {SHIFTS[1]}", 9210)):  # fmt: skip
         numbers = transform(OUR_PLACE, 4326, code)
-        reference = decide(np.repeat(numbers, 30, axis=0), usable_crs(stated), Text("", ""), CITY)
+        reference = decide_reference(np.repeat(numbers, 30, axis=0), usable_crs(stated), Text("", ""), CITY)
         assert (reference.reading.code, reference.problems) == (f"EPSG:{code}", ())
 
 
