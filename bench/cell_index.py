@@ -115,11 +115,11 @@ async def compare(database: Database, versions: int, current: int, rows: int) ->
     async with connected(database) as owner:
         try:
             await fill(owner, versions, rows)
-            asked = questions(list(range(0, versions, versions // current))[:current])
+            queried = questions(list(range(0, versions, versions // current))[:current])
             click.echo(f"{'plan':20}{'layout':37}{'first':>9}{'median':>9}{'p95':>9}{'ratio':>8}   (ms)")
             for plan in ("auto", "force_custom_plan", "force_generic_plan"):
                 base = 0.0
-                for question in asked:
+                for question in queried:
                     # A session of its own: no layout profits from catalogue entries that another loaded.
                     async with connected(database, plan_cache_mode=plan, jit="off") as connection:
                         first, median, p95 = await measure(connection, question, rows, current)
@@ -135,7 +135,7 @@ async def compare(database: Database, versions: int, current: int, rows: int) ->
 
 @click.command(help=__doc__)
 @click.option("--versions", type=click.IntRange(1), default=1000, show_default=True, help="Versions kept.")
-@click.option("--current", type=click.IntRange(1), default=100, show_default=True, help="Of these, asked.")
+@click.option("--current", type=click.IntRange(1), default=100, show_default=True, help="Of these, queried.")
 @click.option("--rows", type=click.IntRange(1), default=5000, show_default=True, help="Cells a version.")
 def main(versions: int, current: int, rows: int) -> None:
     """Run the benchmark."""

@@ -18,7 +18,7 @@ import httpx
 import pyarrow as pa
 
 from bench.publish import EAST, LAYER, NORTH, SOUTH, WEST, workplace
-from bench.tiles import asked, prepare, running
+from bench.tiles import parse_arguments, prepare, running
 from tests.conftest import free_port
 
 TIMES = 7
@@ -50,7 +50,7 @@ def _rows(answer: httpx.Response) -> list[int]:
 
 def main() -> None:
     """Run the benchmark."""
-    arguments, folder = asked(__doc__ or "")
+    arguments, folder = parse_arguments(__doc__ or "")
     random.seed(5)
     with workplace(folder, keep=arguments.keep is not None) as cluster:
         database = prepare(arguments.size, folder, cluster)

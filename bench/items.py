@@ -14,7 +14,7 @@ import urllib.request
 from typing import Any
 
 from bench.publish import LAYER, workplace
-from bench.tiles import asked, chosen_of, load, prepare, running, tipg
+from bench.tiles import chosen_of, load, parse_arguments, prepare, running, tipg
 from tests.conftest import free_port
 
 DEEP = 400_000
@@ -43,7 +43,7 @@ def values(page: dict[str, Any]) -> list[tuple[Any, ...]]:
 
 def main() -> None:
     """Run the benchmark."""
-    arguments, folder = asked(__doc__ or "")
+    arguments, folder = parse_arguments(__doc__ or "")
     with workplace(folder, keep=arguments.keep is not None) as cluster:
         database = prepare(arguments.size, folder, cluster)
         table = chosen_of(database)[0].version.table
@@ -57,7 +57,7 @@ def main() -> None:
         first = f"/collections/{LAYER}/items?f=json&properties={FIELDS}"
         results: dict[str, float] = {}
         # As it is, and without the memory for answers, where each request asks the database.
-        for memory, how in (("32", "as it is"), ("0", "asked anew")):
+        for memory, how in (("32", "as it is"), ("0", "not cached")):
             server = settings | {"TWIN_ANSWER_CACHE_MB": memory}
             with running([sys.executable, "-m", "twin", "serve"], f"{base}/health", server, folder):
                 deep = deep_page(base, first)
@@ -76,7 +76,7 @@ def main() -> None:
         for name, rate in results.items():
             print(f"{name:<40}{rate:>10,.1f} req/s")
         for page, target in (("first page", 40), ("page at row 400,000", 500)):
-            for how in ("as it is", "asked anew") if f"TiPg, {page}" in results else ():
+            for how in ("as it is", "not cached") if f"TiPg, {page}" in results else ():
                 ratio = results[f"twin, {page}, {how}"] / results[f"TiPg, {page}"]
                 print(f"twin / TiPg, {page + ', ' + how:<34}{ratio:>8,.0f} ×   (target {target})")
         database.writer.dispose()

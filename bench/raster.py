@@ -155,8 +155,8 @@ def main() -> None:
         command = [sys.executable, "-m", "bench.raster", "--alone", str(path), "--size", str(arguments.size),
                    "--seconds", str(arguments.seconds)]  # fmt: skip
         environment = {k: v for k, v in os.environ.items() if k not in ("GDAL_SKIP", "OGR_SKIP")}
-        said = subprocess.run(command, env=environment, cwd=ROOT, check=True, capture_output=True, text=True).stdout
-        results["rio-tiler alone"] = float(said.split()[-1])
+        output = subprocess.run(command, env=environment, cwd=ROOT, check=True, capture_output=True, text=True).stdout
+        results["rio-tiler alone"] = float(output.split()[-1])
         results["twin, not cached"] = served(cluster, database, folder, {"TWIN_TILE_CACHE_MB": "0"}, fresh)
         results["twin, cached"] = served(cluster, database, folder, {"TWIN_TILE_CACHE_MB": "256"}, warm)
         for name, rate in results.items():

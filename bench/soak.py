@@ -71,7 +71,7 @@ class Town:
 
 
 def memory(pid: int) -> float:
-    """What a process holds of its own, in MiB: pages that it shares with others are told apart."""
+    """What a process holds of its own, in MiB: pages that it shares with others do not count."""
     text = Path(f"/proc/{pid}/smaps_rollup").read_text()
     kinds = dict(line.split(":", 1) for line in text.splitlines() if ":" in line and "kB" in line)
     return sum(int(kinds[name].split()[0]) for name in ("Private_Clean", "Private_Dirty")) / 1024

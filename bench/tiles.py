@@ -35,8 +35,8 @@ import mercantile
 
 from bench.publish import EAST, LAYER, NORTH, SOUTH, WEST, workplace, write_buildings
 from tests.conftest import free_port
-from tiles.http.selection import Chosen
 from tiles.vector.mvt import make_tile, tile_sql
+from twin.access.permit import Permit, whole_permit
 from twin.catalogue.catalogue import LayerEntry, ensure_agency, ensure_layer, read_catalogue
 from twin.db.cluster import PrivateCluster
 from twin.db.database import Database
@@ -137,11 +137,11 @@ def load(base: str, paths: list[str], seconds: int, folder: Path) -> float:
         '{["Accept-Encoding"] = "gzip"}) end\n'
     )
     command = ["wrk", "-t", "1", "-c", str(CONNECTIONS), "-d", f"{seconds}s", "-s", str(script), base]
-    said = subprocess.run(command, capture_output=True, text=True, check=True).stdout
-    if "Non-2xx" in said:
-        raise SystemExit(f"{base} did not answer with 200:\n{said}")
-    found = re.search(r"Requests/sec:\s+([\d.]+)", said)
-    assert found, said
+    output = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+    if "Non-2xx" in output:
+        raise SystemExit(f"{base} did not answer with 200:\n{output}")
+    found = re.search(r"Requests/sec:\s+([\d.]+)", output)
+    assert found, output
     return float(found[1])
 
 
@@ -167,7 +167,7 @@ async def bare(database: Database, tiles: list[mercantile.Tile], seconds: int) -
 
 
 def lean(database: Database, paths: list[str], seconds: int, folder: Path) -> float:
-    """The same SQL behind the barest of servers, asked by the same load: what is left is what HTTP itself costs."""
+    """The same SQL behind the barest of servers, under the same load: what is left is what HTTP itself costs."""
     options = database.asyncpg_options("reader")
     options["server_settings"] |= {"plan_cache_mode": "force_generic_plan", "jit": "off"}
     statement = tile_sql(chosen_of(database), 17)
@@ -180,12 +180,12 @@ def lean(database: Database, paths: list[str], seconds: int, folder: Path) -> fl
         return load(base, paths, seconds, folder)
 
 
-def chosen_of(database: Database) -> list[Chosen]:
+def chosen_of(database: Database) -> list[Permit]:
     """The layer as a tile request names it."""
     with database.session() as session:
         layer = read_catalogue(session)[LAYER]
     assert layer.current
-    return [Chosen(layer, layer.current, pinned=True)]
+    return [whole_permit(layer, layer.current)]
 
 
 async def worst(database: Database) -> list[tuple[int, int, float]]:
@@ -205,7 +205,7 @@ async def worst(database: Database) -> list[tuple[int, int, float]]:
     return found
 
 
-def asked(about: str) -> tuple[argparse.Namespace, Path]:
+def parse_arguments(about: str) -> tuple[argparse.Namespace, Path]:
     """What the command line asks for, and the folder for files."""
     parser = argparse.ArgumentParser(description=about, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--size", type=int, default=500_000)
@@ -247,7 +247,7 @@ def ids(body: bytes, key: str | None) -> set[str]:
 
 def main() -> None:
     """Run the benchmark."""
-    arguments, folder = asked(__doc__ or "")
+    arguments, folder = parse_arguments(__doc__ or "")
     random.seed(7)
     with workplace(folder, keep=arguments.keep is not None) as cluster:
         database = prepare(arguments.size, folder, cluster)
@@ -271,10 +271,10 @@ def main() -> None:
                 packed = [urllib.request.urlopen(urllib.request.Request(base + p, headers=GZIP)) for p in sample]
         # The same headers and as many bytes as a tile has on average.
         size = sum(int(answer.headers["content-length"]) for answer in packed) // len(packed)
-        said = {
+        kept = {
             name.lower(): value for name, value in packed[0].headers.items() if name.lower() not in ("date", "server")
         }
-        headers = [(name.encode(), value.encode()) for name, value in (said | {"content-length": str(size)}).items()]
+        headers = [(name.encode(), value.encode()) for name, value in (kept | {"content-length": str(size)}).items()]
         (folder / "constant_app.py").write_text(CONSTANT.format(size=size, headers=headers))
         port = free_port()
         base = f"http://127.0.0.1:{port}"

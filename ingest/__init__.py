@@ -16,5 +16,5 @@ _UNUSED = (
 os.environ.setdefault("GDAL_SKIP", _UNUSED)
 # A single JSON object is read whole; the driver stops at this many megabytes.
 os.environ.setdefault("OGR_GEOJSON_MAX_OBJ_SIZE", "128")
-# One batch on its way from GDAL to Arrow is cut at this many bytes, whatever number of rows was asked for.
+# One batch on its way from GDAL to Arrow is cut at this many bytes, however many rows were requested.
 os.environ.setdefault("OGR_ARROW_MEM_LIMIT", str(256 * 2**20))

@@ -33,7 +33,7 @@ def with_columns(features: gpd.GeoDataFrame, more: Mapping[str, Any]) -> gpd.Geo
 
 
 def objects(values: npt.NDArray[np.object_] | None, rows: int) -> pd.Series:
-    """A column of objects as they are, or of nothing."""
+    """Return a column of objects as they are, or of nothing."""
     return pd.Series(np.full(rows, None) if values is None else values, dtype=object, copy=False)
 
 

@@ -80,6 +80,7 @@ BUILDINGS = Theme(
     rolls_up=True,
     label="name",
     tile_fields=("name", "height", "levels", "use"),
+    city_objects=("Building", "BuildingPart"),
     base_map=True,
     style={
         "order": 50,

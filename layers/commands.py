@@ -10,6 +10,7 @@ from rich.console import Console
 from rich.table import Table
 
 from layers.registry import themes
+from twin.access.permit import whole_permit
 from twin.catalogue.catalogue import Layer, change_entry, ensure_agency, read_catalogue, split_layer_id
 from twin.cli import Registered, console, plain, print_json, say
 from twin.commands import as_json
@@ -47,6 +48,7 @@ def _catalogue() -> dict[str, Layer]:
 
 def _facts(item: Layer) -> dict[str, Any]:
     current = item.current
+    columns = whole_permit(item, current).columns if current else ()
     return {
         "layer": item.id,
         "title": item.title.as_dict(),
@@ -64,7 +66,7 @@ def _facts(item: Layer) -> dict[str, Any]:
         "table": f"layer_data.{current.table}" if current else None,
         "versions": sorted(item.versions),
         "raster": dict(current.raster) if current and current.raster else None,
-        "columns": [column.as_dict() for column in current.columns] if current else [],
+        "columns": [column.as_dict() for column in columns],
     }
 
 
@@ -103,7 +105,7 @@ def list_layers(as_json: bool) -> None:
 @layer.command(
     "set",
     help=say(
-        "Change what is said of a layer: who may read it, its title, its licence. Its data stays as it is.\n\n"
+        "Change the entry of a layer: who may read it, its title, its licence. Its data stays as it is.\n\n"
         'Example: twin layer set transport.bus_stops --sharing open --licence "CC BY 4.0"',
         "Đổi thông tin của một lớp: ai được đọc, tên, giấy phép. Dữ liệu giữ nguyên.\n\n"
         'Ví dụ: twin layer set transport.bus_stops --sharing open --licence "CC BY 4.0"',

@@ -28,5 +28,5 @@ SAMPLES = Field(
 )  # fmt: skip
 STATUS = Field("status", "text", Text(en="Status", vi="Tình trạng"), aliases=("tinh_trang", "trang_thai"))
 
-# Cells of a raster join into one surface: a tile may hold many more than could be told apart one by one.
+# Cells of a raster join into one surface: a tile may hold many more than anybody could distinguish one by one.
 RASTER_CELLS = 4_000

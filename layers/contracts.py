@@ -62,10 +62,10 @@ class OwnField(_Part):
     aliases: tuple[str, ...] = ()
 
     def field(self) -> Field:
-        """The same as a theme's field."""
+        """Return the same as a theme's field."""
         terms = {
-            key: Term(said.text, PALETTE[i % len(PALETTE)])
-            for i, (key, said) in enumerate((self.vocabulary or {}).items())
+            key: Term(term_titles.text, PALETTE[i % len(PALETTE)])
+            for i, (key, term_titles) in enumerate((self.vocabulary or {}).items())
         }
         return Field(
             self.name, self.type, self.title.text, unit=self.unit, vocabulary=terms or None, required=self.required,
@@ -74,7 +74,7 @@ class OwnField(_Part):
 
 
 class Contract(_Part):
-    """What an agency says of a layer that no theme of the platform describes."""
+    """Contract that an agency writes for a layer that no theme of the platform describes."""
 
     layer: Line
     title: Both
@@ -111,7 +111,7 @@ def read_contract(path: Path) -> Contract:
 
 
 def as_theme(contract: Contract) -> Theme:
-    """The theme that a contract describes, with a plain style of its own."""
+    """Return the theme that a contract describes, with a plain style of its own."""
     fields = tuple(own.field() for own in contract.field)
     named = next((f for f in fields if f.vocabulary), None)
     shown = [f.name for f in fields if f.name in {contract.label, named.name if named else None}]
@@ -164,12 +164,12 @@ def _of_document(document: str) -> Theme:
 
 
 def theme_of(layer: Layer) -> Theme:
-    """The theme that a layer follows: one of the platform's, or the layer's own contract."""
+    """Return the theme that a layer follows: one of the platform's, or the layer's own contract."""
     if layer.contract is None:
         return theme(layer.theme)
     return _of_document(layer.contract)
 
 
 def document(contract: Contract) -> str:
-    """The contract as it is kept with the layer: always the same text for the same contract."""
+    """Return the contract as it is kept with the layer: always the same text for the same contract."""
     return json.dumps(contract.model_dump(mode="json", exclude_none=True), ensure_ascii=False, sort_keys=True)

@@ -36,6 +36,7 @@ LAND_USE = Theme(
     details=(Detail(9, 200_000, 1000), Detail(12, 20_000, 2000), Detail(14, 0, 4000)),
     label="name",
     tile_fields=("name", "use"),
+    city_objects=("LandUse",),
     base_map=True,
     style={
         "order": 10,

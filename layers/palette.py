@@ -28,7 +28,7 @@ class Palette:
     shown: Callable[[Values], Mask]
 
     def index(self, values: Values, known: Mask) -> Bytes:
-        """The place of each pixel's colour in the table, counted from 1; 0 where nothing is known or shown."""
+        """Return the place of each pixel's colour in the table, counted from 1; 0 where nothing is known or shown."""
         drawn = known & self.shown(values)
         found = np.zeros(values.shape, np.uint8)
         found[drawn] = (self.find(values[drawn]) + 1).astype(np.uint8)
@@ -36,7 +36,7 @@ class Palette:
 
 
 def known_pixels(theme: Theme, values: Values, known: Mask) -> Mask:
-    """Which pixels count: with data, a number, and believable, as for the cells."""
+    """Return which pixels count: with data, a number, and believable, as for the cells."""
     assert theme.raster is not None  # noqa: S101  # callers have a raster
     field = theme.by_name[theme.raster.field]
     good = known & np.isfinite(values)
@@ -48,13 +48,15 @@ def known_pixels(theme: Theme, values: Values, known: Mask) -> Mask:
 
 
 def palette_of(theme: Theme, codes: Mapping[int, str] | None) -> Palette:
-    """The colours of a theme's rasters; `codes` are the terms that the pixels of a raster of classes stand for."""
+    """Return the colours of a theme's rasters; `codes` are the terms that the pixels of a raster of classes stand
+    for.
+    """
     fill = theme.style["fill"]
     return _of_ramp(theme, fill["stops"]) if codes is None else _of_classes(fill, codes)
 
 
 def parse_color(color: str) -> tuple[int, int, int]:
-    """Red, green and blue of `#rrggbb`."""
+    """Return red, green and blue of `#rrggbb`."""
     return int(color[1:3], 16), int(color[3:5], 16), int(color[5:7], 16)
 
 

@@ -21,7 +21,7 @@ def _of_module(module: ModuleType) -> list[Theme]:
 
 @cache
 def themes() -> Mapping[str, Theme]:
-    """All known themes by name. Two of one name are an error of the installation."""
+    """Return all known themes by name. Two of one name are an error of the installation."""
     found: dict[str, Theme] = {}
     modules = [import_module(f"layers.{m.name}") for m in pkgutil.iter_modules(layers.__path__)]
     modules += [point.load() for point in entry_points(group="twin.themes")]
@@ -33,7 +33,7 @@ def themes() -> Mapping[str, Theme]:
 
 
 def theme(name: str) -> Theme:
-    """The theme of that name; NotFound names those there are."""
+    """Return the theme of that name; NotFound names those there are."""
     try:
         return themes()[name]
     except KeyError:

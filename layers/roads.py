@@ -56,6 +56,7 @@ ROADS = Theme(
     ),
     label="name",
     tile_fields=("name", "class"),
+    city_objects=("Road", "Track", "Square"),
     base_map=True,
     style={
         "order": 30,

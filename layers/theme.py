@@ -31,7 +31,7 @@ RESERVED = frozenset({"fid", "id", "geom", "label_point", "importance", "digest"
 
 
 class Rollup(StrEnum):
-    """How the values of many features become one value of a cell."""
+    """Rule by which the values of many features become one value of a cell."""
 
     SUM = "sum"
     COUNT = "count"
@@ -51,12 +51,18 @@ class Term:
 
 
 def fold(text: str) -> str:
-    """A word as it is compared with a vocabulary: NFC, no outer blanks, small letters."""
+    """Normalise a word as vocabularies compare it: NFC, no outer blanks, case-folded.
+
+    Examples
+    --------
+    >>> fold("  CHUNG CƯ ")
+    'chung cư'
+    """
     return unicodedata.normalize("NFC", text).strip().casefold()
 
 
 def term(en: str, vi: str, color: str | None = None, *aliases: str) -> Term:
-    """Write one vocabulary entry on one line."""
+    """Return one vocabulary entry: its titles, its colour in a legend (``#rrggbb``), other spellings."""
     return Term(Text(en=en, vi=vi), color, aliases)
 
 
@@ -64,8 +70,33 @@ def term(en: str, vi: str, color: str | None = None, *aliases: str) -> Term:
 class Field:
     """One property of a theme's features.
 
-    `unit` is a UCUM code ("m", "km/h", "ug/m3", "{person}"). `minimum` and `maximum` are what is believable,
-    not what fits the type. A number that rolls up as MEAN names the field that weights it, or None for equal weights.
+    Parameters
+    ----------
+    name : str
+        An identifier.
+    type : {"text", "integer", "number", "boolean", "date", "time"}
+    title : Text
+        In both languages.
+    unit : str, optional
+        A UCUM code: "m", "km/h", "ug/m3", "{person}".
+    vocabulary : mapping of str to Term, optional
+        The allowed values.
+    required : bool
+        Features without a value go to quarantine.
+    minimum, maximum : float, optional
+        The believable range, in `unit`; values outside go to quarantine.
+    rollup : Rollup, optional
+        How values of many features become one value of a cell.
+    weight : str, optional
+        The field that weights a mean; equal weights by default.
+    aliases : tuple of str
+        Other names of the column in agencies' files.
+
+    Examples
+    --------
+    >>> height = Field("height", "number", Text(en="Height", vi="Chiều cao"), unit="m", minimum=0, rollup=Rollup.MAX)
+    >>> height.rollup
+    <Rollup.MAX: 'max'>
     """
 
     name: str
@@ -88,7 +119,7 @@ class Field:
 
     @property
     def lookup(self) -> dict[str, str]:
-        """Every accepted spelling of the vocabulary's terms, folded: its key, its titles, its aliases."""
+        """Every accepted spelling of the vocabulary's terms, folded, with the term's key."""
         found: dict[str, str] = {}
         for key, term_ in (self.vocabulary or {}).items():
             for spelling in (key, term_.title.en, term_.title.vi, *term_.aliases):
@@ -111,7 +142,7 @@ class Detail:
 
 @dataclass(frozen=True, slots=True)
 class Raster:
-    """How the pixels of a theme's rasters become the values of cells.
+    """Rule by which the pixels of a theme's rasters become values of cells.
 
     With `codes` they are classes: the codes of the pixels, and the term of `field` that each stands for. A cell gets
     the most frequent class in `field`, and in "share" its share of the cell's samples. Without, they are quantities in
@@ -135,15 +166,49 @@ class Raster:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Theme:
-    """What the features of one theme are, whichever agency publishes them.
+    """The contract that the features of one kind follow, whichever agency publishes them.
 
-    `resolution` is the H3 resolution of the layer's cells: fine enough that a feature spans a few of them.
-    `importance` ranks features (any scale, larger first); `details` says what each zoom shows of that ranking.
-    `style` is plain JSON that the viewer draws (see docs/architecture.md, "Styles"); the legend follows from it.
-    `rolls_up` says that below the first zoom of `details` a map shows how many features there are in H3 cells,
-    at most about `rollup_cells` of them in a tile.
-    `coverage` says that features should tile the plane without overlaps (wards, zones).
-    `raster` is there if the theme's layers are rasters: their features are then the cells themselves, as polygons.
+    Parameters
+    ----------
+    name : str
+    title, description : Text
+        In both languages.
+    geometry : {"point", "line", "polygon"}
+    resolution : int
+        H3 resolution of the layer's cells: fine enough that a feature spans a few of them.
+    fields : tuple of Field
+    details : tuple of Detail
+        What each zoom shows of the ranking, rising by zoom.
+    style : mapping
+        Plain JSON that the viewer draws (docs/architecture.md, "Styles"); the legend follows from it.
+    importance : callable
+        Ranks features: from a GeoDataFrame to floats of any scale, larger first.
+    label : str, optional
+        The field that is written on the map.
+    tile_fields : tuple of str
+        The fields that travel in tiles; a style may read only these.
+    coverage : bool
+        Features should tile the plane without overlaps (wards, zones).
+    base_map, visible : bool
+        Part of the base map; shown at first.
+    raster : Raster, optional
+        For themes of rasters, whose features are the cells themselves, as polygons.
+    city_objects : tuple of str
+        Types of CityGML and CityJSON that the theme is about; empty where a city model's types say nothing of it.
+    rolls_up : bool
+        Below the first zoom of `details` a map shows how many features lie in H3 cells, at most about `rollup_cells`
+        of them in a tile.
+
+    Raises
+    ------
+    ValueError
+        If the parts do not fit each other.
+
+    Examples
+    --------
+    >>> from layers.registry import theme
+    >>> theme("buildings").by_name["height"].unit
+    'm'
     """
 
     name: str
@@ -161,6 +226,7 @@ class Theme:
     base_map: bool = False
     visible: bool = True
     raster: Raster | None = None
+    city_objects: tuple[str, ...] = ()
     rolls_up: bool = False
     rollup_cells: int = CELLS_A_TILE
     by_name: Mapping[str, Field] = field(init=False, repr=False, compare=False)
@@ -194,13 +260,13 @@ class Theme:
         return self.details[0].zoom
 
     def rollup(self, columns: Iterable[str]) -> Plan | None:
-        """How features with these columns come to coarser cells, if they do."""
+        """Return how features with these columns are rolled up to coarser cells, or None."""
         if not self.rolls_up:
             return None
         return Plan(resolution_for(self.minzoom - 1, self.rollup_cells), self.rolled(columns))
 
     def rolled(self, columns: Iterable[str]) -> tuple[Rolled, ...]:
-        """Those of these columns that have a value in a cell, and how it comes about."""
+        """Return those of these columns that have a value in a cell, and its rule."""
         there = set(columns)
         return tuple(
             Rolled(f.name, f.type, f.rollup.value, f.weight if f.weight in there else None)
@@ -209,12 +275,12 @@ class Theme:
         )
 
     def detail(self, zoom: int) -> Detail | None:
-        """What a tile of this zoom shows, or None below the first."""
+        """Return what a tile of this zoom shows, or None below the first."""
         return next((d for d in reversed(self.details) if d.zoom <= zoom), None)
 
 
 def fields_of_style(style: Mapping[str, Any]) -> set[str]:
-    """Name the fields that a style reads, wherever they stand in it."""
+    """Return the fields that a style reads."""
     found: set[str] = set()
     for key, value in style.items():
         if key == "cells":
@@ -228,7 +294,7 @@ def fields_of_style(style: Mapping[str, Any]) -> set[str]:
 
 
 def by_term(field_: Field, other: str = "#b8b8b8") -> dict[str, Any]:
-    """Colour by a field's vocabulary: the style expression for it."""
+    """Return the style expression that colours by a field's vocabulary."""
     terms = field_.vocabulary or {}
     return {
         "field": field_.name,

@@ -1,4 +1,4 @@
-"""Traffic segments: the stretches of road that speeds and levels of service are told for."""
+"""Traffic segments: the stretches of road with speeds and levels of service."""
 
 from __future__ import annotations
 

@@ -32,6 +32,7 @@ WATER = Theme(
     details=(Detail(6, 200_000, 1000), Detail(10, 20_000, 2000), Detail(12, 3_000, 3000), Detail(14, 0, 5000)),
     label="name",
     tile_fields=("name", "kind"),
+    city_objects=("WaterBody",),
     base_map=True,
     style={
         "order": 20,

@@ -111,21 +111,26 @@ def migrated_template(cluster: PrivateCluster) -> str:
     return name
 
 
-@pytest.fixture
-def database(cluster: PrivateCluster, migrated_template: str) -> Iterator[Database]:
-    """An empty, migrated database of this test's own."""
+@contextmanager
+def empty_database(cluster: PrivateCluster, template: str) -> Iterator[Database]:
+    """Make an empty, migrated database, and drop it at the end."""
     name = f"{os.environ[RUN]}_{secrets.token_hex(4)}"
     with _one_process_at_a_time("template"), _maintenance(cluster) as connection:
         connection.execute(
-            compose.SQL("CREATE DATABASE {} TEMPLATE {}").format(
-                compose.Identifier(name), compose.Identifier(migrated_template)
-            )
+            compose.SQL("CREATE DATABASE {} TEMPLATE {}").format(compose.Identifier(name), compose.Identifier(template))
         )
     database = Database(cluster.url(name), private=True)
     yield database
     database.writer.dispose()
     with _maintenance(cluster) as connection:
         connection.execute(compose.SQL("DROP DATABASE {} WITH (FORCE)").format(compose.Identifier(name)))
+
+
+@pytest.fixture
+def database(cluster: PrivateCluster, migrated_template: str) -> Iterator[Database]:
+    """An empty, migrated database of this test's own."""
+    with empty_database(cluster, migrated_template) as database:
+        yield database
 
 
 @pytest.fixture

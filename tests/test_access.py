@@ -5,18 +5,10 @@ from __future__ import annotations
 import pytest
 import sqlalchemy as sa
 
-from twin.access.policy import (
-    ANONYMOUS,
-    KEYS_SQL,
-    Principal,
-    authenticate,
-    find_readable,
-    may_read,
-    new_key,
-    parse_keys,
-    readable,
-    revoke_key,
-)
+from twin.access.keys import KEYS_SQL, authenticate, new_key, parse_keys, revoke_key
+from twin.access.permit import every_permit, permit_of
+from twin.access.policy import grant
+from twin.access.principals import ANONYMOUS, Principal
 from twin.catalogue.catalogue import Agency, Layer, LayerEntry, ensure_agency, ensure_layer, read_catalogue
 from twin.db.database import Database
 from twin.db.tables import PrincipalRole, Sharing
@@ -46,21 +38,21 @@ def layer(sharing: Sharing) -> Layer:
 def test_a_sharing_level_says_who_may_read(
     sharing: Sharing, anonymous: bool, other_agency: bool, own_agency: bool
 ) -> None:
-    answers = [may_read(who, layer(sharing)) for who in (ANONYMOUS, TRANSPORT, HEALTH)]
+    answers = [grant(who, layer(sharing)) is not None for who in (ANONYMOUS, TRANSPORT, HEALTH)]
     assert answers == [anonymous, other_agency, own_agency]
 
 
 def test_a_hidden_layer_answers_exactly_like_one_that_does_not_exist() -> None:
     hidden = {"health.beds": layer(Sharing.RESTRICTED)}
     with pytest.raises(NotFound) as of_hidden:
-        find_readable(ANONYMOUS, hidden, "health.beds")
+        permit_of(ANONYMOUS, hidden, "health.beds")
     with pytest.raises(NotFound) as of_missing:
-        find_readable(ANONYMOUS, {}, "health.beds")
+        permit_of(ANONYMOUS, {}, "health.beds")
     assert str(of_hidden.value) == str(of_missing.value)
 
 
 def test_a_layer_without_a_published_version_is_not_readable() -> None:
-    assert readable(HEALTH, [layer(Sharing.OPEN)]) == []
+    assert every_permit(HEALTH, {"health.beds": layer(Sharing.OPEN)}) == []
 
 
 @pytest.fixture

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from tests.conftest import LiveServer, run_async, serving
 from tests.test_sharing_over_http import key
 from tiles.app import create_app
-from tiles.http.rate_limits import MINUTE, LastMinute
+from tiles.http.rate_limits import MINUTE, MinuteWindow
 from tiles.publishing import requests as writing
 from twin.config import load_settings
 from twin.db.database import Database
@@ -36,7 +36,7 @@ def test_nobody_gets_more_than_twice_the_limit_in_any_minute_and_all_of_it_when_
     pauses: list[float], limit: int
 ) -> None:
     """The window slides by a count of two minutes: exact for a steady reader, never far off for any."""
-    counts, clock, allowed = LastMinute(), 1000.0, []
+    counts, clock, allowed = MinuteWindow(), 1000.0, []
     for pause in pauses:
         clock += pause
         if counts.hit("a", limit, clock):
@@ -44,7 +44,7 @@ def test_nobody_gets_more_than_twice_the_limit_in_any_minute_and_all_of_it_when_
     for start in allowed:
         assert sum(start <= at < start + MINUTE for at in allowed) <= 2 * limit
     # Whoever keeps to half of the limit is never refused, and is not counted with others.
-    steady, clock = LastMinute(), 1000.0
+    steady, clock = MinuteWindow(), 1000.0
     for _ in range(3 * limit):
         clock += 2 * MINUTE / limit
         assert steady.hit("b", limit, clock)

@@ -24,7 +24,7 @@ from ingest.publish.engine import PublishRequest, PublishResult, check_file, pub
 from layers.registry import theme
 from tests.conftest import HOME
 from tests.test_database import run
-from twin.access.policy import Principal
+from twin.access.principals import Principal
 from twin.catalogue.catalogue import LayerEntry, ensure_agency, ensure_layer, read_catalogue
 from twin.config import Settings
 from twin.db.database import Database

@@ -15,12 +15,12 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from tests.conftest import run_async
-from tiles.http.selection import Chosen
 from tiles.vector import batching as making
-from tiles.vector.batching import TileMaker
+from tiles.vector.batching import TileBatcher
 from tiles.vector.mvt import make_tile
 from tiles.vector.tile_cache import Tile
 from tiles.vector.tile_matrix_sets import Grid, Place, grids_of
+from twin.access.permit import Permit, whole_permit
 from twin.catalogue.catalogue import Layer, read_catalogue
 from twin.city import read_city
 from twin.db.database import Database
@@ -36,8 +36,8 @@ def layers(sample_database: Database) -> dict[str, Layer]:
         return {name: layer for name, layer in read_catalogue(session).items() if layer.current}
 
 
-def choose(layers: dict[str, Layer], *names: str) -> tuple[Chosen, ...]:
-    return tuple(Chosen(layers[name], layers[name].current, pinned=True) for name in names)
+def choose(layers: dict[str, Layer], *names: str) -> tuple[Permit, ...]:
+    return tuple(whole_permit(layers[name], layers[name].current) for name in names)
 
 
 class Gate:
@@ -61,13 +61,13 @@ class Gate:
 
 
 def play(
-    database: Database, scene: Callable[[TileMaker, Gate], Awaitable[None]], *, at_once: int = 1, patience: float = 60
+    database: Database, scene: Callable[[TileBatcher, Gate], Awaitable[None]], *, at_once: int = 1, patience: float = 60
 ) -> None:
     async def run() -> None:
         connection = await asyncpg.connect(**database.asyncpg_options("reader"))
         try:
             gate = Gate(connection)
-            await asyncio.wait_for(scene(TileMaker(gate.connect, at_once, patience), gate), 60)
+            await asyncio.wait_for(scene(TileBatcher(gate.connect, at_once, patience), gate), 60)
         finally:
             await connection.close()
 
@@ -97,7 +97,7 @@ def test_tiles_that_are_asked_for_together_are_what_each_is_alone(
         for grid in data.draw(st.lists(st.sampled_from(GRIDS), min_size=2, max_size=12))
     ]
 
-    async def scene(maker: TileMaker, gate: Gate) -> None:
+    async def scene(maker: TileBatcher, gate: Gate) -> None:
         gate.open.set()
         futures = [maker.make(chosen, place, encoding, grid) for grid, place, encoding in wanted]
         together = await asyncio.gather(*futures)
@@ -115,7 +115,7 @@ def test_those_who_wait_while_the_database_is_busy_are_asked_for_together(
     chosen = choose(layers, "construction.buildings")
     x, y = 4 * CENTER.x, 4 * CENTER.y
 
-    async def scene(maker: TileMaker, gate: Gate) -> None:
+    async def scene(maker: TileBatcher, gate: Gate) -> None:
         gate.open.set()
         await maker.make(chosen, HERE, "gzip")
         gate.open.clear()
@@ -133,7 +133,7 @@ def test_those_who_wait_while_the_database_is_busy_are_asked_for_together(
 def test_free_connections_share_what_waits(sample_database: Database, layers: dict[str, Layer]) -> None:
     chosen = choose(layers, "construction.buildings")
 
-    async def scene(maker: TileMaker, gate: Gate) -> None:
+    async def scene(maker: TileBatcher, gate: Gate) -> None:
         waiting = [maker.make(chosen, HERE, "gzip") for _ in range(4)]
         await asyncio.sleep(0.05)
         assert gate.asked == 4
@@ -149,7 +149,7 @@ def test_dear_tiles_are_asked_for_one_by_one(
     monkeypatch.setattr(making, "SECONDS_A_QUESTION", 1e-9)
     chosen = choose(layers, "construction.buildings")
 
-    async def scene(maker: TileMaker, gate: Gate) -> None:
+    async def scene(maker: TileBatcher, gate: Gate) -> None:
         gate.open.set()
         await asyncio.gather(*(maker.make(chosen, HERE, "gzip") for _ in range(5)))
         assert gate.asked == 5
@@ -160,7 +160,7 @@ def test_dear_tiles_are_asked_for_one_by_one(
 def test_a_layer_that_many_ask_for_does_not_keep_another_waiting(
     sample_database: Database, layers: dict[str, Layer]
 ) -> None:
-    async def scene(maker: TileMaker, gate: Gate) -> None:
+    async def scene(maker: TileBatcher, gate: Gate) -> None:
         order: list[str] = []
 
         def ask(name: str) -> asyncio.Future[Tile]:
@@ -182,7 +182,7 @@ def test_a_failure_reaches_all_whom_it_concerns_and_the_next_are_served(
 ) -> None:
     chosen = choose(layers, "construction.buildings")
 
-    async def scene(maker: TileMaker, gate: Gate) -> None:
+    async def scene(maker: TileBatcher, gate: Gate) -> None:
         gate.failing = ConnectionResetError
         waiting = [maker.make(chosen, HERE, "gzip") for _ in range(20)]
         gate.open.set()
@@ -197,7 +197,7 @@ def test_a_failure_reaches_all_whom_it_concerns_and_the_next_are_served(
 def test_who_stops_waiting_does_the_others_no_harm(sample_database: Database, layers: dict[str, Layer]) -> None:
     chosen = choose(layers, "construction.buildings")
 
-    async def scene(maker: TileMaker, gate: Gate) -> None:
+    async def scene(maker: TileBatcher, gate: Gate) -> None:
         waiting = [maker.make(chosen, HERE, "gzip") for _ in range(10)]
         await asyncio.sleep(0.05)
         for gone in (waiting[0], waiting[5]):
@@ -214,7 +214,7 @@ def test_nobody_waits_longer_than_their_patience_for_a_database_that_does_not_an
 ) -> None:
     chosen = choose(layers, "construction.buildings")
 
-    async def scene(maker: TileMaker, gate: Gate) -> None:
+    async def scene(maker: TileBatcher, gate: Gate) -> None:
         asked = maker.make(chosen, HERE, "gzip")
         await asyncio.sleep(0.05)
         start = time.monotonic()
@@ -254,7 +254,7 @@ def test_a_tile_that_cannot_be_made_does_not_spoil_those_that_were_asked_for_wit
     chosen = choose(layers, "construction.buildings")
     x, y = 4 * CENTER.x, 4 * CENTER.y
 
-    async def scene(maker: TileMaker, gate: Gate) -> None:
+    async def scene(maker: TileBatcher, gate: Gate) -> None:
         gate.open.set()
         await maker.make(chosen, (17, x, y), "gzip")
         gate.connection = Spoilt(gate.connection, x + 2)

@@ -20,7 +20,7 @@ from starlette.datastructures import QueryParams
 
 from tests.conftest import LiveServer, run_async, serving
 from tiles.http.clients import CURRENT, Client, Shares
-from tiles.http.server import CityState
+from tiles.http.server import CityContext
 from tiles.ogc.filter_parsing import FilterParser
 from tiles.ogc.parameters import read_filter
 from twin.catalogue.catalogue import Version, read_catalogue
@@ -126,7 +126,7 @@ def test_the_server_itself_has_no_share() -> None:
 def test_a_filter_without_a_key_has_half_of_the_time(settings: Settings, database: Database) -> None:
     async def limit_of(client: Client | None) -> str:
         CURRENT.set(client)
-        async with CityState(settings, database).connection(asking=True) as connection:
+        async with CityContext(settings, database).connection(asking=True) as connection:
             return str(await connection.fetchval("SHOW statement_timeout"))
 
     assert run_async(limit_of(Client("203.0.113.7", has_key=False))) == "5s"

@@ -14,7 +14,7 @@ import sqlalchemy as sa
 
 from tests.conftest import HOME, RUN, LiveServer, serving, text_of
 from tests.test_versions import LAYER, lamps, publish, shape
-from twin.access.policy import new_key, revoke_key
+from twin.access.keys import new_key, revoke_key
 from twin.catalogue.catalogue import LayerEntry, ensure_agency, ensure_layer
 from twin.catalogue.staging import Provenance, Staging
 from twin.catalogue.versions import rollback

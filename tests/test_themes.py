@@ -95,7 +95,7 @@ def test_a_style_colours_only_terms_of_its_vocabulary(name: str) -> None:
 @pytest.mark.parametrize("language", LANGUAGES)
 @pytest.mark.parametrize("name", ALL)
 def test_every_theme_has_a_legend(name: str, language: str) -> None:
-    entries = legend(theme(name), language)
+    entries = legend(theme(name), theme(name).style, language)
     assert entries
     assert all(entry["label"] and entry["color"].startswith("#") for entry in entries)
 
@@ -155,3 +155,11 @@ def test_a_zoom_shows_the_detail_of_the_last_step_at_or_below_it() -> None:
     assert of.detail(7) is None
     assert of.detail(8) == of.detail(11) == Detail(8, 5)
     assert of.detail(20) == Detail(12, 1)
+
+
+@pytest.mark.parametrize("language", ["en", "vi"])
+def test_the_page_of_themes_is_what_the_themes_say(language: str) -> None:
+    from scripts.document_themes import PAGES, document
+
+    # Written anew by: .venv/bin/python scripts/document_themes.py
+    assert PAGES[language].read_text("utf-8") == document(language)  # type: ignore[index, arg-type]

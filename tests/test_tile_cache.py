@@ -27,11 +27,11 @@ from tests.conftest import LiveServer, run_async
 from tests.test_versions import LAYER, catalogue, lamps, layer, publish  # noqa: F401  # a fixture
 from tiles.http import content_encoding as encodings
 from tiles.http.content_encoding import OFFERED, Encoding, decode, encode
-from tiles.http.selection import Chosen, choose_any
-from tiles.http.server import CityState
-from tiles.vector.fast_path import CachedTiles
+from tiles.http.server import CityContext
+from tiles.vector.fast_path import TileFastPathMiddleware
 from tiles.vector.mvt import make_tile
-from tiles.vector.tile_cache import Tile, TileCache
+from tiles.vector.tile_cache import CachedTile, TileCache
+from twin.access.permit import operator_permits, whole_permit
 from twin.catalogue.catalogue import read_catalogue
 from twin.config import load_settings
 from twin.db.database import Database
@@ -43,8 +43,8 @@ def key(version: int, x: int = 0) -> tuple[tuple[int, ...], str, int, int, int]:
     return (version,), "WebMercatorQuad", 12, x, 0
 
 
-def made(body: bytes = BODY) -> Tile:
-    return Tile((), {"gzip": encode(body, "gzip")})
+def made(body: bytes = BODY) -> CachedTile:
+    return CachedTile((), {"gzip": encode(body, "gzip")})
 
 
 @pytest.mark.parametrize(
@@ -80,7 +80,7 @@ def test_a_tile_is_made_once_for_all_who_ask_at_the_same_time_and_one_who_leaves
     async def play() -> tuple[int, list[bytes]]:
         cache, calls = TileCache(10**6), 0
 
-        async def make() -> Tile:
+        async def make() -> CachedTile:
             nonlocal calls
             calls += 1
             await asyncio.sleep(0.05)
@@ -101,10 +101,10 @@ def test_a_tile_that_could_not_be_made_is_tried_again() -> None:
     async def play() -> bytes:
         cache = TileCache(10**6)
 
-        async def fail() -> Tile:
+        async def fail() -> CachedTile:
             raise ConnectionError("gone")
 
-        async def make() -> Tile:
+        async def make() -> CachedTile:
             return made()
 
         with pytest.raises(ConnectionError):
@@ -128,7 +128,7 @@ def test_memory_stays_bounded_and_exactly_the_tiles_of_a_gone_version_leave(
         for version, x, encoding in asked:
             body = f"{version}/{x}/".encode() + os.urandom(400)
 
-            async def make(body: bytes = body) -> Tile:
+            async def make(body: bytes = body) -> CachedTile:
                 return made(body)
 
             _, found = await cache.fetch(key(version, x), encoding, make)
@@ -184,14 +184,14 @@ def crowd(count: int) -> gpd.GeoDataFrame:
     )
 
 
-def made_tile(database: Database) -> tuple[Tile, dict[str, Any]]:
+def made_tile(database: Database) -> tuple[CachedTile, dict[str, Any]]:
     found = catalogue(database)
     assert found.current is not None
 
-    async def make() -> Tile:
+    async def make() -> CachedTile:
         connection = await asyncpg.connect(**database.asyncpg_options("reader"))
         try:
-            return await make_tile(connection, [Chosen(found, found.current, pinned=True)], *TILE)
+            return await make_tile(connection, [whole_permit(found, found.current)], *TILE)
         finally:
             await connection.close()
 
@@ -253,11 +253,11 @@ def test_what_an_address_means_keeps_no_tile_alive_that_the_cache_has_dropped(sa
     """Or a server would hold every tile that was ever asked for, whatever its limit."""
 
     async def ask() -> list[int]:
-        city = CityState(load_settings(), sample_database)
+        city = CityContext(load_settings(), sample_database)
         city.tiles = TileCache(100_000)
         await city.refresh()
-        short = CachedTiles(never, city)
-        before = sum(isinstance(held, Tile) for held in gc.get_objects())
+        short = TileFastPathMiddleware(never, city)
+        before = sum(isinstance(held, CachedTile) for held in gc.get_objects())
         center = mercantile.tile(106.7335, 10.7765, 15)
         for x in range(center.x - 8, center.x + 8):
             for y in range(center.y - 8, center.y + 8):
@@ -265,7 +265,7 @@ def test_what_an_address_means_keeps_no_tile_alive_that_the_cache_has_dropped(sa
                     short, f"/tiles/construction.buildings,transport.roads,planning.zoning/15/{x}/{y}.mvt"
                 )
         gc.collect()
-        alive = sum(isinstance(held, Tile) for held in gc.get_objects()) - before
+        alive = sum(isinstance(held, CachedTile) for held in gc.get_objects()) - before
         found = [alive, len(city.tiles), city.tiles.evicted]
         for pool in city._pools.values():
             await pool.close()
@@ -280,7 +280,7 @@ async def never(*_: object) -> None:
     raise AssertionError("the short way answers all of these")
 
 
-async def fetch_short(short: CachedTiles, path: str) -> None:
+async def fetch_short(short: TileFastPathMiddleware, path: str) -> None:
     async def receive() -> dict[str, object]:
         return {"type": "http.request", "body": b"", "more_body": False}
 
@@ -302,10 +302,10 @@ def test_the_budget_holds_for_all_layers_of_a_tile_together(
     """Each layer alone is far below its own limit of features; together they are over the budget of bytes."""
     with sample_database.session() as session:
         layers = read_catalogue(session)
-    chosen = choose_any(sorted(name for name, found in layers.items() if found.current), layers)
+    chosen = operator_permits(layers, sorted(name for name, found in layers.items() if found.current))
     tile_of_all = mercantile.tile(106.7335, 10.7765, 14)
 
-    async def make() -> Tile:
+    async def make() -> CachedTile:
         connection = await asyncpg.connect(**sample_database.asyncpg_options("reader"))
         try:
             return await make_tile(connection, chosen, tile_of_all.z, tile_of_all.x, tile_of_all.y, encoding)
@@ -322,7 +322,7 @@ def test_the_budget_holds_for_all_layers_of_a_tile_together(
     assert shown[1] > 5
 
 
-def gzip_size(tile: Tile) -> int:
+def gzip_size(tile: CachedTile) -> int:
     (encoding,) = tile.encoded
     return len(encode(decode(tile.encoded[encoding], encoding), "gzip"))
 

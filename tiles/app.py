@@ -16,12 +16,12 @@ from tiles.downloads.prepare import Downloads
 from tiles.features import items
 from tiles.http import health, metrics, openapi, problems
 from tiles.http.head import HeadMiddleware
-from tiles.http.server import CityState
+from tiles.http.server import CityContext
 from tiles.live import routes as live
 from tiles.live.followers import Followers
 from tiles.ogc import collections, documents, pages
 from tiles.publishing import jobs, uploads
-from tiles.publishing.requests import BodyLimit
+from tiles.publishing.requests import BodyLimitMiddleware
 from tiles.raster import legend as raster_legend
 from tiles.raster import position as raster_position
 from tiles.raster import routes as raster_tiles
@@ -37,7 +37,7 @@ from twin.db.database import Database
 
 def create_app(settings: Settings, database: Database) -> FastAPI:
     """Make the application for one city's database."""
-    state = CityState(settings, database)
+    state = CityContext(settings, database)
     prepared = Downloads(state)
     followers = Followers(state)
 
@@ -63,7 +63,7 @@ def create_app(settings: Settings, database: Database) -> FastAPI:
     app.state.followers = followers
     app.add_middleware(GZipMiddleware, minimum_size=512, compresslevel=5)
     app.add_middleware(HeadMiddleware)
-    app.add_middleware(BodyLimit)
+    app.add_middleware(BodyLimitMiddleware)
     problems.install(app)
     modules = (
         health, items, vector_tiles, vector_tilesets, raster_tiles, raster_tilesets, raster_legend, raster_position,

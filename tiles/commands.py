@@ -10,6 +10,8 @@ import click
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
 from tiles.downloads.commands import prepare
+from twin.access.permit import operator_permits, permit_of, same_key
+from twin.access.principals import ANONYMOUS
 from twin.catalogue.catalogue import Bounds, read_catalogue
 from twin.cli import console, print_json, say
 from twin.commands import as_json
@@ -81,10 +83,9 @@ def bake(
     not_open: bool, as_json: bool,
 ) -> None:  # fmt: skip
     """Bake an archive."""
-    from tiles.http.selection import choose_any
-    from tiles.raster.image import Look
+    from tiles.raster.image import RasterStyle
     from tiles.raster.routes import only_one
-    from tiles.vector.archives import LAYERS
+    from tiles.vector.archives import LAYERS, PERMIT
     from tiles.vector.bake import bake as bake_tiles
     from tiles.vector.bake import bake_pictures
     from tiles.vector.routes import describe
@@ -93,7 +94,8 @@ def bake(
     zooms = _zooms(zoom) if zoom else None
     database = open_database(settings)
     with database.session() as session:
-        chosen = choose_any(layers, read_catalogue(session))
+        catalogue = read_catalogue(session)
+    chosen = operator_permits(catalogue, layers)
     # Heights must come out as they went in: PNG loses nothing.
     image = image or ("png" if style == "terrain-rgb" else None)
     one = only_one(chosen, style) if image else None
@@ -105,6 +107,10 @@ def bake(
                 vi="Không mở cho mọi người: {layers}. Ai có tệp đều đọc được; nếu đúng ý, hãy thêm --not-open.",
             ).format(layers=", ".join(closed))
         )
+    if not not_open:
+        # A file for everybody holds what everybody may read.
+        chosen = tuple(permit_of(ANONYMOUS, catalogue, permit.name) for permit in chosen)
+        one = only_one(chosen, style) if image else None
     described = describe(chosen, "", current_language())
     area = _area(bbox) or tuple(described.get("bounds", (-180.0, -85.0, 180.0, 85.0)))
     target = output or settings.archive_folder / "city.pmtiles"
@@ -112,7 +118,10 @@ def bake(
         private_folder(settings.archive_folder)
     else:
         target.parent.mkdir(parents=True, exist_ok=True)
-    metadata = {k: described[k] for k in ("name", "description", "attribution")} | {LAYERS: [c.name for c in chosen]}
+    metadata = {k: described[k] for k in ("name", "description", "attribution")} | {
+        LAYERS: [c.name for c in chosen],
+        PERMIT: same_key(chosen),
+    }
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
     with speaking_of_database(), Progress(*columns, console=console(), transient=True) as bar:
         task = bar.add_task("", total=None)
@@ -122,7 +131,7 @@ def bake(
 
         if one and image:
             work = bake_pictures(
-                settings.raster_folder, one, Look(style, image), metadata, area, zooms, target, progress
+                settings.raster_folder, one, RasterStyle(style, image), metadata, area, zooms, target, progress
             )
         else:
             metadata["vector_layers"] = described["vector_layers"]
@@ -131,13 +140,13 @@ def bake(
     if as_json:
         print_json({"archive": str(target), "tiles": result.tiles, "cut": result.cut, "bytes": result.size})
         return
-    said = Text(
+    message = Text(
         en="{path}: {tiles:,} tiles, {size:,.1f} MB; {cut:,} of them do not show every feature.",
         vi="{path}: {tiles:,} ô, {size:,.1f} MB; {cut:,} ô không hiện đủ mọi đối tượng.",
     )
     if image:
-        said = Text(en="{path}: {tiles:,} pictures, {size:,.1f} MB.", vi="{path}: {tiles:,} ảnh, {size:,.1f} MB.")
-    click.echo(str(said.format(path=target, tiles=result.tiles, size=result.size / 1e6, cut=result.cut)))
+        message = Text(en="{path}: {tiles:,} pictures, {size:,.1f} MB.", vi="{path}: {tiles:,} ảnh, {size:,.1f} MB.")
+    click.echo(str(message.format(path=target, tiles=result.tiles, size=result.size / 1e6, cut=result.cut)))
 
 
 def _zooms(text: str) -> range:

@@ -6,22 +6,22 @@ from fastapi import FastAPI
 from granian.utils.proxies import wrap_asgi_with_proxy_headers
 from starlette.types import ASGIApp
 
-from tiles.http.cors import Cors
-from tiles.http.metrics import Observed
-from tiles.http.rate_limits import Limited
-from tiles.http.response_cache import Remembered
-from tiles.vector.fast_path import CachedTiles
+from tiles.http.cors import CorsMiddleware
+from tiles.http.metrics import MetricsMiddleware
+from tiles.http.rate_limits import RateLimitMiddleware
+from tiles.http.response_cache import ResponseCacheMiddleware
+from tiles.vector.fast_path import TileFastPathMiddleware
 from twin.config import Settings
 
 
 def with_middleware(app: FastAPI, settings: Settings) -> ASGIApp:
     """Put the middleware around the application that `create_app` made."""
-    served: ASGIApp = Remembered(app, app.state.city, settings.answer_cache_mb * 2**20)
-    served = CachedTiles(served, app.state.city)
-    served = Limited(served, app, settings.rate_limit, settings.rate_limit_key)
+    served: ASGIApp = ResponseCacheMiddleware(app, app.state.city, settings.answer_cache_mb * 2**20)
+    served = TileFastPathMiddleware(served, app.state.city)
+    served = RateLimitMiddleware(served, app, settings.rate_limit, settings.rate_limit_key)
     if settings.cors_origins:
-        served = Cors(served, settings.cors_origins)
-    served = Observed(served, settings.slow_seconds)
+        served = CorsMiddleware(served, settings.cors_origins)
+    served = MetricsMiddleware(served, settings.slow_seconds)
     if settings.trusted_proxies:
         trusted = [host.strip() for host in settings.trusted_proxies.split(",")]
         served = wrap_asgi_with_proxy_headers(served, trusted_hosts=trusted)

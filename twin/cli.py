@@ -152,16 +152,16 @@ def _confess(error: Exception) -> NoReturn:
     ) as details:
         details.write(f"twin {__version__}\n{' '.join(map(printable, sys.argv))}\n\n")
         details.write("".join(traceback.format_exception(error)))
-    said = Text(
+    message = Text(
         en="this program has a fault ({kind}) and stopped; nothing was published. Please report it with {file}",
         vi="chương trình gặp lỗi ({kind}) và đã dừng; chưa công bố gì. Hãy báo lỗi kèm tệp {file}",
     )
-    click.secho(f"twin: {said.format(kind=type(error).__name__, file=details.name)}", fg="red", err=True)
+    click.secho(f"twin: {message.format(kind=type(error).__name__, file=details.name)}", fg="red", err=True)
     sys.exit(UNFORESEEN)
 
 
 def _complain(error: TwinError) -> NoReturn:
     # The sentence may quote a file; its own line ends stay.
-    said = "\n".join(map(printable, str(error).splitlines()))
-    click.secho(f"twin: {said}", fg="red", err=True)
+    message = "\n".join(map(printable, str(error).splitlines()))
+    click.secho(f"twin: {message}", fg="red", err=True)
     sys.exit(error.exit_code)

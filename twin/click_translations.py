@@ -82,6 +82,6 @@ def teach_click() -> None:
     for module in (
         click.core, click.decorators, click.exceptions, click.formatting, click.parser, click.types,
     ):  # fmt: skip
-        for name, said in (("_", word), ("ngettext", words)):
+        for name, translated in (("_", word), ("ngettext", words)):
             if hasattr(module, name):
-                setattr(module, name, said)
+                setattr(module, name, translated)

@@ -6,7 +6,7 @@ import getpass
 
 import click
 
-from twin.access.policy import new_key, revoke_key
+from twin.access.keys import new_key, revoke_key
 from twin.cli import console, print_json, say
 from twin.config import load_settings
 from twin.db.cluster import server_binaries

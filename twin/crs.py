@@ -1,4 +1,4 @@
-"""Coordinate reference systems: anything the city's files come in, to EPSG:4326, with the right datum shift."""
+"""Coordinate reference systems: parsing, and transformation to EPSG:4326 with the right datum shift of VN-2000."""
 
 from __future__ import annotations
 
@@ -23,7 +23,23 @@ Coordinates = npt.NDArray[np.float64]
 
 
 def parse_crs(value: Any) -> CRS:
-    """Read a CRS from an EPSG code, a name or WKT."""
+    """Parse a CRS.
+
+    Parameters
+    ----------
+    value : str, int, dict or pyproj.CRS
+        An EPSG code, a name, WKT or a PROJ string.
+
+    Raises
+    ------
+    BadInput
+        If PROJ does not know it.
+
+    Examples
+    --------
+    >>> parse_crs("EPSG:9210").is_projected
+    True
+    """
     try:
         return CRS.from_user_input(value)
     except CRSError:
@@ -67,31 +83,68 @@ def _transformer(source: CRS, target: CRS) -> Transformer:
 
 @lru_cache(maxsize=64)
 def with_shift(source: CRS) -> str | None:
-    """A system of VN-2000 in PROJ's notation with its seven parameters written into it; None for any other system.
+    """Return a system of VN-2000 as a PROJ string with its seven parameters; None for any other system.
 
-    For GDAL, which chooses an operation by itself: the one that misses by 0.8 m. A code or a name in the definition
-    would lead it there again, so the result has none.
+    For GDAL, which by itself chooses an operation that misses by 0.8 m. A code or a name in the definition would lead
+    it there again, so the result has none.
     """
     if "VN-2000" not in (source.geodetic_crs or source).name:
         return None
     datum = _transformer(source.geodetic_crs or source, parse_crs(4326)).operations or ()
     x, y, z, rx, ry, rz, scale = next([float(p.value) for p in o.params] for o in datum if VN2000_TO_WGS84 in o.name)
     # The notation turns the other way round than the operation, which rotates the frame.
-    said = source.to_dict() | {"towgs84": ",".join(f"{v:.10g}" for v in (x, y, z, -rx, -ry, -rz, scale))}
-    return " ".join(f"+{key}" if value is None else f"+{key}={value}" for key, value in said.items() if key != "type")
+    definition = source.to_dict() | {"towgs84": ",".join(f"{v:.10g}" for v in (x, y, z, -rx, -ry, -rz, scale))}
+    return " ".join(
+        f"+{key}" if value is None else f"+{key}={value}" for key, value in definition.items() if key != "type"
+    )
 
 
 def transform(coordinates: Coordinates, source: Any, target: Any = 4326) -> Coordinates:
-    """Transform an (n, 2) array of x, y (longitude, latitude; easting, northing) between two systems.
+    """Transform coordinates between two systems; VN-2000 goes through its seven parameters of 2007 (EPSG:6960).
 
-    Axis order is always x, y, whatever the authority says. Points outside a projection's reach become infinite.
+    Parameters
+    ----------
+    coordinates : array of shape (n, 2)
+        x, y: easting and northing in the system's unit, or longitude and latitude in degrees, whatever axis order the
+        authority states.
+    source, target : str, int or pyproj.CRS
+        As for `parse_crs`.
+
+    Returns
+    -------
+    array of shape (n, 2)
+        x, y in the target; infinite where a projection does not reach.
+
+    Examples
+    --------
+    >>> transform(np.array([[603866.19, 1190634.47]]), "EPSG:9210").round(4).tolist()
+    [[106.7015, 10.7651]]
     """
     x, y = _transformer(parse_crs(source), parse_crs(target)).transform(coordinates[:, 0], coordinates[:, 1])
     return np.column_stack([x, y])
 
 
 def to_wgs84(geometries: npt.NDArray[np.object_], source: Any) -> npt.NDArray[np.object_]:
-    """Bring an array of shapely geometries to EPSG:4326, in two dimensions; missing ones stay missing."""
+    """Transform geometries to EPSG:4326, in two dimensions.
+
+    Parameters
+    ----------
+    geometries : array of shapely geometries
+        Missing ones stay missing; heights and measures are dropped.
+    source : str, int or pyproj.CRS
+        The system that they are in.
+
+    Returns
+    -------
+    array of shapely geometries
+        Longitude and latitude in degrees. The same array if nothing changes.
+
+    Examples
+    --------
+    >>> point = to_wgs84(np.array([shapely.Point(603866.19, 1190634.47)]), "EPSG:9210")[0]
+    >>> round(point.x, 4), round(point.y, 4)
+    (106.7015, 10.7651)
+    """
     # Copying geometry that is flat already would cost as much as checking its validity.
     is_flat = not (shapely.has_z(geometries).any() or shapely.has_m(geometries).any())
     flat: npt.NDArray[np.object_] = geometries if is_flat else shapely.force_2d(geometries)

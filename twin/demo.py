@@ -52,7 +52,7 @@ SERVER_START_SECONDS = 60
 )  # fmt: skip
 @click.option("--port", type=click.IntRange(1, 65535), help=say("Port to listen on.", "Cổng của máy chủ."))
 def demo(data: Path | None, buildings: int, port: int | None) -> int:
-    """Run the demo until it is told to stop; the exit code tells whether all layers could be loaded."""
+    """Run the demo until it is stopped; the exit code says whether all layers could be loaded."""
     settings = load_settings()
     if port:
         settings = settings.model_copy(update={"port": port})
@@ -75,7 +75,7 @@ class _Loading:
 
 
 class _Stop(Exception):  # not an error
-    """Somebody asked the program to end."""
+    """The program was signalled to end."""
 
 
 def _run(settings: Settings, data: Path | None, buildings: int, loading: _Loading) -> NoReturn:

@@ -27,7 +27,7 @@ class TwinError(Exception):
 
 
 class BadInput(TwinError):
-    """What was asked or given cannot be understood."""
+    """The request or the input cannot be understood."""
 
     exit_code = REFUSED
 
@@ -67,7 +67,7 @@ class TooMany(TwinError):
 
 
 class TooCostly(TooMany):
-    """One question that would take too long, however often it is asked."""
+    """One query that would take too long, however often it is tried."""
 
 
 class TooLong(TwinError):

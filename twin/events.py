@@ -40,7 +40,7 @@ EVENT_KINDS: dict[Kind, EventKind] = {
 
 @dataclass(frozen=True, slots=True)
 class Event:
-    """Something that changed; EVENT_KINDS says what each kind means. Fields that the kind does not have are errors."""
+    """Something that changed; EVENT_KINDS says what each kind means and which fields it may have."""
 
     kind: Kind
     layer: str | None = None

@@ -57,7 +57,7 @@ class _Vietnamese(Formatter):
     """Writes numbers as Vietnamese does: 5.895 and 2,5."""
 
     def format_field(self, value: Any, spec: str) -> str:
-        """Format a value; a number that is asked for with separators or decimals has Vietnamese ones."""
+        """Format a value; a number that is formatted with separators or decimals has Vietnamese ones."""
         written = str(super().format_field(value, spec))
         is_number = isinstance(value, numbers.Real) and not isinstance(value, bool)
         return written.translate(_SWAPPED) if is_number and spec else written
@@ -76,8 +76,8 @@ def read_stored(text: str) -> Text:
     """Read what `Text.stored` wrote; any other text is the same in both languages."""
     if text.startswith('{"en": '):
         try:
-            said = json.loads(text)
-            return Text(en=str(said["en"]), vi=str(said["vi"]))
+            parsed = json.loads(text)
+            return Text(en=str(parsed["en"]), vi=str(parsed["vi"]))
         except (ValueError, KeyError, TypeError):
             pass
     return Text(en=text, vi=text)

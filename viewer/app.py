@@ -10,11 +10,11 @@ from fastapi import Request
 from starlette.types import ASGIApp
 
 from tiles.app import create_app
-from tiles.http.principal import city_state, principal_of
-from tiles.http.server import CityState
+from tiles.http.principal import city_context, principal_of
+from tiles.http.server import CityContext
 from tiles.middleware import with_middleware
 from tiles.ogc.collections import describe
-from twin.access.policy import readable
+from twin.access.permit import every_permit
 from twin.config import load_settings
 from twin.db.database import open_database
 from twin.logs import set_up_logging
@@ -43,16 +43,16 @@ def create() -> ASGIApp:
 
 async def seen_by(request: Request, language: Language) -> list[dict[str, Any]]:
     """The layers that the map of this reader may show."""
-    layers = readable(principal_of(request), city_state(request).layers.values())
-    return [describe(layer, language) for layer in layers]
+    permits = every_permit(principal_of(request), city_context(request).layers)
+    return [describe(permit, language) for permit in permits]
 
 
 def opening(request: Request) -> Mapping[str, Any]:
     """What the map is called and where it opens: as the database's city says, else as the profile does."""
-    return _opening(city_state(request))
+    return _opening(city_context(request))
 
 
-def _opening(city: CityState) -> Mapping[str, Any]:
+def _opening(city: CityContext) -> Mapping[str, Any]:
     profile = city.settings.profile
     view = city.fact("view") or {}
     return {

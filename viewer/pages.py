@@ -84,9 +84,9 @@ def version() -> str:
 
 def language_of(request: Request) -> Language:
     """The reader's language: `?lang=`, else what the browser prefers, else the city's first."""
-    asked = request.query_params.get("lang")
+    wanted = request.query_params.get("lang")
     for language in LANGUAGES:
-        if asked == language:
+        if wanted == language:
             return language
     return language_of_header(request.headers.get("accept-language")) or "vi"
 
@@ -125,7 +125,7 @@ def make_router(collections: Collections, city: City) -> APIRouter:
 
 
 def render(city: Mapping[str, Any], language: Language) -> str:
-    """Fill the page's few places; everything else is asked for by its scripts."""
+    """Fill the page's few places; its scripts fetch everything else."""
     facts = {"city": dict(city), "language": language, "assets": f"/assets/{version()}/"}
     template = Template(assets()["index.html"].content.decode())
     texts = json.loads(assets()[f"i18n/{language}.json"].content)

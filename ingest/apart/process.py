@@ -22,7 +22,7 @@ SYSTEM = (
 
 def main() -> None:
     """Answer until the other side closes its pipe."""
-    asked, answers = (Connection(int(handle)) for handle in sys.argv[1:3])
+    requests, answers = (Connection(int(handle)) for handle in sys.argv[1:3])
     paths = [Path(path) for path in sys.argv[3:]]
     from twin.logs import set_up_logging
 
@@ -37,12 +37,12 @@ def main() -> None:
     from ingest.apart.wire import pack
 
     answers.send_bytes(pack(("ready", lacking)))
-    _Answering(asked, answers, paths[0]).serve()
+    _Answering(requests, answers, paths[0]).serve()
 
 
 class _Answering:
-    def __init__(self, asked: Connection, answers: Connection, folder: Path) -> None:
-        self._asked, self._answers, self._folder = asked, answers, folder
+    def __init__(self, requests: Connection, answers: Connection, folder: Path) -> None:
+        self._requests, self._answers, self._folder = requests, answers, folder
         self._reader: Any = None
 
     def serve(self) -> None:
@@ -137,7 +137,7 @@ class _Answering:
     def _receive(self) -> tuple[Any, ...]:
         from ingest.apart.wire import unpack
 
-        request: tuple[Any, ...] = unpack(self._asked.recv_bytes())
+        request: tuple[Any, ...] = unpack(self._requests.recv_bytes())
         return request
 
 

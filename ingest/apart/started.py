@@ -80,12 +80,12 @@ class ReadingProcess:
         return ApartRaster(self, path, options, *self.receive()[1:])
 
     def is_raster(self, path: Path, options: ReadOptions) -> bool:
-        """Tell whether this is a file for `open_raster`; refused files are refused here already."""
+        """Return whether this is a file for `open_raster`; refused files are refused here already."""
         self._ask("is_raster", path, options)
         return bool(self.receive()[1])
 
     def items(self, *request: Any, pick: Callable[[int], Any] | None = None) -> Generator[Any, None, Any]:
-        """Give what answers a request, one by one; return what is said at the end."""
+        """Yield the answers to a request, one by one; return the last one."""
         self.send(*request)
         waits = True
         try:

@@ -183,12 +183,12 @@ def _to_table(rows: int, columns: list[tuple[str, Any]], shapes: Any, labels: An
 
 _KINDS: Mapping[str, Any] = {
     "text": lambda en, vi: Text(en=str(en), vi=str(vi)),
-    "crs": lambda said: CRS.from_user_input(str(said)),
+    "crs": lambda text: CRS.from_user_input(str(text)),
     "array": _to_array,
     "array0": lambda *parts: _to_array(*parts)[0],
     "table": _to_table,
     "none": lambda: None,
-    "moment": lambda said, unit, zone: (
+    "moment": lambda text, unit, zone: (
         lambda moment: moment.tz_convert(_zone(zone)) if zone else moment
-    )(pd.Timestamp(str(said)).as_unit(unit)),
+    )(pd.Timestamp(str(text)).as_unit(unit)),
 }  # fmt: skip

@@ -14,16 +14,18 @@ import shapely
 from ingest.checks.contract import Checked, contract, divide
 from ingest.checks.coverage import Collected, gaps, overlaps
 from ingest.checks.faults import Faults, Mask
+from ingest.checks.kinds import KINDS
 from ingest.checks.names import likely_term
 from ingest.checks.picture import Thinned
 from ingest.checks.plan import PROBLEM, RAW, WKB, Plan, decode
-from ingest.checks.problems import AS_WRITTEN, KINDS, Example, Ledger, Value
-from ingest.checks.repeats import Seen, hash_coordinates, hash_shapes, hash_values
+from ingest.checks.problems import AS_WRITTEN, Example, Ledger, Value
 from ingest.checks.report import Report
-from ingest.checks.shapes import Examined, area_of, examine
+from ingest.checks.shapes import CheckedShapes, area_of, check_shapes
 from ingest.mapping.joins import Matched, as_text
 from ingest.mapping.rows import apply, select
 from ingest.publish.identity import ids_from_geometry
+from ingest.readers.row_problems import UNREADABLE, read_row_problem
+from ingest.repeats import EarlierValues, hash_coordinates, hash_shapes, hash_values
 from twin.catalogue.catalogue import Bounds
 from twin.text import Text
 
@@ -46,7 +48,7 @@ class Identities:
     """The ids and the geometries of a layer so far, in eight bytes each; the files of one layer share them."""
 
     def __init__(self) -> None:
-        self.ids, self.shapes = Seen(), Seen()
+        self.ids, self.shapes = EarlierValues(), EarlierValues()
 
 
 class Checker:
@@ -60,8 +62,8 @@ class Checker:
         self._ledger = Ledger(plan.limits.examples)
         self._counts = _Counts()
         self._identities = identities or Identities()
-        self._selected, self._values_of_id = Seen(), Seen()
-        # What follows from a problem of the whole file is not told again of each feature.
+        self._selected, self._values_of_id = EarlierValues(), EarlierValues()
+        # What follows from a problem of the whole file is not repeated for each feature.
         self._moot = _moot(plan)
         self._thinned = Thinned()
         covers = plan.theme.coverage and plan.theme.geometry == "polygon"
@@ -98,15 +100,17 @@ class Checker:
         _add_notes(problems, faults)
         if matched is not None and matched.shapes is not None:
             self._add_unmatched(selected.features, matched, faults)
-        examined = examine(straight, plan.theme.geometry, plan.reference.reading.crs, self._near, faults, plan.home)
+        geometry = check_shapes(
+            straight, plan.theme.geometry, plan.reference.reading.crs, self._near, faults, plan.usual_place
+        )
         values = contract(
             features, plan.theme, plan.columns, faults, plan.limits.text, plan.solid_columns, plan.city.time_zone
         )
-        self._identify(features, examined, values, faults)
-        self._note(features, examined, faults)
+        self._identify(features, geometry, values, faults)
+        self._note(features, geometry, faults)
         bad_rows = np.flatnonzero(~faults.none)
-        checked = divide(features, examined, values, faults)
-        if examined.shapes is original and not checked.bad and wkb is not None and len(wkb) and wkb[0] is not None:
+        checked = divide(features, geometry, values, faults)
+        if geometry.shapes is original and not checked.bad and wkb is not None and len(wkb) and wkb[0] is not None:
             # Nothing was changed or left out: what the file has need not be written again.
             checked = replace(checked, measured=replace(checked.measured, wkb=wkb))
         if written is not None:
@@ -114,7 +118,7 @@ class Checker:
             for row, entry in zip(bad_rows, checked.bad, strict=True):
                 if isinstance(written[row], str):
                     entry["properties"][AS_WRITTEN] = written[row]
-        self._count(checked, read, examined.mended)
+        self._count(checked, read, geometry.mended)
         return checked
 
     def _count_repeats(self, raw: gpd.GeoDataFrame) -> None:
@@ -123,7 +127,7 @@ class Checker:
         if repeats is None or self.plan.matches.rows.unique or repeats.column not in raw:
             return
         values = as_text(raw[repeats.column]).dropna().to_numpy(dtype=object)
-        self._counts.repeated += int(self._values_of_id.again(hash_values(values)).sum())
+        self._counts.repeated += int(self._values_of_id.find_repeats(hash_values(values)).sum())
 
     def _add_unmatched(self, features: gpd.GeoDataFrame, matched: Matched, faults: Faults) -> None:
         """Note the rows that the join finds no shape for, or several."""
@@ -154,7 +158,7 @@ class Checker:
             self._ledger.note("id.missing", count=counts.without_id)
         if self._coverage is not None:
             self._check_coverage(self._coverage)
-        self._ledger.tell_values(self._told)
+        self._ledger.set_values(self._value)
         bounds: Bounds | None = tuple(counts.bounds) if counts.good else None  # type: ignore[assignment]
         return Report(
             plan=plan, features=counts.features, good=counts.good, bad=counts.bad, mended=counts.mended,
@@ -162,33 +166,35 @@ class Checker:
             left_out=counts.left_out,
         )  # fmt: skip
 
-    def _told(self, of: str | None, value: str, count: int) -> Value:
-        """A value that is a problem, with the term of the field's vocabulary that is most like it."""
+    def _value(self, of: str | None, value: str, count: int) -> Value:
+        """Describe a value that is a problem, with the most similar term of the field's vocabulary."""
         vocabulary = self.plan.theme.by_name[of].vocabulary if of else None
         term = likely_term(value, self.plan.theme.by_name[of]) if of and vocabulary else None
         return Value(value, count, term, vocabulary[term].title if vocabulary and term else None)
 
-    def _identify(self, features: gpd.GeoDataFrame, examined: Examined, values: dict[str, Any], faults: Faults) -> None:
+    def _identify(
+        self, features: gpd.GeoDataFrame, geometry: CheckedShapes, values: dict[str, Any], faults: Faults
+    ) -> None:
         """Give every feature an id, and find ids and geometries that came before."""
         ids: Objects = features["id"].to_numpy(dtype=object).copy()
         unnamed = pd.isna(ids)
         good = faults.none
-        ids[unnamed & good] = ids_from_geometry(examined.shapes[unnamed & good])
+        ids[unnamed & good] = ids_from_geometry(geometry.shapes[unnamed & good])
         values["id"] = ids
         self._counts.without_id += int(unnamed.sum())
 
         rows = np.flatnonzero(good)
         repeated = np.zeros(len(ids), dtype=bool)
-        repeated[rows] = self._identities.ids.again(hash_values(ids[rows]))
+        repeated[rows] = self._identities.ids.find_repeats(hash_values(ids[rows]))
         faults.add(repeated & ~unnamed, "id.duplicate", lambda row: f"id = {ids[row]}")
         faults.add(repeated & unnamed, "geometry.duplicate")
         named = rows[~unnamed[rows] & ~repeated[rows]]
         same = np.zeros(len(ids), dtype=bool)
-        same[named] = self._identities.shapes.again(_hashes(examined, named))
+        same[named] = self._identities.shapes.find_repeats(_hashes(geometry, named))
         place = self.plan.theme.geometry == "point"
         faults.add(same, "geometry.same_place" if place else "geometry.same")
 
-    def _note(self, features: gpd.GeoDataFrame, examined: Examined, faults: Faults) -> None:
+    def _note(self, features: gpd.GeoDataFrame, geometry: CheckedShapes, faults: Faults) -> None:
         """Count what was found, with examples that can be found again: by id, else by the row in the file."""
         ids = features["id"].to_numpy(dtype=object)
         first = self._counts.features + 1
@@ -201,7 +207,7 @@ class Checker:
                 continue
 
             def example(row: int, finding: Any = finding) -> Example:
-                return Example(name(row), finding.detail(row), _place(examined.arrived[row]))
+                return Example(name(row), finding.detail(row), _place(geometry.arrived[row]))
 
             self._ledger.rows(finding.code, finding.where, example, finding.field)
             if finding.values:
@@ -226,7 +232,7 @@ class Checker:
             self._coverage.add(shapes, self._labels(good))
 
     def _labels(self, good: gpd.GeoDataFrame) -> Objects:
-        """Ids with names, if the theme has names: a person knows a ward by its name."""
+        """Return ids with names, if the theme has names: a person knows a ward by its name."""
         ids = good["id"].astype(str)
         label = self.plan.theme.label
         if label is None or label not in good or good[label].isna().all():
@@ -277,11 +283,11 @@ def _moot(plan: Plan) -> frozenset[tuple[str, str | None]]:
     return frozenset(moot)
 
 
-def _hashes(examined: Examined, rows: npt.NDArray[np.intp]) -> npt.NDArray[np.uint64]:
-    """A hash of each of some of a batch's geometries."""
-    if len(rows) < len(examined.shapes):
-        return hash_shapes(examined.shapes[rows])
-    return hash_coordinates(examined.measured.coordinates, examined.measured.owner, len(rows))
+def _hashes(geometry: CheckedShapes, rows: npt.NDArray[np.intp]) -> npt.NDArray[np.uint64]:
+    """Return a hash of each of some of a batch's geometries."""
+    if len(rows) < len(geometry.shapes):
+        return hash_shapes(geometry.shapes[rows])
+    return hash_coordinates(geometry.measured.coordinates, geometry.measured.owner, len(rows))
 
 
 def _area(area: float, width: float | None = None) -> Text:
@@ -292,8 +298,8 @@ def _area(area: float, width: float | None = None) -> Text:
 
 
 def _between(names: Objects, neighbours: tuple[int, ...]) -> str:
-    said = " – ".join(str(names[n]) for n in neighbours[:3])
-    return f"{said} …" if len(neighbours) > 3 else said
+    names_shown = " – ".join(str(names[n]) for n in neighbours[:3])
+    return f"{names_shown} …" if len(neighbours) > 3 else names_shown
 
 
 def _place(shape: Any) -> tuple[float, float] | None:
@@ -317,7 +323,7 @@ def _add_notes(notes: Objects | None, faults: Faults) -> None:
     noted: Mask = ~pd.isna(notes)
     if not noted.any():
         return
-    reasons = np.array([str(n).partition(":")[0] if there else "" for n, there in zip(notes, noted, strict=True)])
-    for reason in np.unique(reasons[noted]):
-        code = reason if KINDS.get(reason) else "geometry.unreadable"
-        faults.add(noted & (reasons == reason), code, lambda row: str(notes[row]).partition(":")[2].strip())
+    codes = np.array([read_row_problem(str(n))[0] if there else "" for n, there in zip(notes, noted, strict=True)])
+    for code in np.unique(codes[noted]):
+        known = code if code in KINDS else UNREADABLE
+        faults.add(noted & (codes == code), known, lambda row: read_row_problem(str(notes[row]))[1])

@@ -16,7 +16,7 @@ import shapely
 from shapely.geometry.base import BaseGeometry
 
 from ingest.checks.faults import Faults
-from ingest.checks.shapes import Examined, area_of, examine, finite
+from ingest.checks.shapes import CheckedShapes, area_of, check_shapes, finite
 from ingest.checks.values import LONGEST_TEXT, typed
 from ingest.frames import objects, with_geometry
 from layers.theme import Theme
@@ -26,7 +26,7 @@ from twin.cells.cover import Measured, measure
 
 @dataclass
 class Findings:
-    """What the checks found in a layer: features mended, and set aside by reason."""
+    """Findings of the checks in a layer: features mended, and set aside by reason."""
 
     mended: int = 0
     set_aside: Counter[str] = field(default_factory=Counter)
@@ -53,9 +53,9 @@ def check(
     """
     faults = Faults(len(features))
     original = np.asarray(features.geometry.values, dtype=object)
-    examined = examine(original, theme.geometry, crs, area_of(outline), faults)
-    findings.mended += examined.mended
-    checked = divide(features, examined, contract(features, theme, columns, faults, zone=zone), faults)
+    geometry = check_shapes(original, theme.geometry, crs, area_of(outline), faults)
+    findings.mended += geometry.mended
+    checked = divide(features, geometry, contract(features, theme, columns, faults, zone=zone), faults)
     findings.set_aside.update(entry["reason"] for entry in checked.bad)
     return checked
 
@@ -78,15 +78,15 @@ def contract(
     return values
 
 
-def divide(features: gpd.GeoDataFrame, examined: Examined, values: dict[str, Any], faults: Faults) -> Checked:
+def divide(features: gpd.GeoDataFrame, geometry: CheckedShapes, values: dict[str, Any], faults: Faults) -> Checked:
     """Part a batch into good features and entries for quarantine."""
     good = faults.none
     # Objects stay objects: pandas would turn texts into another form, from which they are taken again at once.
     plain = {k: objects(v, len(good)) if pd.api.types.is_object_dtype(v) else v for k, v in values.items()}
-    frame = with_geometry(plain, examined.shapes, crs=4326)
-    bad = _entries(features, examined.arrived, faults, np.flatnonzero(~good))
+    frame = with_geometry(plain, geometry.shapes, crs=4326)
+    bad = _entries(features, geometry.arrived, faults, np.flatnonzero(~good))
     if good.all():
-        return Checked(frame, bad, examined.measured)
+        return Checked(frame, bad, geometry.measured)
     frame = frame[good].reset_index(drop=True)
     return Checked(frame, bad, measure(np.asarray(frame.geometry.values, dtype=object)))
 

@@ -49,7 +49,7 @@ def propose(file: Path, layer: str, source_layer: str | None = None) -> str:
                 Text(en="{file} holds no features.", vi="{file} không có đối tượng nào.").format(file=file.name)
             )
         solids = tuple(getattr(reader, "solids", ()))
-        # The columns that became the geometry are not said twice.
+        # The columns that became the geometry are not proposed twice.
         places = {str(c).casefold() for c in ("x", "y", "lon", "lng", "lat", "longitude", "latitude", "wkt")}
         is_table = reader.format in ("CSV", "XLSX")
         columns = [c for c in reader.columns if c not in solids and not (is_table and c.casefold() in places)]
@@ -144,8 +144,8 @@ def _field(name: str, column: str, kind: FieldType, values: pd.Series) -> dict[s
 
 
 def _type(kind: FieldType, values: pd.Series) -> tuple[FieldType, pd.Series, list[str]]:
-    """The type that nearly all values have, where a file (a table, OpenStreetMap, a dBase column) says no more than
-    text; the numbers, if that is what they are; and what does not fit.
+    """Return the type that nearly all values have, where a file (a table, OpenStreetMap, a dBase column) says no more
+    than text; the numbers, if that is what they are; and what does not fit.
     """
     if kind != "text":
         return kind, pd.to_numeric(values, errors="coerce") if kind in ("integer", "number") else values, []
@@ -176,5 +176,5 @@ def _terms(values: pd.Series) -> list[str]:
 
 
 def _said(text: str) -> str:
-    """A TOML basic string: JSON's form without its escapes beyond the basic plane."""
+    """Return a TOML basic string: JSON's form without its escapes beyond the basic plane."""
     return json.dumps(str(text), ensure_ascii=False)

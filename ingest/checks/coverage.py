@@ -66,14 +66,16 @@ class Collected:
         self.ids.append(ids)
 
     def all(self) -> tuple[Shapes, npt.NDArray[np.object_]]:
-        """All that was kept."""
+        """Return all that was kept."""
         if not self.shapes:
             return np.empty(0, dtype=object), np.empty(0, dtype=object)
         return np.concatenate(self.shapes), np.concatenate(self.ids)
 
 
 def overlaps(shapes: Shapes, tolerance: float = OVERLAP_TOLERANCE) -> list[Overlap]:
-    """All pairs of valid polygons (EPSG:4326) that overlap by more than a tolerance, the largest overlap first."""
+    """Return all pairs of valid polygons (EPSG:4326) that overlap by more than a tolerance, the largest overlap
+    first.
+    """
     suspects = np.flatnonzero(~shapely.is_empty(shapely.coverage_invalid_edges(shapes)))
     if not len(suspects):
         return []
@@ -95,7 +97,7 @@ def overlaps(shapes: Shapes, tolerance: float = OVERLAP_TOLERANCE) -> list[Overl
 
 
 def gaps(shapes: Shapes, tolerance: float = GAP_TOLERANCE) -> list[Gap]:
-    """All areas that valid polygons (EPSG:4326) enclose and none covers, the largest first."""
+    """Return all areas that valid polygons (EPSG:4326) enclose and none covers, the largest first."""
     if not len(shapes):
         return []
     parts = shapely.get_parts(shapely.union_all(shapes))

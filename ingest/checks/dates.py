@@ -27,7 +27,7 @@ _CLOCK = re.compile(r"(\d{1,2})([:hH]\d{2}.*)")
 
 
 def moments(values: pd.Series, zone: tzinfo = UTC) -> tuple[Any, Mask]:
-    """Moments in UTC, and which values are none. A time without a zone is one of the clock in `zone`."""
+    """Return moments in UTC, and which values are none. A time without a zone is one of the clock in `zone`."""
     if pd.api.types.is_datetime64_any_dtype(values.dtype):
         local = values if values.dt.tz is not None else values.dt.tz_localize(zone, ambiguous="NaT", nonexistent="NaT")
         return local.dt.tz_convert(UTC).array, local.isna().to_numpy()
@@ -36,9 +36,11 @@ def moments(values: pd.Series, zone: tzinfo = UTC) -> tuple[Any, Mask]:
 
 
 def dates(values: pd.Series, zone: tzinfo = UTC) -> tuple[npt.NDArray[np.object_], Mask]:
-    """Dates, and which values are none. Of a time with a zone it is the day on the clock in `zone`."""
+    """Return dates, and which values are none. Of a time with a zone it is the day on the clock in `zone`."""
     if pd.api.types.is_datetime64_any_dtype(values.dtype):
         local = values if values.dt.tz is None else values.dt.tz_convert(zone)
+        # The last hours of the year 9999 lie in the next one on this clock.
+        local = local.where(local.dt.year.between(1, 9999))
         return local.dt.date.where(local.notna(), None).to_numpy(dtype=object), local.isna().to_numpy()
     found = _each(values, lambda text: _local(text, zone).date())
     return found, pd.isna(found)
@@ -58,8 +60,8 @@ def _each(values: pd.Series, read: Callable[[str], object]) -> npt.NDArray[np.ob
 
 
 def _local(text: str, zone: tzinfo) -> datetime:
-    """The moment that a text names, on the clock in `zone`; a day is its midnight. A ValueError where it names none,
-    an OverflowError where that clock has no such year.
+    """Return the moment that a text names, on the clock in `zone`; a day is its midnight. A ValueError where it names
+    none, an OverflowError where that clock has no such year.
     """
     found = next((match for form in _FORMS if (match := form.fullmatch(text))), None)
     if found is None:

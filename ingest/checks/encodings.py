@@ -130,7 +130,7 @@ _DECODERS: Mapping[Encoding, Callable[[str], str | None]] = {
 
 @dataclass(frozen=True, slots=True)
 class Decision:
-    """How a column's text is written, why, and one value before and after.
+    """The encoding of a column's text, the evidence, and one value before and after.
 
     `mixed`: some values are real Unicode already, so each value that is good Vietnamese as it stands is left alone.
     `windows`: dashes and quotes stand as the bytes that Windows has for them. `capitals`: there are no small letters.
@@ -203,7 +203,7 @@ def decide(values: Iterable[str]) -> Decision:
 
 
 def _tells(word: str) -> bool:
-    """A letter by itself, or a dash, proves nothing."""
+    """Return whether a word can show an encoding; a letter by itself, or a dash, cannot."""
     return len(word) > 1 and not word.isascii() and any(letter.isascii() for letter in word)
 
 
@@ -242,7 +242,7 @@ def _is_fine(value: str) -> bool:
 
 
 def _shown(decision: Decision, values: list[str]) -> Decision:
-    """The decision with the first value that it changes."""
+    """Return the decision with the first value that it changes."""
     for value in values:
         after = decision.decode(value)
         if after != value:

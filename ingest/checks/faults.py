@@ -1,4 +1,4 @@
-"""What is wrong with the rows of one batch: every finding, and for each row the first that keeps it from publishing."""
+"""Findings of one batch, and for each row the first that keeps it from being published."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from ingest.checks.problems import KINDS
+from ingest.checks.kinds import KINDS
 from twin.text import Text
 
 Detail = Callable[[int], str | Text]
@@ -46,16 +46,16 @@ class Faults:
         self, where: Mask, code: str, detail: Detail | str = "", field: str | None = None,
         values: Callable[[], Mapping[str, int]] = dict,
     ) -> None:  # fmt: skip
-        """Take down a finding about some rows."""
+        """Record a finding about some rows."""
         if not where.any():
             return
-        say: Detail = detail if callable(detail) else lambda _: detail
-        self.found.append(Finding(code, where, say, field, values()))
+        describe: Detail = detail if callable(detail) else lambda _: detail
+        self.found.append(Finding(code, where, describe, field, values()))
         if KINDS[code].severity == "refused":
             fresh = np.flatnonzero(where & self.none)
             self._faulty[fresh] = True
             for row in fresh:
                 self.reason[row] = code
-                said = say(int(row))
+                detail_of_row = describe(int(row))
                 # Kept in both languages: whoever reads it later need not speak the publisher's.
-                self.detail[row] = said.stored() if isinstance(said, Text) else said
+                self.detail[row] = detail_of_row.stored() if isinstance(detail_of_row, Text) else detail_of_row

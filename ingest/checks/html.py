@@ -26,9 +26,10 @@ from ingest.checks.wording import (
     source_of,
     summary,
 )
+from ingest.counts import feature_count
 from layers.theme import METRES_PER_DEGREE
 from twin.cells.cover import cell_polygons
-from twin.text import current_language, format_number, printable
+from twin.text import Text, current_language, format_number, printable
 
 POLICY = "default-src 'none'; style-src 'unsafe-inline'; img-src data:"
 MARK_RADIUS = 9
@@ -156,7 +157,7 @@ def _recognised(report: Report) -> str:
         (
             say("Text encoding", "Bảng mã"),
             f'<strong>{_text(file_encoding(plan))}</strong> <span class="soft">{_text(plan.encoding_reason)}</span>'
-            + "".join(f"<br><code>{_text(column)}</code> {_text(said)}" for column, said in legacy_columns(plan)),
+            + "".join(f"<br><code>{_text(column)}</code> {_text(why)}" for column, why in legacy_columns(plan)),
         ),
         (
             say("Id", "Mã định danh"),
@@ -175,7 +176,7 @@ def _raster_recognised(report: RasterReport) -> str:
         (say("Format", "Định dạng"), _text(f"{plan.format} ({plan.driver})")),
         (say("Theme", "Chuyên đề"), _text(plan.theme.title)),
         (say("Coordinate system", "Hệ tọa độ"), _reference(plan.reference)),
-        *((name, _text(said)) for name, said in raster_facts(report)),
+        *((name, _text(fact)) for name, fact in raster_facts(report)),
     ]
     return _listed(rows)
 
@@ -189,7 +190,7 @@ def _reference(reference: Reference) -> str:
 
 
 def _listed(rows: list[tuple[str, str]]) -> str:
-    return '<dl class="facts">' + "".join(f"<dt>{name}</dt><dd>{said}</dd>" for name, said in rows) + "</dl>"
+    return '<dl class="facts">' + "".join(f"<dt>{name}</dt><dd>{fact}</dd>" for name, fact in rows) + "</dl>"
 
 
 def _classes(report: RasterReport) -> Iterable[str]:
@@ -225,9 +226,9 @@ def _fields(report: Report) -> str:
                 _text(match.reason),
             ]
         elif hint:
-            said = say("perhaps {}?", "có phải {}?").format(source_of(hint))
+            hint_text = say("perhaps {}?", "có phải {}?").format(source_of(hint))
             cells += [
-                f'<span class="soft">{_text(said)}</span>',
+                f'<span class="soft">{_text(hint_text)}</span>',
                 format_number(hint.confidence, ".0%"),
                 _text(hint.reason),
             ]
@@ -290,11 +291,12 @@ def _example(example: Example) -> str:
 
 
 def _footer(report: Report) -> str:
-    said = say(
-        "{read:,} features read, {good:,} good, {bad:,} set aside, {mended:,} mended.",
-        "Đã đọc {read:,} đối tượng: {good:,} đạt, {bad:,} để riêng, {mended:,} được sửa.",
+    counts = Text(
+        en="{features} read, {good:,} good, {bad:,} set aside, {mended:,} mended.",
+        vi="Đã đọc {features}: {good:,} đạt, {bad:,} để riêng, {mended:,} được sửa.",
     )
-    return _text(said.format(read=report.features, good=report.good, bad=report.bad, mended=report.mended))
+    read = feature_count(report.features)
+    return _text(str(counts.format(features=read, good=report.good, bad=report.bad, mended=report.mended)))
 
 
 # The map -------------------------------------------------------------------------------------------------------------
@@ -306,20 +308,28 @@ def _map(report: Report) -> str:
     frame = frame_of(bounds)
     view = shapely.box(*frame.bounds)
     kind = report.plan.theme.geometry
-    seen = [shape for shape in report.shapes if view.intersects(shape)]
+    shown = [shape for shape in report.shapes if view.intersects(shape)]
     svg, hidden = _drawn(
-        report, frame, "".join(f'<path class="shape {kind}" d="{path(shape, frame)}"/>' for shape in seen)
+        report, frame, "".join(f'<path class="shape {kind}" d="{path(shape, frame)}"/>' for shape in shown)
     )
-    said = say("{n:,} of {all:,} features are drawn.", "Vẽ {n:,}/{all:,} đối tượng.").format(
-        n=len(seen), all=report.good
+    caption = Text(en="Drawn: {n:,} of {features}.", vi="Vẽ {n:,} trong {features}.").format(
+        n=len(shown), features=feature_count(report.good)
     )
+    return _captioned(svg, caption, hidden)
+
+
+def _captioned(svg: str, caption: Text, hidden: int) -> str:
+    """Put a caption below a map, with the number of places that lie beyond it."""
+    text = str(caption)
     if hidden:
-        said += " " + say("Places beyond this map: {n}.", "Số vị trí nằm ngoài bản đồ: {n}.").format(n=hidden)
-    return f'{svg}<p class="caption soft">{_text(said)}</p>'
+        text += " " + str(
+            Text(en="Places beyond this map: {n:,}.", vi="Số vị trí nằm ngoài bản đồ: {n:,}.").format(n=hidden)
+        )
+    return f'{svg}<p class="caption soft">{_text(text)}</p>'
 
 
 def _raster_map(report: RasterReport) -> str:
-    """The raster's extent, and larger cells with the colours that the map will give them."""
+    """Return the raster's extent, and larger cells with the colours that the map will give them."""
     extent = list(report.shapes)
     frame = frame_of(area_shown(extent, [], report.plan.city.outline))
     shapes = "".join(f'<path class="extent" d="{path(shape, frame)}"/>' for shape in extent)
@@ -330,14 +340,14 @@ def _raster_map(report: RasterReport) -> str:
             shade = color_of(fill, value if report.plan.codes is None else codes[int(value)])
             shapes += f'<path class="cell" fill="{shade}" d="{path(polygon, frame)}"/>'
     svg, hidden = _drawn(report, frame, shapes)
-    said = say("Values in larger cells; the frame is the raster's extent.", "Giá trị theo ô lớn; khung là phạm vi ảnh.")
-    if hidden:
-        said += " " + say("Places beyond this map: {n}.", "Số vị trí nằm ngoài bản đồ: {n}.").format(n=hidden)
-    return f'{svg}<p class="caption soft">{_text(said)}</p>'
+    caption = Text(
+        en="Values in larger cells; the frame is the raster's extent.", vi="Giá trị theo ô lớn; khung là phạm vi ảnh."
+    )
+    return _captioned(svg, caption, hidden)
 
 
 def _drawn(report: Report | RasterReport, frame: Frame, shapes: str) -> tuple[str, int]:
-    """The picture: the city, the shapes, the marks; and how many marks lie beyond it."""
+    """Return the picture: the city, the shapes, the marks; and how many marks lie beyond it."""
     outline, view = report.plan.city.outline, shapely.box(*frame.bounds)
     drawn, hidden = _marks(report, frame)
     city = shapely.intersection(outline, shapely.buffer(view, view.length / 40))
@@ -369,7 +379,7 @@ def _marks(report: Report | RasterReport, frame: Frame) -> tuple[str, int]:
 
 
 def _scale(frame: Frame) -> str:
-    """A bar of a round length, about a sixth of the picture."""
+    """Return a bar of a round length, about a sixth of the picture."""
     metres_per_pixel = METRES_PER_DEGREE / frame.scale
     wanted = frame.width / 6 * metres_per_pixel
     power = 10 ** np.floor(np.log10(wanted))
@@ -384,7 +394,7 @@ def _scale(frame: Frame) -> str:
 
 
 def _inset(frame: Frame, view: shapely.Geometry, outline: shapely.Geometry) -> str:
-    """Where the picture is in the city, if it shows a small part of it."""
+    """Return where the picture is in the city, if it shows a small part of it."""
     if view.area > 0.4 * shapely.box(*outline.bounds).area:
         return ""
     small = frame_of(outline.bounds, 150, 130)

@@ -1,8 +1,7 @@
-"""Which column of a file is which field of the theme: proposed from names, types and values, or read from a file."""
+"""Matches of a file's columns with the theme's fields: proposed from names, types and values, or read from a file."""
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -11,8 +10,10 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from ingest.checks.names import SAME, likely_term, likeness, words_of, year_of
-from ingest.checks.problems import AS_WRITTEN, KINDS, QUARANTINE_ID, QUARANTINE_NOTES
+from ingest.checks.id_column import Repeats, find_id_column
+from ingest.checks.kinds import KINDS
+from ingest.checks.names import SAME, likeness, words_of, year_of
+from ingest.checks.problems import AS_WRITTEN, QUARANTINE_ID, QUARANTINE_NOTES
 from ingest.checks.values import as_type
 from ingest.mapping.description import FieldSource, MappingFile, RowMapping
 from ingest.mapping.rows import columns_used
@@ -23,9 +24,6 @@ from twin.text import Text
 # A match is taken from this confidence on, and mentioned as a hint from the other.
 TAKEN = 0.6
 HINT = 0.3
-ID_WORDS = frozenset({"id", "ma", "code", "key", "khoa", "gid", "uuid", "ref", "osm", "mã"})
-# Numbers that a program gives anew at each export: an id should outlive that.
-FLEETING = frozenset({"objectid", "fid", "ogcfid", "rowid", "oid", "stt", "index"})
 # Columns that a program measures in the units of the map, whatever those are: SHAPE_Area, ST_Length.
 MEASURED = (("shape",), ("st",))
 MOST_TERMS = 60
@@ -42,12 +40,7 @@ WEB_WORDS = frozenset({"url", "website", "web", "link", "email", "mail", "domain
 UNITS = {"km": "km", "ha": "har", "m2": "m2", "km2": "km2", "cm": "cm", "mm": "mm", "kmh": "km/h", "m": "m"}
 # Of the values that are no terms a mapping file names so many.
 UNKNOWN_NAMED = 20
-# An id that comes twice or is missing is a mistake to report; a column where that is common is no id.
-NEARLY_ALL = 0.8
 ALL_ROWS = RowMapping()
-# A column named like an id of which this share is different may be the id of what several rows are about.
-SOME = 0.02
-
 GIVEN = Text(en="as the mapping says", vi="theo tệp ánh xạ")
 MENDED = Text(en="an export of quarantine that comes back mended", vi="tệp xuất từ khu cách ly, đã sửa")
 
@@ -103,21 +96,13 @@ class Matches:
 
     def mapping(self) -> RowMapping:
         """Return the mapping in the words of a mapping file."""
-        fields = {m.field: m.source.column if _is_plain(m.source) else m.source for m in self.taken}
+        fields = {m.field: m.source.column if m.source.is_plain else m.source for m in self.taken}
         return self.rows.model_copy(update={"fields": fields})
 
     def without_source(self) -> tuple[Field, ...]:
         """Return the fields that no column gives."""
         mapped = {m.field for m in self.taken}
         return tuple(f for f in self.theme.fields if f.name not in mapped)
-
-
-@dataclass(frozen=True, slots=True)
-class Repeats:
-    """A column whose name says that it is an id, and whose values repeat: this share of the rows that were read."""
-
-    column: str
-    share: float
 
 
 def given_matches(
@@ -202,7 +187,7 @@ def propose(
     _add_label(taken, theme)
     _add_house_number(taken, {column: words_of(titles.get(column, column)) for column in sample.columns})
     _add_year(taken, theme)
-    key, reason, repeats = (QUARANTINE_ID, MENDED, None) if notes else _id_column(sample, titles, read)
+    key, reason, repeats = (QUARANTINE_ID, MENDED, None) if notes else find_id_column(sample, titles, read)
     fields = {f.name: place for place, f in enumerate(theme.fields)}
     return Matches(
         theme,
@@ -215,11 +200,12 @@ def propose(
 
 
 def _notes_of_quarantine(sample: pd.DataFrame) -> tuple[str, ...]:
-    """The columns of notes, if the file is an export of quarantine that comes back mended."""
+    """Return the columns of notes, if the file is an export of quarantine that comes back mended."""
     added = (QUARANTINE_ID, *QUARANTINE_NOTES)
     if not set(added) <= set(sample.columns) or not sample["reason"].dropna().isin(KINDS).all():
         return ()
-    return tuple(column for column in (*QUARANTINE_NOTES, AS_WRITTEN) if column in sample.columns)
+    # The key that the program for GeoPackages gave the export is no column of the agency's.
+    return tuple(column for column in (*QUARANTINE_NOTES, AS_WRITTEN, "fid") if column in sample.columns)
 
 
 def _rank(match: Match, sample: pd.DataFrame) -> tuple[float, int, float]:
@@ -339,7 +325,7 @@ def _share(counts: pd.Series, accepted: Callable[[str], bool]) -> float:
 
 
 def _without_tones(lookup: Mapping[str, str]) -> dict[tuple[str, ...], str]:
-    """The terms by their words without tone marks, as far as these are unambiguous."""
+    """Return the terms by their words without tone marks, as far as these are unambiguous."""
     bare: dict[tuple[str, ...], set[str]] = {}
     for spelling, key in lookup.items():
         bare.setdefault(words_of(spelling), set()).add(key)
@@ -363,7 +349,7 @@ def _starts_with(value: str, spellings: list[str]) -> bool:
 
 
 def _add_label(taken: dict[str, Match], theme: Theme) -> None:
-    """A column such as "Phường Bến Nghé" gives the kind by its first word, and is the name as well."""
+    """Take as the name too a column whose first word gives the kind, such as "Phường Bến Nghé"."""
     for match in list(taken.values()):
         column = match.source.column
         if theme.label and theme.label not in taken and column and match.source.extract:
@@ -372,9 +358,9 @@ def _add_label(taken: dict[str, Match], theme: Theme) -> None:
 
 
 def _add_house_number(taken: dict[str, Match], columns: Mapping[str, tuple[str, ...]]) -> None:
-    """An address is often two columns, the house's number and the street."""
+    """Join an address that is two columns, the house's number and the street."""
     match = taken.get("address")
-    street = match.source.column if match and _is_plain(match.source) else None
+    street = match.source.column if match and match.source.is_plain else None
     number = next((column for column, words in columns.items() if words in HOUSE_NUMBERS), None)
     if match is None or street is None or number is None or columns[street] not in STREETS:
         return
@@ -385,205 +371,9 @@ def _add_house_number(taken: dict[str, Match], columns: Mapping[str, tuple[str, 
 
 
 def _add_year(taken: dict[str, Match], theme: Theme) -> None:
-    """A figure's year often stands in its column's name only."""
+    """Take a figure's year from its column's name, where it often stands alone."""
     years = {year for m in taken.values() if m.source.column and (year := year_of(m.source.column))}
     if "year" in theme.by_name and "year" not in taken and len(years) == 1:
         (year,) = years
         reason = Text(en="from the names of the columns", vi="theo tên cột")
         taken["year"] = Match("year", FieldSource(constant=year), 0.7, reason)
-
-
-def _id_column(
-    sample: pd.DataFrame, titles: Mapping[str, str], read: int | None = None
-) -> tuple[str | None, Text, Repeats | None]:
-    """Choose the column that names each feature, with the reason; else name one that only looks like it."""
-    best: tuple[float, str, float] | None = None
-    repeats: Repeats | None = None
-    for column in sample.columns:
-        words = words_of(titles.get(column, column))
-        values = sample[column]
-        if not ID_WORDS & set(words) and "".join(words) not in FLEETING:
-            continue
-        if len(values) == 0 or values.isna().mean() > 1 - NEARLY_ALL:
-            continue
-        different = _distinct_share(values, read)
-        if different < NEARLY_ALL:
-            if different > SOME and (repeats is None or 1 - different < repeats.share):
-                repeats = Repeats(column, 1 - different)
-            continue
-        if pd.api.types.is_float_dtype(values.dtype) and (values % 1 != 0).any():
-            continue
-        score = 0.5 if "".join(words) in FLEETING else 1.0 if len(words) == 1 else 0.9 - 0.05 * len(words)
-        score -= 1 - different if score > TAKEN else 0
-        if best is None or score > best[0]:
-            best = (score, column, different)
-    if best is None:
-        nothing = Text(
-            en="no column names each feature; ids are made from the geometry",
-            vi="không cột nào định danh đối tượng; mã được tạo từ hình học",
-        )
-        return None, nothing, repeats
-    if best[0] < TAKEN:
-        fleeting = Text(
-            en="“{column}” changes with each export; ids are made from the geometry",
-            vi="“{column}” đổi mỗi lần xuất tệp; mã được tạo từ hình học",
-        ).format(column=best[1])
-        return None, fleeting, repeats
-    if best[2] < 1:
-        return best[1], Text(en="different in almost every row", vi="khác nhau ở hầu hết các dòng"), None
-    return best[1], Text(en="different in every row that was looked at", vi="khác nhau ở mọi dòng đã xem"), None
-
-
-def _distinct_share(values: pd.Series, read: int | None) -> float:
-    """Estimate which share of a file's rows has a value of its own, from rows chosen evenly from `read` rows.
-
-    Two rows with one value are both in the sample with the square of the sample's share. So pairs are counted, and
-    their number in the file follows: of d different values in n rows, each as often as another, n (n / d - 1) / 2
-    pairs are alike.
-    """
-    present = values.dropna().astype(str)
-    if not len(present):
-        return 0.0
-    counts = present.value_counts().to_numpy(dtype=float)
-    if read is None or read <= len(values):
-        return float(len(counts) / len(present))
-    part = len(values) / read
-    rows = len(present) / part
-    pairs = float((counts * (counts - 1) / 2).sum()) / part**2
-    return min(float(len(counts) / len(present)), 1 / (1 + 2 * pairs / rows))
-
-
-# Writing -------------------------------------------------------------------------------------------------------------
-
-
-def to_toml(
-    matches: Matches, file: str, columns: Mapping[str, FieldType], crs: str, encodings: Mapping[str, str]
-) -> str:
-    """Write a mapping as a file to edit, with the reasons as comments."""
-    theme = matches.theme
-    lines = [
-        f"# {_say('The columns of', 'Các cột của')} {_comment(file)} → {theme.name} ({theme.title})",
-        "# " + _say("Edit it, check again with --mapping THIS_FILE.", "Sửa rồi kiểm tra lại với --mapping TỆP_NÀY."),
-        "",
-        f"# {_comment(str(matches.id_reason))}",
-        f"id = {_quoted(matches.id)}" if matches.id else '# id = "…"',
-        f"{'' if isinstance(matches.rows, MappingFile) and matches.rows.crs else '# '}crs = {_quoted(crs)}",
-        *_about_rows(matches),
-    ]
-    mapped = {str(m.source.column) for m in matches.taken}
-    rest = [c for c in columns if c not in mapped and c != matches.id]
-    if rest:
-        lines.append("# " + _say("Carried along; to leave columns out:", "Giữ kèm theo; để bỏ bớt cột:"))
-        lines.append(f"{'' if matches.drop else '# '}drop = {_list(matches.drop or rest)}")
-    lines += ["", "[fields]"]
-    for match in matches.taken:
-        lines.append(f"# {match.confidence:.0%}: {_comment(str(match.reason))}")
-        lines.append(f"{match.field} = {_value(match.source)}")
-        lines += _translation(match, theme.by_name[match.field])
-    for match in matches.hints:
-        lines.append(f"# {match.confidence:.0%}, {_say('not taken', 'chưa dùng')}: {_comment(str(match.reason))}")
-        lines.append(f"# {match.field} = {_value(match.source)}")
-        lines += _translation(match, theme.by_name[match.field])
-    for field in matches.without_source():
-        if all(h.field != field.name for h in matches.hints):
-            need = _say("required", "bắt buộc") if field.required else _say("no column", "không có cột")
-            lines.append(f'# {field.name} = "…"  # {need}: {_say(field.title.en, field.title.vi)}')
-    if encodings:
-        lines += ["", "[encodings]", *(f"{_quoted(c)} = {_quoted(e)}" for c, e in encodings.items())]
-    return "\n".join(lines) + "\n"
-
-
-def _about_rows(matches: Matches) -> list[str]:
-    """Lines that say which rows are taken, and what they are joined with."""
-    rows, lines = matches.rows, []
-    if rows.prefix:
-        lines.append(f"prefix = {_quoted(rows.prefix)}")
-    if isinstance(rows, MappingFile):
-        given = rows.model_dump(include={"encoding", "longitude", "latitude", "wkt", "layer"}, exclude_none=True)
-        lines += [f"{name} = {_quoted(value)}" for name, value in given.items()]
-        if rows.osm:
-            lines.append(f"osm = {_table(rows.osm.model_dump(exclude_defaults=True))}")
-    if rows.unique:
-        lines.append(f"unique = {_quoted(rows.unique)}")
-    elif matches.repeats is not None:
-        column = _quoted(matches.repeats.column)
-        lines.append(
-            "# "
-            + _say("Where the rows of one value are one thing:", "Nếu các dòng cùng giá trị là một đối tượng:")
-            + f" id = {column}, unique = {column}"
-        )
-    if rows.where:
-        lines.append(f"where = {_table(dict(rows.where))}")
-    if rows.join:
-        join = rows.join.model_dump(exclude_none=True, exclude_defaults=True, mode="json")
-        lines.append(f"join = {_table(join)}")
-    return lines
-
-
-def _table(values: Mapping[str, Any]) -> str:
-    """Write an inline table of TOML."""
-
-    def written(value: Any) -> str:
-        if isinstance(value, Mapping):
-            return _table(value)
-        if isinstance(value, list | tuple):
-            return "[" + ", ".join(written(v) for v in value) + "]"
-        return _quoted(str(value))
-
-    return "{ " + ", ".join(f"{_quoted(str(k))} = {written(v)}" for k, v in values.items()) + " }"
-
-
-def _translation(match: Match, field: Field) -> list[str]:
-    """Lines that show how values that are no terms are translated, with the terms that they may mean."""
-    if not match.unknown or not field.vocabulary:
-        return []
-    named = match.unknown[:UNKNOWN_NAMED]
-    values = {**(match.source.values or {}), **{value: likely_term(value, field) or "…" for value in named}}
-    said: dict[str, Any] = {**match.source.model_dump(by_alias=True, exclude_none=True), "values": values}
-    if "other" in field.vocabulary:
-        said.setdefault("other", "other")
-    more = _say(" (and more)", " (và nhiều giá trị khác)") if len(match.unknown) > len(named) else ""
-    terms = ", ".join(f"{key} ({entry.title})" for key, entry in field.vocabulary.items())
-    return [
-        "# " + _say("Values that are no terms", "Giá trị không có trong danh mục") + more + _say(
-            "; to translate them, complete this and put it in place of the line above:",
-            "; để quy đổi, hãy hoàn chỉnh dòng sau và thay cho dòng trên:",
-        ),
-        f"# {match.field} = {_value(FieldSource.model_validate(said))}",
-        "# " + _say("Terms: ", "Danh mục: ") + _comment(terms),
-    ]  # fmt: skip
-
-
-def _say(en: str, vi: str) -> str:
-    return str(Text(en=en, vi=vi))
-
-
-def _comment(text: str) -> str:
-    return re.sub(r"[\x00-\x1f\x7f]+", " ", text)
-
-
-def _quoted(text: str) -> str:
-    return json.dumps(text, ensure_ascii=False).replace("\x7f", "\\u007f")
-
-
-def _list(items: Any) -> str:
-    return "[" + ", ".join(_quoted(str(i)) for i in items) + "]"
-
-
-def _value(source: FieldSource) -> str:
-    if _is_plain(source):
-        return _quoted(str(source.column))
-    parts = []
-    for name, value in source.model_dump(by_alias=True, exclude_none=True).items():
-        if isinstance(value, Mapping):
-            written = "{ " + ", ".join(f"{_quoted(str(k))} = {_quoted(str(v))}" for k, v in value.items()) + " }"
-        elif isinstance(value, tuple):
-            written = "[" + ", ".join(f"[{limit}, {_quoted(term)}]" for limit, term in value) + "]"
-        else:
-            written = json.dumps(value, ensure_ascii=False)
-        parts.append(f"{name} = {written}")
-    return "{ " + ", ".join(parts) + " }"
-
-
-def _is_plain(source: FieldSource) -> bool:
-    return source.column is not None and source == FieldSource.model_validate({"from": source.column})

@@ -24,7 +24,7 @@ ALIKE = Text(en="almost “{known}”", vi="gần giống “{known}”")
 
 
 class Likeness(NamedTuple):
-    """How like two names are, 0 to 1, and in what way."""
+    """Likeness of two names, 0 to 1, and its reason."""
 
     score: float
     reason: Text
@@ -35,23 +35,23 @@ UNLIKE = Likeness(0.0, Text("", ""))
 
 @lru_cache(maxsize=10_000)
 def words_of(name: str) -> Words:
-    """The words of a name without tone marks: "SoTang", "so_tang" and "Số tầng" are all "so tang"."""
+    """Return the words of a name without tone marks: "SoTang", "so_tang" and "Số tầng" are all "so tang"."""
     return tuple(word for word in column_name(_HUMP.sub("_", name)[:200]).removeprefix("c_").split("_") if word)
 
 
 def year_of(name: str) -> int | None:
-    """The year that a column's name carries."""
+    """Return the year that a column's name carries."""
     found = YEAR.search(name)
     return int(found[0]) if found else None
 
 
 def known_names(field: Field) -> tuple[str, ...]:
-    """All names of a field: its own, its titles, its aliases."""
+    """Return all names of a field: its own, its titles, its aliases."""
     return tuple(dict.fromkeys((field.name, *field.aliases, field.title.vi, field.title.en)))
 
 
 def likeness(column: str, field: Field) -> Likeness:
-    """How like a column's name is to any of a field's names."""
+    """Return the likeness of a column's name to the nearest of a field's names."""
     return max((_like(column, known) for known in known_names(field)), key=lambda each: each.score)
 
 
@@ -91,7 +91,7 @@ def _holds(words: Words, part: Words) -> bool:
 
 
 def abbreviates(short: str, words: Sequence[str]) -> bool:
-    """Tell whether a word is made of beginnings of all the words, in order: "dtxd", "dtich", "sotang"."""
+    """Return whether a word is made of beginnings of all the words, in order: "dtxd", "dtich", "sotang"."""
     if not words:
         return not short
     return any(
@@ -106,8 +106,8 @@ LIKELY = 0.55
 
 
 def likely_term(value: str, field: Field) -> str | None:
-    """The term of a field's vocabulary that a value most likely means: its words among the term's or the other way
-    round, or nearly the same letters. None if nothing is like it, or two terms are alike.
+    """Return the term of a field's vocabulary that a value most likely means: its words among the term's or the other
+    way round, or nearly the same letters. None if nothing is like it, or two terms are alike.
     """
     mine = words_of(value)
     scores: dict[str, float] = {}

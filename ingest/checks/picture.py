@@ -42,7 +42,7 @@ class Thinned:
             self.step *= 2
 
     def shapes(self) -> tuple[BaseGeometry, ...]:
-        """What was kept."""
+        """Return what was kept."""
         return tuple(self.kept)
 
 
@@ -57,14 +57,14 @@ class Frame:
     height: float
 
     def pixels(self, coordinates: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
-        """Pixels, from the upper left."""
+        """Return pixels, from the upper left."""
         x = (coordinates[:, 0] - self.bounds[0]) * self.squeeze * self.scale
         y = (self.bounds[3] - coordinates[:, 1]) * self.scale
         return np.column_stack([x, y])
 
 
 def frame_of(bounds: tuple[float, float, float, float], width: float = WIDTH, height: float = HEIGHT) -> Frame:
-    """A picture of a width and height with an area in its middle, as large as it can be."""
+    """Return a picture of a width and height with an area in its middle, as large as it can be."""
     west, south, east, north = bounds
     squeeze = float(np.cos(np.radians((south + north) / 2)))
     across, down = max((east - west) * squeeze, 1e-6), max(north - south, 1e-6)
@@ -77,7 +77,7 @@ def frame_of(bounds: tuple[float, float, float, float], width: float = WIDTH, he
 def area_shown(
     shapes: list[BaseGeometry], places: list[Place], outline: BaseGeometry
 ) -> tuple[float, float, float, float]:
-    """What the picture shows: the places of problems with the features around, else all features."""
+    """Return what the picture shows: the places of problems with the features around, else all features."""
     near = shapely.bounds(shapely.buffer(outline, 0.6, quad_segs=2))
     boxes = np.array([shapely.bounds(s) for s in shapes] or [shapely.bounds(outline)])
     west, south = boxes[:, :2].min(axis=0)
@@ -104,7 +104,7 @@ def spread(points: list[tuple[float, float]], apart: float) -> list[tuple[float,
 
 
 def path(shape: BaseGeometry, frame: Frame, tolerance: float = 0.35) -> str:
-    """A shape as SVG path data, simplified to what the picture can show; a point is a dot."""
+    """Return a shape as SVG path data, simplified to what the picture can show; a point is a dot."""
     simple = shapely.simplify(shape, tolerance / frame.scale, preserve_topology=False)
     if simple.is_empty:
         simple = shapely.point_on_surface(shape)
@@ -130,7 +130,7 @@ def _line(line: BaseGeometry, frame: Frame) -> str:
 
 
 def color_of(expression: Mapping[str, Any], value: float | str) -> str:
-    """The colour that a style gives to a value: of its category, or between its stops (see docs, "Styles")."""
+    """Return the colour that a style gives to a value: of its category, or between its stops (see docs, "Styles")."""
     if "categories" in expression:
         return str(expression["categories"].get(value, expression.get("other", UNKNOWN)))
     limits = np.array([limit for limit, _ in expression["stops"]], dtype=float)

@@ -1,8 +1,8 @@
-"""Looking at a file before it is read: its coordinate system, the encoding of its columns, which is which field."""
+"""Plan of a file: its coordinate system, the encodings of its columns, and the fields that they become."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Protocol
@@ -15,15 +15,17 @@ import shapely
 
 from ingest.checks.encodings import Decision
 from ingest.checks.encodings import decide as decide_encoding
-from ingest.checks.matching import GIVEN, Matches, given_matches, propose, to_toml
+from ingest.checks.mapping_toml import to_toml
+from ingest.checks.matching import GIVEN, Matches, given_matches, propose
 from ingest.checks.problems import EXAMPLES
 from ingest.checks.reference import Reading, Reference
 from ingest.checks.reference import decide as decide_reference
-from ingest.checks.shapes import Home
+from ingest.checks.shapes import UsualPlace
 from ingest.checks.values import LONGEST_TEXT, factorized
 from ingest.mapping.description import Join, MappingFile, Source, read_mapping_file
 from ingest.mapping.joins import Partner, Partners
 from ingest.mapping.rows import FieldMapping, columns_of_layer, prepare
+from ingest.readers.citymodel import TERRAIN
 from layers.theme import FieldType, Theme
 from twin.catalogue.catalogue import Column
 from twin.city import City
@@ -32,6 +34,8 @@ from twin.text import Text
 
 # Columns of a batch that a reader adds to the file's own.
 PROBLEM, RAW, WKB = "__problem__", "__raw__", "__wkb__"
+# The column of a city model that names what each object is.
+OBJECT_TYPE = "object_type"
 DISTINCT = 2000
 NO_PARTNERS = Partners()
 # A problem of the whole file: its code, what was found, the field that it is about.
@@ -39,7 +43,7 @@ Noted = tuple[str, str | Text, str | None]
 
 
 class Readable(Protocol):
-    """What the checks need of a reader; see ingest.readers for the whole."""
+    """The part of a reader that the checks need; see ingest.readers for the whole."""
 
     format: str
     driver: str
@@ -63,7 +67,7 @@ class Readable(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """How much the checks look at and keep.
+    """Limits of what the checks read beforehand and keep.
 
     `sample` rows of the first `reach` are looked at beforehand; a layer of more than `coverage` features, or
     `vertices` in all, is not searched for overlaps and gaps; `text` is the longest value in characters; `examples`
@@ -80,7 +84,7 @@ class Limits:
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """All decisions about a file, with their reasons, and the problems seen so far. Nothing is decided later."""
+    """All decisions about a file, with their reasons, and the problems found so far. Nothing is decided later."""
 
     file: str
     format: str
@@ -99,7 +103,7 @@ class Plan:
     matches: Matches
     mapping: FieldMapping
     columns: tuple[Column, ...]
-    home: Home | None
+    usual_place: UsualPlace | None
     limits: Limits
     problems: tuple[Noted, ...]
     solids: tuple[str, ...] = ()
@@ -121,7 +125,7 @@ class Plan:
         return {c: d.encoding for c, d in self.encodings.items() if d.encoding not in ("unicode", "nfd")}
 
     def to_toml(self) -> str:
-        """The mapping as a file to edit and give back."""
+        """Return the mapping as a file to edit and give back."""
         return to_toml(self.matches, self.file, self.file_columns, self.reference.reading.code, self.legacy)
 
 
@@ -152,9 +156,13 @@ def inspect(
     matches = _matches(decoded, theme, columns, solids, given, mapping, partner, read, name)
     if join is not None:
         matches = _joined(matches, join, decoded)
+    left_out: list[Noted] = []
+    if solids and reader.layer is None:
+        matches, left_out = _objects_of_theme(matches, theme, sorted({*reader.layers} - TERRAIN))
     fields, own = prepare(matches.mapping(), columns, theme, Path(name), partner)
     problems: list[Noted] = [(code, detail, None) for code, detail in reference.problems]
     problems += [(code, detail, None) for code, detail in getattr(reader, "notes", ())]
+    problems += left_out
     problems += _about_fields(matches, fields, encodings)
     if not reader.has_geometry and not (partner and partner.has_shapes):
         problems.append(("geometry.unmapped", ", ".join(list(columns)[:20]), None))
@@ -168,8 +176,8 @@ def inspect(
         count=reader.count, encoding=reader.encoding, encoding_reason=reader.encoding_reason,
         raw_text=reader.raw_text, theme=theme, city=city, reference=reference, encodings=encodings,
         file_columns=columns, matches=matches, mapping=fields, columns=columns_of_layer(theme, own),
-        # Where the layer is at home can be told only if all of it was seen.
-        home=_home(reference, places) if read < limits.reach and partner is None else None,
+        # Where most features lie is known only if all of them were read.
+        usual_place=_usual_place(reference, places) if read < limits.reach and partner is None else None,
         limits=limits, problems=tuple(problems), solids=solids,
     )  # fmt: skip
 
@@ -181,7 +189,7 @@ def _reference(
     if partner is not None and partner.has_shapes:
         reason = Text(en="the shapes of {layer}", vi="hình của {layer}").format(layer=partner.title)
         return Reference(Reading(parse_crs(4326), Text("WGS 84", "WGS 84")), reason)
-    reason = Text(en="as you said", vi="theo chỉ định của bạn") if confirmed else reader.crs_reason
+    reason = Text(en="as you specified", vi="theo chỉ định của bạn") if confirmed else reader.crs_reason
     stated = confirmed if confirmed is not None else reader.crs
     return decide_reference(_places(sample), stated, reason, city, confirmed is not None)
 
@@ -205,6 +213,19 @@ def _matches(
     return given_matches(given, theme, present, named, proposed)
 
 
+def _objects_of_theme(matches: Matches, theme: Theme, types: Sequence[str]) -> tuple[Matches, list[Noted]]:
+    """Take from a city model the objects that the theme is about, if it has some and nobody chose among them."""
+    rows = matches.rows
+    about = tuple(kind for kind in types if kind in theme.city_objects)
+    others = [kind for kind in types if kind not in theme.city_objects]
+    if not about or not others or OBJECT_TYPE in rows.where:
+        return matches, []
+    where = {**rows.where, OBJECT_TYPE: about}
+    detail = Text(en="{types} (--source-layer takes one of them)", vi="{types} (lấy từng loại bằng --source-layer)")
+    note = ("objects.not_of_theme", detail.format(types=", ".join(others)), None)
+    return replace(matches, rows=rows.model_copy(update={"where": where})), [note]
+
+
 def _joined(matches: Matches, join: Join, decoded: pd.DataFrame) -> Matches:
     """Add a join to a mapping. Where nothing else names a row, the key does if it is different in every row."""
     update: dict[str, Any] = {"join": join}
@@ -216,7 +237,7 @@ def _joined(matches: Matches, join: Join, decoded: pd.DataFrame) -> Matches:
 
 
 def sample_of(reader: Readable, limits: Limits) -> tuple[gpd.GeoDataFrame, int]:
-    """Some rows spread over the beginning of the file, and how many rows that beginning has."""
+    """Return some rows spread over the beginning of the file, and how many rows that beginning has."""
     parts: list[gpd.GeoDataFrame] = []
     read = 0
     each = max(2, limits.sample // 5)
@@ -244,13 +265,13 @@ def sample_of(reader: Readable, limits: Limits) -> tuple[gpd.GeoDataFrame, int]:
 
 
 def _places(sample: gpd.GeoDataFrame) -> npt.NDArray[np.float64]:
-    """A place for each feature, in the file's own numbers."""
+    """Return a place for each feature, in the file's own numbers."""
     bounds = shapely.bounds(np.asarray(sample.geometry.values, dtype=object)).reshape(-1, 4)
     places: npt.NDArray[np.float64] = (bounds[:, :2] + bounds[:, 2:]) / 2
     return places[np.isfinite(places).all(axis=1)]
 
 
-def _home(reference: Reference, places: npt.NDArray[np.float64]) -> Home | None:
+def _usual_place(reference: Reference, places: npt.NDArray[np.float64]) -> UsualPlace | None:
     if len(places) < 20:
         return None
     there = reference.reading.place(places)
@@ -259,18 +280,18 @@ def _home(reference: Reference, places: npt.NDArray[np.float64]) -> Home | None:
         return None
     x, y = np.median(there, axis=0)
     usual = float(np.percentile(np.hypot(there[:, 0] - x, there[:, 1] - y), 95))
-    return Home(float(x), float(y), max(0.1, 10 * usual))
+    return UsualPlace(float(x), float(y), max(0.1, 10 * usual))
 
 
 def encodings_of(
     sample: pd.DataFrame, columns: Mapping[str, FieldType], solids: tuple[str, ...], given: MappingFile | None
 ) -> dict[str, Decision]:
-    """Decide how each text column is encoded, by its values; what a person said stands."""
-    said = dict(given.encodings) if given else {}
+    """Decide how each text column is encoded, by its values; a person's choice stands."""
+    chosen = dict(given.encodings) if given else {}
     found = {}
     for column, kind in columns.items():
-        if column in said:
-            found[column] = Decision(said[column], GIVEN)
+        if column in chosen:
+            found[column] = Decision(chosen[column], GIVEN)
         elif kind == "text" and column not in solids:
             values = dict.fromkeys(v for v in sample[column] if isinstance(v, str))
             found[column] = decide_encoding(list(values)[:DISTINCT])

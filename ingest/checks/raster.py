@@ -18,7 +18,7 @@ from ingest.checks.raster_report import RasterPlan, RasterReport
 from ingest.checks.reference import decide as decide_reference
 from ingest.checks.shapes import area_of
 from ingest.readers.cell_tally import CellValues, Tally
-from ingest.readers.source import ChooseLayer
+from ingest.readers.source import LayerNotChosen
 from layers.theme import Raster, Theme
 from twin.bounded_toml import read_toml
 from twin.cells.cover import cell_places
@@ -46,13 +46,13 @@ def inspect_raster(
     name = file or reader.path.name
     if of is None:
         raise BadInput(wrong_theme(name, theme))
-    said = reader.describe()
-    chosen = _band(name, said.band_names, band)
+    description = reader.describe()
+    chosen = _band(name, description.band_names, band)
     codes = _codes(theme, of, mapping)
     ledger: list[tuple[str, str | Text]] = []
     values, known, places = reader.overview(chosen)
     usable = known & _fits(theme, codes, values)
-    reason = Text(en="as you said", vi="theo chỉ định của bạn") if crs else reader.crs_reason
+    reason = Text(en="as you specified", vi="theo chỉ định của bạn") if crs else reader.crs_reason
     reference = decide_reference(
         places[usable if usable.any() else known], reader.crs, reason, city, confirmed=crs is not None
     )
@@ -60,28 +60,31 @@ def inspect_raster(
         ledger.append(("crs.wrong" if code in UNUSABLE else code, detail))
     if reference.reading.is_plain:
         reader.crs = reference.reading.crs
-    if said.picture or (said.colours and codes is None):
+    if description.picture or (description.colours and codes is None):
         ledger.append(
             ("raster.kind", Text(en="the file holds colours, not values", vi="tệp chứa màu sắc, không phải giá trị"))
         )
-    if said.bands > 1 and band is None:
+    if description.bands > 1 and band is None:
         ledger.append(
-            ("raster.bands", Text(en="band 1 of {n} is read", vi="đọc kênh 1 trong {n} kênh").format(n=said.bands))
+            (
+                "raster.bands",
+                Text(en="band 1 of {n} is read", vi="đọc kênh 1 trong {n} kênh").format(n=description.bands),
+            )
         )
-    unit, wanted = said.units[chosen - 1], theme.by_name[of.field].unit
+    unit, wanted = description.units[chosen - 1], theme.by_name[of.field].unit
     if unit and wanted and _plain_unit(unit) != wanted:
         detail = Text(en="the file says {unit}, the theme {wanted}", vi="tệp ghi {unit}, chuyên đề dùng {wanted}")
         ledger.append(("raster.unit", detail.format(unit=unit, wanted=wanted)))
-    if said.nodata[chosen - 1] is None:
+    if description.nodata[chosen - 1] is None:
         ledger.append(("raster.no_data", ""))
     return RasterPlan(
         file=name, format=reader.format, driver=reader.driver, theme=theme, city=city, reference=reference,
-        description=said, band=chosen, codes=codes, problems=tuple(ledger),
+        description=description, band=chosen, codes=codes, problems=tuple(ledger),
     )  # fmt: skip
 
 
 def wrong_theme(file: str, theme: Theme) -> Text:
-    """What to say of a raster for a theme of features."""
+    """Return the error for a raster given to a theme of features."""
     from layers.registry import themes
 
     return Text(
@@ -118,7 +121,7 @@ class RasterSurvey:
             self._ledger.note(code, [Example("", detail)] if detail else [])
 
     def run(self) -> tuple[RasterReport, CellValues | None]:
-        """Give the report, and the cells unless something keeps the whole raster from being published."""
+        """Return the report, and the cells unless something keeps the whole raster from being published."""
         cells = None if self.plan.blockers else self._sample()
         counts = self._counts
         if cells is not None:
@@ -146,7 +149,7 @@ class RasterSurvey:
         return tally.result()
 
     def _judge(self, block: Block) -> Mask:
-        """Which pixels of a block can be used; the others are counted by what is the matter."""
+        """Return which pixels of a block can be used; the others are counted by what is the matter."""
         counts, plan = self._counts, self.plan
         known = block.known & block.finite
         counts.pixels += block.values.size
@@ -182,13 +185,13 @@ class RasterSurvey:
 
     def _example(self, block: Block, row: int, column: int) -> Example:
         r, c = row + int(block.window.row_off), column + int(block.window.col_off)
-        said = Text(en="{value:g} in row {r}, column {c}", vi="{value:g} ở hàng {r}, cột {c}").format(
+        detail = Text(en="{value:g} in row {r}, column {c}", vi="{value:g} ở hàng {r}, cột {c}").format(
             value=float(block.values[row, column]), r=r + 1, c=c + 1
         )
-        return Example("", said, self.reader.place_of(r, c))
+        return Example("", detail, self.reader.place_of(r, c))
 
     def _within(self, cells: CellValues) -> CellValues:
-        """The cells that are not far outside the city; none of them: it is a raster of another place."""
+        """Return the cells that are not far outside the city; none of them: it is a raster of another place."""
         if not len(cells):
             self._ledger.note("raster.empty")
             return cells
@@ -211,7 +214,7 @@ def _distance(city: City, x: Floats, y: Floats) -> Text:
 
 
 def _fits(theme: Theme, codes: Mapping[int, str] | None, values: Floats) -> Mask:
-    """Which values a theme can take: codes that mean something, or quantities within what is believable."""
+    """Return which values a theme can take: codes that mean something, or quantities within what is believable."""
     if codes is not None:
         return np.isin(values, list(codes))
     assert theme.raster is not None  # noqa: S101  # inspect_raster saw to it
@@ -222,34 +225,34 @@ def _fits(theme: Theme, codes: Mapping[int, str] | None, values: Floats) -> Mask
     return fits
 
 
-def _band(file: str, names: tuple[str | None, ...], asked: str | None) -> int:
-    """The band that was asked for, by number or name; without a word the first."""
-    if asked is None:
+def _band(file: str, names: tuple[str | None, ...], wanted: str | None) -> int:
+    """Return the chosen band, by number or name; else the first."""
+    if wanted is None:
         return 1
     numbers = {str(i): i for i in range(1, len(names) + 1)}
     numbers |= {name: i for i, name in reversed(list(enumerate(names, 1))) if name}
-    if asked not in numbers:
-        raise ChooseLayer(file, list(numbers), asked)
-    return numbers[asked]
+    if wanted not in numbers:
+        raise LayerNotChosen(file, list(numbers), wanted)
+    return numbers[wanted]
 
 
 def _codes(theme: Theme, of: Raster, mapping: Path | Mapping[str, str] | None) -> Mapping[int, str] | None:
-    """What the codes of classes mean: as a person says, else as the theme does."""
+    """Return what the codes of classes mean: as a person says, else as the theme does."""
     if mapping is None:
         return of.codes
-    said: Any = mapping
+    stated: Any = mapping
     try:
         if isinstance(mapping, Path):
             document = read_toml(mapping)
             if set(document) - {"codes"} or not isinstance(document.get("codes"), dict):
                 raise ValueError("it has to hold one table, [codes]")
-            said = document["codes"]
+            stated = document["codes"]
         if of.codes is None:
             raise ValueError(f"the theme {theme.name} has quantities, not classes")
         terms = set(theme.by_name[of.field].vocabulary or {})
-        if unknown := {str(v) for v in said.values()} - terms:
+        if unknown := {str(v) for v in stated.values()} - terms:
             raise ValueError(f"{', '.join(sorted(unknown))}? The theme's terms are: {', '.join(sorted(terms))}")
-        return {int(code): term for code, term in said.items()}
+        return {int(code): term for code, term in stated.items()}
     except (ValueError, OSError) as error:
         where = mapping.name if isinstance(mapping, Path) else "codes"
         raise BadInput(
@@ -261,5 +264,5 @@ def _codes(theme: Theme, of: Raster, mapping: Path | Mapping[str, str] | None) -
 
 
 def _plain_unit(unit: str) -> str:
-    said = unit.strip().casefold()
-    return "m" if said in ("m", "metre", "meter", "metres", "meters") else said
+    name = unit.strip().casefold()
+    return "m" if name in ("m", "metre", "meter", "metres", "meters") else name

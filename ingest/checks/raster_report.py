@@ -1,4 +1,4 @@
-"""What the check of a raster decided and found: for people, for machines, for the catalogue."""
+"""Plan and report of a raster's check: for people, for machines, for the catalogue."""
 
 from __future__ import annotations
 
@@ -12,7 +12,8 @@ import numpy as np
 import shapely
 from shapely.geometry.base import BaseGeometry
 
-from ingest.checks.problems import SEVERITIES, Place, Problem, Severity
+from ingest.checks.kinds import SEVERITIES, Severity
+from ingest.checks.problems import Place, Problem
 from ingest.checks.reference import Reference
 from ingest.checks.report import CLEAN, REFUSED, WITH_WARNINGS
 from ingest.readers.cell_tally import CellValues, Tally
@@ -49,7 +50,7 @@ class RasterPlan:
         return tuple(dict.fromkeys(code for code, _ in self.problems if code in BLOCKERS))
 
     def to_toml(self) -> str:
-        """What the codes mean, as a file to edit and give back; a raster of quantities has nothing to edit."""
+        """Return what the codes mean, as a file to edit and give back; a raster of quantities has nothing to edit."""
         if self.codes is None:
             return "# This raster holds quantities: there is nothing to map.\n"
         lines = [f"{code} = {json.dumps(term)}" for code, term in sorted(self.codes.items())]
@@ -58,7 +59,7 @@ class RasterPlan:
 
 @dataclass(frozen=True, slots=True)
 class RasterReport:
-    """What a check found, in pixels: `good` ones make the `cells`, `bad` ones are left out, `no_data` are neither."""
+    """Result of a check, in pixels: `good` ones make the `cells`, `bad` ones are left out, `no_data` are neither."""
 
     plan: RasterPlan
     pixels: int
@@ -101,11 +102,11 @@ class RasterReport:
         return Counter(problem.severity for problem in self.problems)
 
     def by_severity(self) -> list[tuple[Severity, list[Problem]]]:
-        """The problems, the gravest kind first."""
+        """Return the problems, the gravest kind first."""
         return [(s, found) for s in SEVERITIES if (found := [p for p in self.problems if p.severity == s])]
 
     def marks(self) -> list[tuple[int, int, Place]]:
-        """The places to number on a map: (number of the problem, number of the example, place), from 1."""
+        """Return the places to number on a map: (number of the problem, number of the example, place), from 1."""
         return [
             (p, e, example.place)
             for p, problem in enumerate(self.problems, 1)
@@ -119,14 +120,14 @@ class RasterReport:
         return (shapely.box(*self.bounds),) if self.bounds else ()
 
     def facts(self) -> dict[str, Any]:
-        """What the catalogue says of the raster's file: numbers in the file's own system and unit."""
-        said, reading = self.plan.description, self.plan.reference.reading
+        """Return what the catalogue says of the raster's file: numbers in the file's own system and unit."""
+        raster, reading = self.plan.description, self.plan.reference.reading
         field = self.plan.theme.by_name[self.plan.theme.raster.field] if self.plan.theme.raster else None
         facts: dict[str, Any] = {
-            "format": "COG", "crs": reading.code, "width": said.width, "height": said.height, "bands": said.bands,
-            "band": self.plan.band, "dtype": said.dtypes[self.plan.band - 1],
-            "nodata": _number(said.nodata[self.plan.band - 1]),
-            "pixel": list(said.pixel), "bounds": list(said.bounds),
+            "format": "COG", "crs": reading.code, "width": raster.width, "height": raster.height, "bands": raster.bands,
+            "band": self.plan.band, "dtype": raster.dtypes[self.plan.band - 1],
+            "nodata": _number(raster.nodata[self.plan.band - 1]),
+            "pixel": list(raster.pixel), "bounds": list(raster.bounds),
             "outline": list(self.bounds) if self.bounds else None,
             "pixels": {"good": self.good, "left_out": self.bad, "no_data": self.no_data},
         }  # fmt: skip
@@ -137,7 +138,7 @@ class RasterReport:
         return facts
 
     def to_dict(self) -> dict[str, Any]:
-        """Give the report as JSON, in the form of the report of features, with `raster` instead of `fields`.
+        """Return the report as JSON, in the form of the report of features, with `raster` instead of `fields`.
 
         raster        what the file is (width, height, bands, dtype, nodata, pixel, bounds) and what its pixels hold;
                       see `facts`. `cells`: how many cells the pixels make, `resolution`: of which H3 resolution
@@ -174,7 +175,9 @@ def _number(value: float | None) -> float | str | None:
 
 
 def coarser(cells: CellValues, most: int) -> CellValues:
-    """At most so many larger cells, with the mean or the most frequent value of theirs: a small map of many cells."""
+    """Return at most so many larger cells, with the mean or the most frequent value of theirs: a small map of many
+    cells.
+    """
     resolution = resolution_of(int(cells.cell[0])) if len(cells) else 0
     larger = cells.cell
     while resolution > 0 and len(np.unique(larger)) > most:

@@ -1,8 +1,8 @@
-"""Which coordinate system a file is in: what it says, held against where the city lies.
+"""Coordinate system of a file: its own statement, compared with where the city lies.
 
 A number pair has a place in every system. The one that puts the features inside the city's outline is most likely
 meant; so a missing system is found, and a wrong one, swapped axes, a wrong zone or a wrong unit are noticed.
-Systems that differ by the datum alone (some 200 m) cannot be told apart in this way, and the answer says so.
+Systems that differ by the datum alone (some 200 m) cannot be distinguished in this way, and the answer mentions it.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ FITS = 0.8
 DOUBTED = 0.5
 # A stated system is also doubted when another one puts so many more features inside.
 CLEARLY_BETTER = 0.05
-# Systems whose readings lie nearer to each other than this, in metres, cannot be told apart by the outline.
+# Systems whose readings lie nearer to each other than this, in metres, cannot be distinguished by the outline.
 SAME_PLACE = 400.0
 SAMPLE = 2000
 
@@ -54,9 +54,9 @@ class Reading:
     @property
     def treatment(self) -> Text | None:
         """What is done to the numbers first, if anything."""
-        said = [Text(en="axes swapped", vi="đảo trục")] if self.swapped else []
-        said += [UNITS[self.unit]] if self.unit else []
-        return Text(en=", ".join(t.en for t in said), vi=", ".join(t.vi for t in said)) if said else None
+        wording = [Text(en="axes swapped", vi="đảo trục")] if self.swapped else []
+        wording += [UNITS[self.unit]] if self.unit else []
+        return Text(en=", ".join(t.en for t in wording), vi=", ".join(t.vi for t in wording)) if wording else None
 
     @property
     def name(self) -> Text:
@@ -82,7 +82,7 @@ class Reading:
         return xy
 
     def place(self, coordinates: Floats) -> Floats:
-        """Longitudes and latitudes of the file's numbers."""
+        """Return longitudes and latitudes of the file's numbers."""
         return transform(self.numbers(coordinates), self.crs)
 
     def straighten(self, shapes: npt.NDArray[np.object_]) -> npt.NDArray[np.object_]:
@@ -102,7 +102,7 @@ UNITS = {
 
 @dataclass(frozen=True, slots=True)
 class Fit:
-    """How well a reading fits: the share of the features that it puts inside the city, and how far from the reading
+    """Fit of a reading: the share of the features that it puts inside the city, and how far from the reading
     that the file states (or that is chosen) it puts them, in metres.
     """
 
@@ -144,20 +144,20 @@ def _decide(coordinates: Floats, own: Reading | None, reason: Text, city: City, 
     if own is None:
         return _missing(fits, city)
     best, mine = fits[0], next(fit for fit in fits if fit.reading == own)
-    told, detail = _told(fits), _compared(mine, best)
+    fits_reported, detail = _reported(fits), _compared(mine, best)
     better = best.inside - mine.inside >= CLEARLY_BETTER and best.inside >= FITS
     if not better:
-        return Reference(own, reason, told)
+        return Reference(own, reason, fits_reported)
     known = any(reading.crs == own.crs for reading in _known(city))
     if known and mine.inside == 0 and best.reading.crs == own.crs:
         # The system is the one stated: only the order or the size of its numbers is not.
-        return Reference(best.reading, _position(best), told, ((_treated(best.reading), detail),))
+        return Reference(best.reading, _position(best), fits_reported, ((_treated(best.reading), detail),))
     if known and _impossible(own, coordinates):
         code = _treated(best.reading) if best.reading.crs == own.crs else "crs.impossible"
-        return Reference(best.reading, _position(best), told, ((code, detail),))
+        return Reference(best.reading, _position(best), fits_reported, ((code, detail),))
     if mine.inside < DOUBTED and not confirmed:
-        return Reference(best.reading, _position(best), told, (("crs.wrong", detail),))
-    return Reference(own, reason, told, (("crs.doubtful", detail),))
+        return Reference(best.reading, _position(best), fits_reported, (("crs.wrong", detail),))
+    return Reference(own, reason, fits_reported, (("crs.doubtful", detail),))
 
 
 def _missing(fits: list[Fit], city: City) -> Reference:
@@ -167,7 +167,7 @@ def _missing(fits: list[Fit], city: City) -> Reference:
             en="the best of those tried, {name}, puts {share:.0%} inside",
             vi="hệ khá nhất đã thử, {name}, chỉ đưa {share:.0%} vào trong",
         ).format(name=best.reading.name, share=best.inside)
-        return Reference(_known(city)[0], nearest, _told(fits), (("crs.unknown", nearest),))
+        return Reference(_known(city)[0], nearest, _reported(fits), (("crs.unknown", nearest),))
     rivals = [fit for fit in fits[1:] if fit.inside >= max(FITS, best.inside - 0.02) and _alike(fit, best)]
     reason = _position(best)
     problems = [("crs.missing", reason)]
@@ -179,15 +179,15 @@ def _missing(fits: list[Fit], city: City) -> Reference:
             en=", ".join(f"{code} ({shift.en})" for code, shift in named),
             vi=", ".join(f"{code} ({shift.vi})" for code, shift in named),
         )
-        said = Text(
+        wording = Text(
             en="{best} is taken; as many features lie in the city by {others}",
             vi="đã chọn {best}; các hệ sau cũng đưa số đối tượng như vậy vào thành phố: {others}",
         ).format(best=best.reading.code, others=others)
         if any(fit.shift > SAME_PLACE for fit in rivals):
-            problems.append(("crs.doubtful", said))
+            problems.append(("crs.doubtful", wording))
         else:
-            problems[0] = ("crs.missing", said)
-    return Reference(best.reading, reason, _told(fits), tuple(problems))
+            problems[0] = ("crs.missing", wording)
+    return Reference(best.reading, reason, _reported(fits), tuple(problems))
 
 
 def distance(metres: float) -> Text:
@@ -212,18 +212,18 @@ def _position(fit: Fit) -> Text:
 
 
 def _compared(mine: Fit, best: Fit) -> Text:
-    said = Text(
+    wording = Text(
         en="read as {mine}, {a:.0%} lie in the city; as {best}, {b:.0%}",
         vi="đọc theo {mine}: {a:.0%} nằm trong thành phố; theo {best}: {b:.0%}",
     ).format(mine=mine.reading.name, best=best.reading.name, a=mine.inside, b=best.inside)
     if not np.isfinite(best.shift):
-        return said
-    return Text(en="{said}; the two are {shift} apart", vi="{said}; hai cách lệch nhau {shift}").format(
-        said=said, shift=distance(best.shift)
+        return wording
+    return Text(en="{wording}; the two are {shift} apart", vi="{wording}; hai cách lệch nhau {shift}").format(
+        wording=wording, shift=distance(best.shift)
     )
 
 
-def _told(fits: list[Fit]) -> tuple[Fit, ...]:
+def _reported(fits: list[Fit]) -> tuple[Fit, ...]:
     return tuple(fit for fit in fits if fit.inside > 0)[:6]
 
 
@@ -241,7 +241,9 @@ def _known(city: City) -> list[Reading]:
 
 
 def _stated(stated: Any, city: City) -> tuple[Reading | None, Text | None]:
-    """The reading of a stated system, and what is doubtful about it; None of one that no place can be computed from."""
+    """Return the reading of a stated system, and what is doubtful about it; None of one that no place can be computed
+    from.
+    """
     known = _known(city)
     usable = usable_crs(parse_crs(stated))
     if usable is None:
@@ -266,7 +268,7 @@ def _readings(own: Reading | None, city: City) -> Iterator[Reading]:
 
 
 def _fits(coordinates: Floats, own: Reading | None, city: City) -> list[Fit]:
-    """All readings, the best first: most inside, then the plainest, then the stated, then the city's own order."""
+    """Return all readings, the best first: most inside, then plainest, then stated, then the city's own order."""
     readings = list(_readings(own, city))
     places = [_place(reading, coordinates) for reading in readings]
     inside = [_inside(place, city) for place in places]
@@ -276,7 +278,7 @@ def _fits(coordinates: Floats, own: Reading | None, city: City) -> list[Fit]:
 
 
 def _inside(place: Floats, city: City) -> float:
-    """The share of places that lie in the city."""
+    """Return the share of places that lie in the city."""
     shapely.prepare(city.outline)
     return float(np.mean(shapely.contains_xy(city.outline, place[:, 0], place[:, 1])))
 

@@ -8,8 +8,9 @@ from typing import Any
 
 from shapely.geometry.base import BaseGeometry
 
+from ingest.checks.kinds import SEVERITIES, Severity
 from ingest.checks.plan import Plan
-from ingest.checks.problems import SEVERITIES, Place, Problem, Severity
+from ingest.checks.problems import Place, Problem
 from twin.catalogue.catalogue import Bounds
 
 CLEAN, WITH_WARNINGS, REFUSED = 0, 1, 2
@@ -17,7 +18,7 @@ CLEAN, WITH_WARNINGS, REFUSED = 0, 1, 2
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """What a check found.
+    """Result of a check.
 
     Of the `features` that were read, `good` ones can be published, `bad` ones go to quarantine, and `left_out` ones are
     left out by the mapping; `mended` are among the good. `shapes` is a selection of the good features for the map of
@@ -53,7 +54,7 @@ class Report:
         return Counter(problem.severity for problem in self.problems)
 
     def to_dict(self) -> dict[str, Any]:
-        """Give the report as JSON: text for people has the form {"en": …, "vi": …}, places are [longitude, latitude].
+        """Return the report as JSON: text for people has the form {"en": …, "vi": …}, places are [longitude, latitude].
 
         exit_code     0, 1 or 2
         publishable   whether `publish` would publish the good features
@@ -61,7 +62,7 @@ class Report:
         blockers      codes of what keeps the whole file from being published
         crs           code, name, treatment (what is done to the numbers first), reason,
                       fits: [{crs, inside (share of features in the city), shift_m}]
-        encoding      file, by_column (whether it is told apart by column), reason,
+        encoding      file, by_column (whether it is decided by column), reason,
                       columns: {column: {encoding, evidence, before, after}}, those not plain only
         fields        theme, title, contract: [{name, title, required}], id, id_reason, given (by a file),
                       matched: [{field, title, from, confidence, reason}], hints (the same, not taken),
@@ -135,7 +136,7 @@ class Report:
         }
 
     def marks(self) -> list[tuple[int, int, Place]]:
-        """The places to number on a map: (number of the problem, number of the example, place), from 1."""
+        """Return the places to number on a map: (number of the problem, number of the example, place), from 1."""
         return [
             (p, e, example.place)
             for p, problem in enumerate(self.problems, 1)
@@ -144,7 +145,7 @@ class Report:
         ]
 
     def by_severity(self) -> list[tuple[Severity, list[Problem]]]:
-        """The problems, the gravest kind first."""
+        """Return the problems, the gravest kind first."""
         return [(s, found) for s in SEVERITIES if (found := [p for p in self.problems if p.severity == s])]
 
 

@@ -44,8 +44,8 @@ SLIVER_METRES = 0.2
 
 
 @dataclass(frozen=True, slots=True)
-class Home:
-    """Where most features of a file lie (EPSG:4326), and how far from there one is taken for a stray, in degrees."""
+class UsualPlace:
+    """Middle of most features of a file (EPSG:4326), and the distance in degrees beyond which one is a stray."""
 
     x: float
     y: float
@@ -53,7 +53,7 @@ class Home:
 
 
 @dataclass(frozen=True, slots=True)
-class Examined:
+class CheckedShapes:
     """A batch's geometry: as it came but in EPSG:4326, as it is published, how many shapes were mended, and what the
     coordinates of those that are published tell.
     """
@@ -65,7 +65,7 @@ class Examined:
 
 
 def area_of(outline: BaseGeometry) -> BaseGeometry:
-    """The city and as far around it as features may lie."""
+    """Return the city and as far around it as features may lie."""
     near = shapely.buffer(outline, STRAY_DEGREES, quad_segs=2)
     shapely.prepare(near)
     return near
@@ -73,12 +73,18 @@ def area_of(outline: BaseGeometry) -> BaseGeometry:
 
 # Coordinates of hostile files overflow on the way; what comes out infinite is found and set aside.
 @np.errstate(all="ignore")
-def examine(
-    original: Shapes, kind: GeometryKind, crs: Any, near: BaseGeometry, faults: Faults, home: Home | None = None
-) -> Examined:
+def check_shapes(
+    original: Shapes,
+    kind: GeometryKind,
+    crs: Any,
+    near: BaseGeometry,
+    faults: Faults,
+    usual_place: UsualPlace | None = None,
+) -> CheckedShapes:
     """Check and mend the geometry of a batch, given in `crs`."""
     empty = shapely.is_missing(original) | shapely.is_empty(original)
-    faults.add(empty, "geometry.missing")
+    # Rows that are set aside already, for a key that names nothing, have no geometry for that reason.
+    faults.add(empty & faults.none, "geometry.missing")
     measured = measure(original)
     whole = _finite(measured)
     faults.add(~empty & ~whole, "geometry.not_finite")
@@ -91,11 +97,12 @@ def examine(
     usable = ~empty & whole & reached
 
     shapes, mended = arrived if usable.all() else _only(usable, arrived), 0
+    flat = np.zeros(len(original), dtype=bool)
     types = shapely.get_type_id(arrived)
     if kind == "polygon":
-        shapes, mended = _mend(shapes, usable & ~convex(types, measured), faults)
+        shapes, mended, flat = _mend(shapes, usable & ~convex(types, measured), _POLYGONAL[types], faults)
     shapes = _of_kind(shapes, types if shapes is arrived else shapely.get_type_id(shapes), kind)
-    faults.add(usable & shapely.is_missing(shapes), "geometry.kind", lambda row: Text(
+    faults.add(usable & ~flat & shapely.is_missing(shapes), "geometry.kind", lambda row: Text(
         en="{wanted} are expected, and this is {found}", vi="cần {wanted}, nhưng đây là {found}"
     ).format(wanted=KIND_NAMES[kind], found=TYPE_NAMES[types[row]]))  # fmt: skip
     shapes, again = _verified(shapes, arrived, kind, faults)
@@ -105,12 +112,12 @@ def examine(
         measured = measure(shapes)
     if kind != "point":
         _extent(shapes, measured.bounds, there, kind, faults)
-    _place(shapes, measured.bounds, there, near, home, faults)
-    return Examined(arrived, shapes, mended, measured)
+    _place(shapes, measured.bounds, there, near, usual_place, faults)
+    return CheckedShapes(arrived, shapes, mended, measured)
 
 
 def finite(shapes: Shapes) -> Mask:
-    """Tell which geometries have numbers for all their coordinates."""
+    """Return which geometries have numbers for all their coordinates."""
     return _finite(measure(shapes))
 
 
@@ -123,7 +130,7 @@ def _finite(measured: Measured) -> Mask:
 
 
 def _on_earth(bounds: Floats) -> Mask:
-    """Tell which geometries have coordinates that could be degrees, be they swapped or once around the earth.
+    """Return which geometries have coordinates that could be degrees, be they swapped or once around the earth.
 
     Far beyond, sums of coordinates overflow, and no geometry can be mended or even be called valid.
     """
@@ -133,7 +140,7 @@ def _on_earth(bounds: Floats) -> Mask:
 
 
 def square_metres(shapes: Shapes, bounds: Floats | None = None) -> Floats:
-    """Area of polygons in EPSG:4326, with degrees scaled at their latitude."""
+    """Return area of polygons in EPSG:4326, with degrees scaled at their latitude."""
     bounds = shapely.bounds(shapes) if bounds is None else bounds
     latitude = np.radians((bounds[:, 1] + bounds[:, 3]) / 2)
     area: Floats = shapely.area(shapes) * METRES_PER_DEGREE**2 * np.cos(latitude)
@@ -141,7 +148,7 @@ def square_metres(shapes: Shapes, bounds: Floats | None = None) -> Floats:
 
 
 def _only(where: Mask, values: Shapes) -> Shapes:
-    """The values there, and None elsewhere."""
+    """Return the values there, and None elsewhere."""
     kept = np.full(len(values), None, dtype=object)
     kept[where] = values[where]
     return kept
@@ -154,10 +161,10 @@ _CROSS_ERROR, _CROSS_LEAST = 1e-15, 1e-300
 
 @np.errstate(all="ignore")
 def convex(types: npt.NDArray[np.integer], measured: Measured) -> Mask:
-    """Tell which polygons surely are one convex ring, and therefore valid: most buildings, at a third of the cost.
+    """Return which polygons surely are one convex ring, and therefore valid: most buildings, at a third of the cost.
 
-    The ring turns the same way at each corner, and once around. Where rounding could hide what it does, nothing is
-    said. With a hole or several parts the way turns back somewhere, or goes around more than once: each ring alone
+    The ring turns the same way at each corner, and once around. Where rounding could hide what it does, the answer is
+    no. With a hole or several parts the way turns back somewhere, or goes around more than once: each ring alone
     turns by more than half.
     """
     owner = measured.owner
@@ -192,11 +199,12 @@ def convex(types: npt.NDArray[np.integer], measured: Measured) -> Mask:
     return polygonal
 
 
-def _mend(shapes: Shapes, doubtful: Mask, faults: Faults) -> tuple[Shapes, int]:
+def _mend(shapes: Shapes, doubtful: Mask, polygonal: Mask, faults: Faults) -> tuple[Shapes, int, Mask]:
+    """Mend polygons that cross themselves; return them, how many were mended, and which have no area to keep."""
     broken = doubtful.copy()
     broken[doubtful] = ~shapely.is_valid(shapes[doubtful])
     if not broken.any():
-        return shapes, 0
+        return shapes, 0, broken
     before = np.abs(square_metres(shapes))
     shapes = shapes.copy()
     shapes[broken] = shapely.make_valid(shapes[broken], method="structure", keep_collapsed=False)
@@ -205,7 +213,9 @@ def _mend(shapes: Shapes, doubtful: Mask, faults: Faults) -> tuple[Shapes, int]:
     faults.add(kept, "geometry.crossing", lambda row: Text(
         en="area {before:,.1f} m² → {after:,.1f} m²", vi="diện tích {before:,.1f} m² → {after:,.1f} m²"
     ).format(before=before[row], after=after[row]))  # fmt: skip
-    return shapes, int(kept.sum())
+    flat = broken & polygonal & ~kept
+    faults.add(flat, "geometry.no_area")
+    return shapes, int(kept.sum()), flat
 
 
 def _verified(shapes: Shapes, arrived: Shapes, kind: GeometryKind, faults: Faults) -> tuple[Shapes, int]:
@@ -229,7 +239,7 @@ def _verified(shapes: Shapes, arrived: Shapes, kind: GeometryKind, faults: Fault
     for row in np.flatnonzero(broken):
         shapes[row] = _sound(shapes[row], DIMENSION[kind])
     invalid = broken & (shapely.is_missing(shapes) | ~shapely.is_valid(shapes))
-    # A line of one place has no length, which is told by itself.
+    # A line of one place has no length, which has a problem of its own.
     flat = invalid & (shapely.length(arrived) == 0)
     faults.add(invalid & ~flat, "geometry.invalid")
     shapes[invalid] = None
@@ -265,21 +275,23 @@ def _extent(shapes: Shapes, bounds: Floats, there: Mask, kind: GeometryKind, fau
     ).format(area=area[row], width=width[row]))  # fmt: skip
 
 
-def _place(shapes: Shapes, bounds: Floats, there: Mask, near: BaseGeometry, home: Home | None, faults: Faults) -> None:
+def _place(
+    shapes: Shapes, bounds: Floats, there: Mask, near: BaseGeometry, usual_place: UsualPlace | None, faults: Faults
+) -> None:
     inside = _near(shapes, bounds, near)
     x, y = (bounds[:, 0] + bounds[:, 2]) / 2, (bounds[:, 1] + bounds[:, 3]) / 2
     faults.add(there & ~inside, "geometry.outside_city", lambda row: Text(
         en="{km:,.0f} km from the city", vi="cách thành phố {km:,.0f} km"
     ).format(km=(shapely.distance(near, shapes[row]) + STRAY_DEGREES) * METRES_PER_DEGREE / 1000))  # fmt: skip
-    if home is not None:
-        away = np.hypot(x - home.x, y - home.y)
-        faults.add(there & inside & (away > home.radius), "geometry.stray", lambda row: Text(
+    if usual_place is not None:
+        away = np.hypot(x - usual_place.x, y - usual_place.y)
+        faults.add(there & inside & (away > usual_place.radius), "geometry.stray", lambda row: Text(
             en="{km:,.0f} km from the others", vi="cách các đối tượng khác {km:,.0f} km"
         ).format(km=away[row] * METRES_PER_DEGREE / 1000))  # fmt: skip
 
 
 def _near(shapes: Shapes, bounds: Floats, near: BaseGeometry) -> Mask:
-    """Tell which shapes touch an area; asked once for all of them, if their common box lies in it."""
+    """Return which shapes touch an area; one test serves all of them if their common box lies in it."""
     boxed = bounds[~np.isnan(bounds[:, 0])]
     if len(boxed) and shapely.covers(near, shapely.box(*boxed[:, :2].min(axis=0), *boxed[:, 2:].max(axis=0))):
         return ~np.isnan(bounds[:, 0])

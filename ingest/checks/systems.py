@@ -39,7 +39,7 @@ def meant(stated: CRS, known: Sequence[CRS]) -> Meant:
     `known` are the systems of the city, its own first. A system that has a code, or another ellipsoid than theirs,
     is returned as it is.
     """
-    plain = stated.source_crs if stated.is_bound and stated.source_crs is not None else stated
+    plain: CRS = stated.source_crs if stated.is_bound and stated.source_crs is not None else stated
     if plain.is_compound:
         plain = plain.sub_crs_list[0]
     shift = _shift_of(stated)
@@ -59,11 +59,11 @@ def meant(stated: CRS, known: Sequence[CRS]) -> Meant:
         if _is_named(name, base):
             return _on(plain, base, known), None
     if shift is not None:
-        shifted = next((base for base in alike if _near(shift, _known_shift(base))), None)
-        if shifted is None:
+        moved = [base for base in alike if _near(shift, _known_shift(base))]
+        if not moved:
             return stated, None
-        if any(_known_shift(shifted)):
-            return _on(plain, shifted, known), None
+        if any(_known_shift(moved[0])):
+            return _on(plain, moved[0], known), None
         # A shift of nothing is what programs write when nobody has given one.
         name = "wgs84"
     return _by_projection(plain, alike, known, name)
@@ -83,14 +83,14 @@ def _by_projection(plain: CRS, alike: list[CRS], known: Sequence[CRS], name: str
         if wgs or not _NAMELESS.search(name):
             return plain, None
         return plain, Text(
-            en="the file does not name the datum of {name}; it is read as WGS 84, and with another datum it lies up "
-            "to some hundred metres elsewhere",
+            en="the file does not name the datum of {name}; it is read as WGS 84, and with another datum it lies up to "
+            "some hundred metres elsewhere",
             vi="tệp không ghi hệ quy chiếu (datum) của {name}; được đọc theo WGS 84, nếu là datum khác thì lệch tới "
             "vài trăm mét",
         ).format(name=plain.name)
     if (
         wgs
-        and (same := next((c for c in candidates if c.datum and _WGS_84.search(_folded(c.datum.name))), None))
+        and (same := next((c for c in candidates if _WGS_84.search(_folded(c.datum.name if c.datum else None))), None))
         is not None
     ):
         return same, None
@@ -107,7 +107,7 @@ def _by_projection(plain: CRS, alike: list[CRS], known: Sequence[CRS], name: str
 
 
 def _is_usual(plain: CRS) -> bool:
-    """Whether a system is a projection or plain degrees, with longitudes from Greenwich."""
+    """Return whether a system is a projection or plain degrees, with longitudes from Greenwich."""
     from_greenwich = plain.prime_meridian is None or plain.prime_meridian.longitude == 0
     if plain.is_projected:
         return from_greenwich
@@ -124,7 +124,7 @@ def _bases(known: Sequence[CRS]) -> Iterator[CRS]:
 
 
 def _on(plain: CRS, base: CRS, known: Sequence[CRS]) -> CRS:
-    """The same projection on another datum; one of the city's systems, if that is what it comes to."""
+    """Return the same projection on another datum; one of the city's systems, if that is what it comes to."""
     if plain.is_projected:
         try:
             built = ProjectedCRS(plain.coordinate_operation, plain.name, plain.coordinate_system, base)
@@ -137,7 +137,7 @@ def _on(plain: CRS, base: CRS, known: Sequence[CRS]) -> CRS:
 
 
 def _of_city(crs: CRS, known: Sequence[CRS]) -> CRS | None:
-    """The city's system that puts every number where this one puts it, if there is one."""
+    """Return the city's system that puts every number where this one puts it, if there is one."""
     for system in known:
         if crs == system or crs.equals(system, ignore_axis_order=True):
             return system
@@ -149,7 +149,7 @@ def _of_city(crs: CRS, known: Sequence[CRS]) -> CRS | None:
 
 
 def _apart(one: CRS, other: CRS) -> float:
-    """How far from each other two systems put the same numbers, in metres: the most of some places."""
+    """Return how far from each other two systems put the same numbers, in metres: the most of some places."""
     if one.is_projected:
         numbers = np.array([[300e3, 900e3], [500e3, 1200e3], [700e3, 1300e3], [48e6, 1200e3]])
     else:
@@ -175,7 +175,7 @@ def _folded(name: str | None) -> str:
 
 
 def _is_named(name: str, base: CRS) -> bool:
-    """Whether a datum's name is that of a city's datum, as GDAL, ESRI and EPSG write it."""
+    """Return whether a datum's name is that of a city's datum, as GDAL, ESRI and EPSG write it."""
     words = {_folded(base.name), _folded(base.datum.name if base.datum else None)}
     if _WGS_84.search(" ".join(words)):
         return False
@@ -194,7 +194,7 @@ def _same_ellipsoid(crs: CRS, base: CRS) -> bool:
 
 
 def _shift_of(stated: CRS) -> tuple[float, ...] | None:
-    """The shift to WGS 84 that a system carries (TOWGS84), in metres, if it carries one."""
+    """Return the shift to WGS 84 that a system carries (TOWGS84), in metres, if it carries one."""
     if not stated.is_bound or stated.coordinate_operation is None:
         return None
     shift = list(stated.coordinate_operation.towgs84)
@@ -202,7 +202,7 @@ def _shift_of(stated: CRS) -> tuple[float, ...] | None:
 
 
 def _known_shift(system: CRS) -> tuple[float, ...]:
-    """The shift of a city's datum to WGS 84, in metres, as far as its operation says."""
+    """Return the shift of a city's datum to WGS 84, in metres, as far as its operation says."""
     base = system.geodetic_crs or system
     name = _folded(base.name)
     if _WGS_84.search(name):
@@ -222,7 +222,7 @@ def _geocentric(place: Any) -> Any:
 
 
 def _near(one: tuple[float, ...], other: tuple[float, ...]) -> bool:
-    """Whether two shifts move a place in the same way, height left aside: it is lost in two dimensions."""
+    """Return whether two shifts move a place in the same way, height left aside: it is lost in two dimensions."""
     up = _geocentric(np.array([106.7, 10.77])) / 6378137.0
     gap = np.array(one) - np.array(other)
     return bool(np.linalg.norm(gap - gap.dot(up) * up / up.dot(up)) < _SAME_SHIFT)

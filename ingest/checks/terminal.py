@@ -9,7 +9,8 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text as Styled
 
-from ingest.checks.problems import Example, Problem, Severity
+from ingest.checks.kinds import Severity
+from ingest.checks.problems import Example, Problem
 from ingest.checks.raster_report import RasterReport
 from ingest.checks.reference import Reference
 from ingest.checks.report import Report
@@ -48,8 +49,8 @@ def _raster_parts(report: RasterReport) -> Iterator[RenderableType]:
     yield ""
     grid = _grid({"style": "dim", "no_wrap": True}, FOLD)
     _coordinates(grid, plan.reference)
-    for name, said in raster_facts(report):
-        grid.add_row(name, printable(said))
+    for name, fact in raster_facts(report):
+        grid.add_row(name, printable(fact))
     yield grid
     yield ""
     if report.classes:
@@ -100,8 +101,8 @@ def _recognised(report: Report) -> Table:
         say("Text", "Chữ"),
         Styled.assemble((printable(file_encoding(plan)), "bold"), (f"  {printable(plan.encoding_reason)}", "dim")),
     )
-    for column, said in legacy_columns(plan):
-        grid.add_row("", Styled(printable(f"{column}: {said}")))
+    for column, evidence in legacy_columns(plan):
+        grid.add_row("", Styled(printable(f"{column}: {evidence}")))
     grid.add_row(
         say("Id", "Mã"),
         Styled.assemble((printable(plan.matches.id or "–"), "bold"), (f"  {printable(plan.matches.id_reason)}", "dim")),
@@ -129,9 +130,9 @@ def _fields(report: Report) -> Table:
                 name, printable(source_of(match)), format_number(match.confidence, ".0%"), printable(match.reason)
             )
         elif hint := hints.get(field.name):
-            said = say("perhaps {}?", "có phải {}?").format(source_of(hint))
+            hint_text = say("perhaps {}?", "có phải {}?").format(source_of(hint))
             grid.add_row(
-                name, Styled(printable(said), "dim"), format_number(hint.confidence, ".0%"), printable(hint.reason)
+                name, Styled(printable(hint_text), "dim"), format_number(hint.confidence, ".0%"), printable(hint.reason)
             )
         else:
             missing = say("required, no column", "bắt buộc, không có cột") if field.required else "–"
@@ -151,10 +152,10 @@ def _problem(problem: Problem) -> Table:
         grid.add_row("", "", Styled.assemble(*counted, (f"  {printable(meant(value))}", "dim")))
     if len(problem.values) > VALUES_SHOWN:
         grid.add_row("", "", "…")
-    # Where the values are told, one feature shows where to look.
+    # Where the values are listed, one feature shows where to look.
     for example in problem.examples[: 1 if problem.values else EXAMPLES_SHOWN]:
-        if said := _example(example):
-            grid.add_row("", "", said)
+        if shown := _example(example):
+            grid.add_row("", "", shown)
     if problem.severity != "info":
         grid.add_row("", "", Styled.assemble(("→ ", style), str(problem.kind.advice)))
     return grid

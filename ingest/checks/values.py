@@ -87,7 +87,7 @@ def as_type(values: pd.Series, kind: str, zone: tzinfo = UTC) -> tuple[Any, Mask
 
 
 def stands_for_nothing(values: pd.Series, where: Mask) -> Mask:
-    """Tell which values, of those at `where`, are a program's sign for a missing value."""
+    """Return which values, of those at `where`, are a program's sign for a missing value."""
     nothing: Mask = np.zeros(len(values), dtype=bool)
     rows = np.flatnonzero(where)
     nothing[rows] = [str(value).strip().casefold() in MISSING for value in values.to_numpy(dtype=object)[rows]]
@@ -95,12 +95,12 @@ def stands_for_nothing(values: pd.Series, where: Mask) -> Mask:
 
 
 def _already(faults: Faults, field: str) -> Mask:
-    """Rows whose value was there, but wrong: they are not counted as missing too."""
-    said: Mask = np.zeros(len(faults.reason), dtype=bool)
+    """Return rows whose value was there, but wrong: they are not counted as missing too."""
+    recorded: Mask = np.zeros(len(faults.reason), dtype=bool)
     for finding in faults.found:
         if finding.field == field and finding.code in ("field.vocabulary", "field.type"):
-            said |= finding.where
-    return said
+            recorded |= finding.where
+    return recorded
 
 
 def _out_of_range(values: Any, field: Field) -> Mask:
@@ -116,7 +116,7 @@ def _said(name: str, values: pd.Series) -> Detail:
 
 
 def _counted(values: pd.Series, where: Mask) -> Counter[str]:
-    """How often each value stands there, shortened as it is shown."""
+    """Return how often each value stands there, shortened as it is shown."""
     return Counter(str(value)[:SHOWN] for value in values.to_numpy(dtype=object)[where])
 
 
@@ -170,8 +170,10 @@ def _strings(values: pd.Series) -> pa.Array:
     except (pa.ArrowException, UnicodeEncodeError, TypeError):
         # Numbers among texts, or half a surrogate pair.
         absent = pd.isna(objects)
-        said = [None if n else str(v).encode("utf-8", "replace").decode() for v, n in zip(objects, absent, strict=True)]
-        return pa.array(said, type=pa.string())
+        texts = [
+            None if n else str(v).encode("utf-8", "replace").decode() for v, n in zip(objects, absent, strict=True)
+        ]
+        return pa.array(texts, type=pa.string())
 
 
 def _spread(of_texts: pa.Array, rows: pa.Array) -> Mask:
@@ -185,7 +187,7 @@ def _spread(of_texts: pa.Array, rows: pa.Array) -> Mask:
 
 
 def _terms(values: pd.Series, field: Field) -> tuple[npt.NDArray[np.object_], Mask, Mask]:
-    """The terms, which rows say nothing, and which say something else."""
+    """Return the terms, which rows say nothing, and which say something else."""
     lookup = field.lookup
     codes, distinct = factorized(values)
     known = np.array([*(lookup.get(fold(str(v))) for v in distinct), None], dtype=object)
@@ -195,7 +197,7 @@ def _terms(values: pd.Series, field: Field) -> tuple[npt.NDArray[np.object_], Ma
 
 
 def factorized(values: pd.Series) -> tuple[npt.NDArray[np.intp], Any]:
-    """The different values, and which of them each row has, -1 for none."""
+    """Return the different values, and which of them each row has, -1 for none."""
     try:
         codes, distinct = pd.factorize(values)
     except TypeError:

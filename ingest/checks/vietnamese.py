@@ -46,7 +46,7 @@ RHYMES = frozenset(
 
 @lru_cache(maxsize=50_000)
 def is_syllable(word: str) -> bool:
-    """Tell whether a word, in any case, is spelled like a Vietnamese syllable."""
+    """Return whether a word, in any case, is spelled like a Vietnamese syllable."""
     if len(word) > 12:
         return False
     decomposed = unicodedata.normalize("NFD", word.casefold())
@@ -60,7 +60,8 @@ def is_syllable(word: str) -> bool:
 
 
 def _stands_right(decomposed: str, tone: str) -> bool:
-    """Whether the tone stands on a vowel, and on one with a mark of its own if there is any: "phồi", never "phôì".
+    """Return whether the tone stands on a vowel, and on one with a mark of its own if there is any: "phồi", never
+    "phôì".
 
     Nor does it stand on the i, o, u or y that ends a glide: "xại", never "xaị"; but "gió", "quí" and "thuỷ".
     """

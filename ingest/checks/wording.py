@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from ingest.checks.kinds import Severity
 from ingest.checks.matching import Match
 from ingest.checks.plan import Plan
-from ingest.checks.problems import Severity, Value
+from ingest.checks.problems import Value
 from ingest.checks.raster_report import RasterReport
 from ingest.checks.report import Report
+from ingest.counts import feature_count
 from twin.text import Text, format_number
 
 SEVERITY_TITLES: dict[Severity, Text] = {
@@ -19,19 +21,19 @@ SEVERITY_TITLES: dict[Severity, Text] = {
 
 
 def say(en: str, vi: str) -> str:
-    """A text in the reader's language."""
+    """Return a text in the reader's language."""
     return str(Text(en=en, vi=vi))
 
 
 def file_encoding(plan: Plan) -> str:
-    """How the file's text is encoded, as far as the file says."""
+    """Return how the file's text is encoded, as far as the file says."""
     if plan.raw_text:
-        return say("told apart by column", "xét theo từng cột")
+        return say("decided by column", "xét theo từng cột")
     return plan.encoding or "Unicode"
 
 
 def summary(report: Report) -> str:
-    """Format, layer and size in one line."""
+    """Return format, layer and size in one line."""
     plan = report.plan
     parts = [plan.format]
     if plan.driver and plan.driver != plan.format:
@@ -40,27 +42,27 @@ def summary(report: Report) -> str:
         parts.append(plan.layer)
     if len(plan.layers) > 1:
         parts.append(say("one of {n} layers", "một trong {n} lớp").format(n=len(plan.layers)))
-    parts.append(say("{n:,} features", "{n:,} đối tượng").format(n=report.features))
+    parts.append(str(feature_count(report.features)))
     return " · ".join(parts)
 
 
 def raster_summary(report: RasterReport) -> str:
-    """Format and size of a raster in one line."""
-    said = report.plan.description
+    """Return format and size of a raster in one line."""
+    raster = report.plan.description
     parts = [
         report.plan.format,
-        f"{format_number(said.width)} × {format_number(said.height)} " + say("pixels", "điểm ảnh"),
+        f"{format_number(raster.width)} × {format_number(raster.height)} " + say("pixels", "điểm ảnh"),
     ]
-    parts.append(say("{n} bands", "{n} kênh").format(n=said.bands) if said.bands > 1 else say("1 band", "1 kênh"))
-    return " · ".join([*parts, said.dtypes[report.plan.band - 1]])
+    parts.append(say("{n} bands", "{n} kênh").format(n=raster.bands) if raster.bands > 1 else say("1 band", "1 kênh"))
+    return " · ".join([*parts, raster.dtypes[report.plan.band - 1]])
 
 
 def raster_facts(report: RasterReport) -> Iterator[tuple[str, str]]:
-    """What a raster holds, a fact a line: its pixels, its values, the cells that they make."""
-    plan, said = report.plan, report.plan.description
+    """Yield what a raster holds, a fact a line: its pixels, its values, the cells that they make."""
+    plan, raster = report.plan, report.plan.description
     unit = "°" if plan.reference.reading.crs.is_geographic else " m"
-    yield say("Pixel", "Điểm ảnh"), f"{said.pixel[0]:.6g} × {said.pixel[1]:.6g}{unit}"
-    nodata = said.nodata[plan.band - 1]
+    yield say("Pixel", "Điểm ảnh"), f"{raster.pixel[0]:.6g} × {raster.pixel[1]:.6g}{unit}"
+    nodata = raster.nodata[plan.band - 1]
     yield say("No data", "Không dữ liệu"), "–" if nodata is None else f"{nodata:g}"
     yield (
         say("Pixels", "Số điểm ảnh"),
@@ -82,14 +84,14 @@ def raster_facts(report: RasterReport) -> Iterator[tuple[str, str]]:
 
 
 def raster_classes(report: RasterReport) -> Iterator[tuple[int, str, float]]:
-    """The classes of a raster: code, title, share of the pixels that are used."""
+    """Yield the classes of a raster: code, title, share of the pixels that are used."""
     terms = report.plan.theme.fields[0].vocabulary or {}
     for code, count in report.classes.items():
         yield code, str(terms[(report.plan.codes or {})[code]].title), count / max(report.good, 1)
 
 
 def legacy_columns(plan: Plan) -> Iterator[tuple[str, str]]:
-    """Columns that are converted, with an example of before and after."""
+    """Yield columns that are converted, with an example of before and after."""
     for column, decision in plan.encodings.items():
         if decision.encoding in ("unicode", "nfd"):
             continue
@@ -98,24 +100,24 @@ def legacy_columns(plan: Plan) -> Iterator[tuple[str, str]]:
 
 
 def source_of(match: Match) -> str:
-    """Where a field's values come from, shortly."""
-    said = match.column
+    """Return the source of a field's values, in short."""
+    source = match.column
     if match.source.extract:
-        said += say(" (first word)", " (từ đầu)")
+        source += say(" (first word)", " (từ đầu)")
     if match.source.values:
-        said += say(" (translated)", " (quy đổi)")
-    return said
+        source += say(" (translated)", " (quy đổi)")
+    return source
 
 
 def meant(value: Value) -> str:
-    """The term that a value that is none may mean, as a question; nothing if none is like it."""
+    """Return the term that a value that is none may mean, as a question; nothing if none is like it."""
     if value.term is None:
         return ""
     return say("perhaps {}?", "có phải {}?").format(f"{value.term} ({value.title})")
 
 
 def outcome(report: Report | RasterReport) -> Text:
-    """What it comes to, in one sentence."""
+    """Return the outcome of a check in one sentence."""
     if isinstance(report, RasterReport):
         return _raster_outcome(report)
     if report.plan.blockers or not report.good:
@@ -130,11 +132,16 @@ def outcome(report: Report | RasterReport) -> Text:
         ).format(good=report.good, all=report.features, bad=report.bad)
     if report.exit_code:
         return Text(
-            en="All {good:,} features can be published; look at the warnings first.",
+            en="The one feature can be published; look at the warnings first."
+            if report.good == 1
+            else "All {good:,} features can be published; look at the warnings first.",
             vi="Có thể công bố cả {good:,} đối tượng; hãy xem các cảnh báo trước.",
         ).format(good=report.good)
     return Text(
-        en="Clean: all {good:,} features can be published.", vi="Sạch: có thể công bố cả {good:,} đối tượng."
+        en="Clean: the one feature can be published."
+        if report.good == 1
+        else "Clean: all {good:,} features can be published.",
+        vi="Sạch: có thể công bố cả {good:,} đối tượng.",
     ).format(good=report.good)
 
 
@@ -144,15 +151,15 @@ def _raster_outcome(report: RasterReport) -> Text:
             en="Refused: this raster cannot be published as it is.", vi="Từ chối: chưa thể công bố ảnh raster này."
         )
     if report.bad:
-        said = Text(
+        text = Text(
             en="It can be published as {cells:,} cells; {bad:,} pixels would be left out of them.",
             vi="Có thể công bố thành {cells:,} ô; {bad:,} điểm ảnh sẽ không được đưa vào ô.",
         )
     elif report.exit_code:
-        said = Text(
+        text = Text(
             en="It can be published as {cells:,} cells; look at the warnings first.",
             vi="Có thể công bố thành {cells:,} ô; hãy xem các cảnh báo trước.",
         )
     else:
-        said = Text(en="Clean: it can be published as {cells:,} cells.", vi="Sạch: có thể công bố thành {cells:,} ô.")
-    return said.format(cells=len(report.cells), bad=report.bad)
+        text = Text(en="Clean: it can be published as {cells:,} cells.", vi="Sạch: có thể công bố thành {cells:,} ô.")
+    return text.format(cells=len(report.cells), bad=report.bad)

@@ -12,6 +12,7 @@ from rich.text import Text as Styled
 
 from ingest.cli import history
 from ingest.cli import publish as agency
+from ingest.counts import feature_count
 from ingest.worker import worker
 from twin.cli import console, say
 from twin.config import Settings, load_settings
@@ -99,9 +100,8 @@ class _Terminal:
             notes.append(
                 say(f"{format_number(outcome.quarantined)} set aside", f"cách ly {format_number(outcome.quarantined)}")
             )
-        count = say("features", "đối tượng")
         extra = f"  [dim]({', '.join(notes)})[/dim]" if notes else ""
-        self.console.print(f"  {layer:32} {format_number(outcome.features):>9} {count}, v{outcome.number}{extra}")
+        self.console.print(f"  {layer:32} {feature_count(outcome.features)!s:>20}, v{outcome.number}{extra}")
 
     def refused(self, layer: str, reason: Text) -> None:
         self._end()

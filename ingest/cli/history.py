@@ -17,6 +17,7 @@ from rich.padding import Padding
 from rich.table import Table
 from sqlalchemy.orm import Session
 
+from ingest.counts import feature_count
 from twin.catalogue.catalogue import Layer, Version, read_catalogue, split_layer_id
 from twin.catalogue.differences import changes, summary, version_of
 from twin.catalogue.versions import rollback as roll_back
@@ -33,7 +34,7 @@ LAYER = click.argument("layer", metavar=say("LAYER", "LỚP"))
 
 
 def find_layer(session: Session, layer_id: str) -> Layer:
-    """The layer of that name, whoever asks: commands are run by the city's own operators."""
+    """Return the layer of that name, whoever asks: commands are run by the city's own operators."""
     split_layer_id(layer_id)
     layer = read_catalogue(session).get(layer_id)
     if layer is None:
@@ -95,7 +96,9 @@ def versions(layer: str, as_json: bool) -> None:
 
 
 def _print_versions(facts: Sequence[dict[str, Any]], moments: Sequence[str]) -> None:
-    """A line for each version, and below it from which file and why: beside the rest there is no room for these."""
+    """Print a line for each version, and below it the file and the reason, for which there is no room beside the
+    rest.
+    """
     table = Table(box=None, pad_edge=False, header_style="bold")
     for heading in ("", say("Version", "Phiên bản"), say("Published", "Công bố"), say("By", "Người")):
         table.add_column(heading, no_wrap=True)
@@ -116,8 +119,8 @@ def _print_versions(facts: Sequence[dict[str, Any]], moments: Sequence[str]) -> 
     for fact, line in zip(facts, lines, strict=True):
         click.echo(line)
         retired = "" if fact["state"] == "published" else dropped
-        said = fact["source"], retired, fact["reason"] and f"— {fact['reason']}"
-        terminal.print(Padding(plain(" ".join(part for part in said if part), "dim"), (0, 0, 0, 3)))
+        parts = fact["source"], retired, fact["reason"] and f"— {fact['reason']}"
+        terminal.print(Padding(plain(" ".join(part for part in parts if part), "dim"), (0, 0, 0, 3)))
 
 
 @click.command(
@@ -241,7 +244,7 @@ def diff(layer: str, a: int, b: int | None, geojson: Path | None, as_json: bool)
 
 
 def _wards(catalogue: dict[str, Layer]) -> Version | None:
-    """The version of ward polygons to count by: the layer that the city's profile names."""
+    """Return the version of ward polygons to count by: the layer that the city's profile names."""
     layer = catalogue.get(load_settings().profile.wards)
     return layer.current if layer else None
 
@@ -328,8 +331,8 @@ def quarantine(layer: str, number: int | None, out: Path | None, as_json: bool) 
         _export(rows, out)
         console().print(
             say(
-                f"{format_number(len(rows))} features written to {out}",
-                f"Đã ghi {format_number(len(rows))} đối tượng vào {out}",
+                f"{feature_count(len(rows))} written to {out}",
+                f"Đã ghi {feature_count(len(rows))} vào {out}",
             )
         )
         return
@@ -351,8 +354,8 @@ def quarantine(layer: str, number: int | None, out: Path | None, as_json: bool) 
     for heading in (say("Feature", "Đối tượng"), say("Reason", "Lý do"), say("Detail", "Chi tiết")):
         table.add_column(heading, overflow="fold")
     for row in rows[:200]:
-        said = row.feature_id or "—", str(_title(row.reason)), str(read_stored(row.detail))
-        table.add_row(*map(plain, said))
+        cells = row.feature_id or "—", str(_title(row.reason)), str(read_stored(row.detail))
+        table.add_row(*map(plain, cells))
     Console().print(table)
     if len(rows) > 200:
         click.echo(
@@ -375,8 +378,8 @@ def quarantine(layer: str, number: int | None, out: Path | None, as_json: bool) 
 
 
 def _title(reason: str) -> Text:
-    """What a kind of problem is called."""
-    from ingest.checks.problems import KINDS
+    """Return the title of a kind of problem."""
+    from ingest.checks.kinds import KINDS
 
     return KINDS[reason].title if reason in KINDS else Text(en=reason, vi=reason)
 

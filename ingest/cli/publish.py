@@ -13,6 +13,7 @@ import click
 from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
 from ingest.cli.stages import STAGES
+from ingest.counts import feature_count
 from layers.contracts import theme_of
 from layers.registry import theme as find_theme
 from layers.theme import Theme
@@ -205,11 +206,11 @@ def _tell_sharing(database: Database, layer: str) -> None:
     with database.session() as session:
         sharing = read_catalogue(session)[layer].sharing
     if sharing is Sharing.RESTRICTED:
-        said = Text(
+        hint = Text(
             en="Only your own agency can read it. To open it: twin layer set {layer} --sharing open",
             vi="Hiện chỉ đơn vị của bạn đọc được. Để mở cho mọi người: twin layer set {layer} --sharing open",
         )
-        console().print(str(said.format(layer=layer)))
+        console().print(str(hint.format(layer=layer)))
 
 
 def _theme_of(theme: str | None, layer: str | None, settings: Settings) -> Theme:
@@ -253,13 +254,13 @@ def _make_layer(
                     vi="Không có đơn vị “{agency}”. Các đơn vị: {known}. Tạo đơn vị mới bằng: twin layer agency",
                 ).format(agency=agency, known=", ".join(sorted(known)) or "—")
             )
-        said = title or name.replace("_", " ")
+        words = title or name.replace("_", " ")
         ensure_layer(
             session,
             LayerEntry(
                 layer,
                 theme.name,
-                Text(en=said, vi=said),
+                Text(en=words, vi=words),
                 theme.description,
                 licence,
                 attribution=known[agency].title_vi,
@@ -321,10 +322,11 @@ def _conclude(result: Mapping[str, Any], layer: str, dry_run: bool) -> None:
                 f" {format_number(result['quarantined'])} set aside: twin ingest quarantine {layer}",
                 f" Cách ly {format_number(result['quarantined'])}: twin ingest quarantine {layer}",
             )
+        count = feature_count(result["features"])
         out.print(
             say(
-                f"Published version {number} of {layer}: {format_number(result['features'])} features.{aside}",
-                f"Đã công bố phiên bản {number} của {layer}: {format_number(result['features'])} đối tượng.{aside}",
+                f"Published version {number} of {layer}: {count}.{aside}",
+                f"Đã công bố phiên bản {number} của {layer}: {count}.{aside}",
             ),
             style="green",
         )

@@ -46,7 +46,7 @@ class _Refused(TwinError):
 
 def publish_remotely(
     file: Path, layer: str, server: str, key: str | None, insecure_http: bool, html: Path | None, as_json: bool,
-    mapping: Path | None, **said: Any,
+    mapping: Path | None, **options: Any,
 ) -> JobResult:  # fmt: skip
     """Upload, wait and show the report; a job that ended without a report raises its error."""
     if not key:
@@ -57,15 +57,15 @@ def publish_remotely(
             )
         )
     try:
-        order = PublishOrder(mapping=mapping.read_bytes().decode("utf-8", "replace") if mapping else None, **said)
+        order = PublishOrder(mapping=mapping.read_bytes().decode("utf-8", "replace") if mapping else None, **options)
     except ValidationError as error:
         first = error.errors()[0]
         raise BadInput(
             Text(en="{name}: {reason}", vi="{name}: {reason}").format(name=first["loc"][0], reason=first["msg"])
         ) from None
     with Twin(server, key, insecure_http=insecure_http) as city:
-        with _progress() as told:
-            result = city.publish(file, layer, order=order, progress=told)
+        with _progress() as show:
+            result = city.publish(file, layer, order=order, progress=show)
         if html and result.result:
             html.write_text(city.report_page(result.id), "utf-8")
     if result.result is None:
@@ -77,15 +77,17 @@ def publish_remotely(
     else:
         from rich.console import Console
 
-        from ingest.checks.remote_report import print_received
+        from ingest.checks.remote_report import print_remote_report
 
-        print_received(result.result["report"], Console())
+        print_remote_report(result.result["report"], Console())
     return result
 
 
 @contextmanager
 def _progress() -> Iterator[Told]:
-    """A bar with bytes and speed for the upload, then one for the server's stages; nothing without a terminal."""
+    """Return a bar with bytes and speed for the upload, then one for the server's stages; nothing without a
+    terminal.
+    """
 
     quiet = not sys.stderr.isatty()
     names: dict[str, Text] = PUBLISH_STAGES | STAGES
@@ -99,7 +101,7 @@ def _progress() -> Iterator[Told]:
     )  # fmt: skip
     shown: tuple[Progress, str] | None = None
 
-    def told(name: str, done: int, total: int | None) -> None:
+    def show(name: str, done: int, total: int | None) -> None:
         nonlocal shown
         bar = sending if name in BYTES else working
         description = str(BYTES.get(name) or names.get(name) or name)
@@ -115,7 +117,7 @@ def _progress() -> Iterator[Told]:
         bar.update(bar.task_ids[0], description=description, completed=done, total=total)
 
     try:
-        yield told
+        yield show
     finally:
         if shown is not None:
             shown[0].stop()

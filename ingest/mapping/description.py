@@ -38,7 +38,7 @@ class Bilingual(_Part):
 
 
 class FieldSource(_Part):
-    """Where a field's value comes from, when it is more than a column's name.
+    """Source of a field's value, when it is more than a column's name.
 
     `extract` keeps the part of a text that a regular expression's first group matches; `values` translates, and
     `other` stands for what neither `values` nor the field's vocabulary knows; `bins` turns numbers into terms, each
@@ -61,9 +61,14 @@ class FieldSource(_Part):
             raise ValueError("give exactly one of from, template, constant")
         return self
 
+    @property
+    def is_plain(self) -> bool:
+        """Whether the value is a column's, as it is."""
+        return self.column is not None and self == FieldSource.model_validate({"from": self.column})
+
 
 class OsmFilter(_Part):
-    """Which OpenStreetMap objects to take: of one geometry, with any of these tags (`["*"]`: any value).
+    """OpenStreetMap objects to take: of one geometry, with any of these tags (`["*"]`: any value).
 
     `without` leaves out, `require` asks for the presence of tags, `keep` carries further tags along as columns.
     """
@@ -104,7 +109,7 @@ class Join(_Part):
 
 
 class RowMapping(_Part):
-    """How the rows of a file become features of a theme.
+    """Mapping of a file's rows to features of a theme.
 
     `id` is a column, or a template of columns ("{route}-{variant}"); without it a feature's id is made from its
     geometry. `where` keeps rows with certain values, `unique` the first row of each value, `drop` leaves columns out.
@@ -127,7 +132,7 @@ class RowMapping(_Part):
 
 
 class MappingFile(RowMapping):
-    """How one file is read, and how its rows become features; `ingest publish --mapping` reads it.
+    """Options of reading a file, and the mapping of its rows; `ingest publish --mapping` reads it.
 
     `crs` and `encoding` overrule what the file says of itself, `encodings` names the encoding of single columns.
     `layer` names one of the file's layers; `longitude` and `latitude`, or `wkt`, are columns of a table; `osm` chooses
@@ -189,7 +194,7 @@ class AgencySpec(_Part):
 
 
 class ViewSpec(_Part):
-    """Where the map opens: longitude and latitude, web zoom, pitch and bearing in degrees."""
+    """Opening view of the map: longitude and latitude, web zoom, pitch and bearing in degrees."""
 
     center: tuple[float, float]
     zoom: float = 14

@@ -1,4 +1,4 @@
-"""What a mapping joins to each row by key: another table, or a published layer with its shapes."""
+"""Joins by key: rows of another table, or features of a published layer with their shapes."""
 
 from __future__ import annotations
 
@@ -25,8 +25,9 @@ from ingest.readers.opening import open_file
 from ingest.readers.source import Reader, ReadOptions, inside, missing_columns
 from layers.contracts import theme_of
 from layers.theme import FieldType
-from twin.access.policy import Principal, find_readable
-from twin.catalogue.catalogue import Layer, read_catalogue, split_layer_id
+from twin.access.permit import Permit, every_permit, operator_permits
+from twin.access.principals import Principal
+from twin.catalogue.catalogue import read_catalogue, split_layer_id
 from twin.db.database import Database
 from twin.db.tables import DATA_SCHEMA, Sharing
 from twin.errors import BadInput, NotFound, TwinError
@@ -47,7 +48,7 @@ BATCH = 50_000
 
 @dataclass(frozen=True, slots=True)
 class Matched:
-    """What a partner holds for each of some keys.
+    """Values that a partner has for some keys.
 
     `found` tells which keys have exactly one partner, `ambiguous` which have several; `padded` which were found only
     with leading zeros that a program had dropped. `values` and `shapes` (EPSG:4326, or None) are aligned with the keys.
@@ -119,10 +120,10 @@ class LayerPartner:
 
     has_shapes = True
 
-    def __init__(self, database: Database, layer: Layer, join: Join) -> None:
-        version = layer.current
-        assert version is not None  # noqa: S101  # such a layer is not readable
-        types = {column.name: column.type for column in version.columns}
+    def __init__(self, database: Database, permit: Permit, join: Join) -> None:
+        layer, version = permit.layer, permit.version
+        shown = {column.name: column for column in permit.columns}
+        types = {column.name: column.type for column in permit.columns}
         key = join.key or ID
         if absent := [name for name in (key, *join.columns) if name not in types and name != ID]:
             raise BadInput(
@@ -137,8 +138,9 @@ class LayerPartner:
         self.fingerprint = f"{layer.id}@{version.number}"
         self.columns: Mapping[str, FieldType] = {name: types.get(name, "text") for name in join.columns}  # type: ignore[misc]
         self._database = database
-        self._table = f'{DATA_SCHEMA}."{version.table}"'
-        self._key = f'"{key}"::text'
+        self._table = f'{DATA_SCHEMA}."{version.table}" AS f'
+        self._sql = {name: shown[name].sql("f") if name in shown else f'f."{name}"' for name in (key, *join.columns)}
+        self._key = f"{self._sql[key]}::text"
 
     def match(self, keys: npt.NDArray[np.object_]) -> Matched:
         """Find the feature of each key; a number that lost its leading zeros is found by what is left of it."""
@@ -162,7 +164,7 @@ class LayerPartner:
         return Matched(found, ambiguous, padded, values, shapes)
 
     def _rows(self, key: str, wanted: Sequence[str]) -> pd.DataFrame:
-        names = "".join(f', "{name}"' for name in self.columns)
+        names = "".join(f', {self._sql[name]} AS "{name}"' for name in self.columns)
         statement = f"SELECT {key} AS __key, ST_AsBinary(geom) AS __wkb{names} FROM {self._table} WHERE {key} = ANY(:k)"  # noqa: S608  # names of the catalogue
         with self._database.session() as session:
             result = session.execute(sa.text(statement), {"k": list(wanted)})
@@ -170,7 +172,7 @@ class LayerPartner:
 
 
 def _places(frame: pd.DataFrame, keys: npt.NDArray[np.object_]) -> tuple[Mask, Mask, npt.NDArray[np.intp]]:
-    """Which keys stand once in a frame, which several times, and in which row."""
+    """Return which keys stand once in a frame, which several times, and in which row."""
     index = pd.Index(frame["__key"])
     repeated = set(index[index.duplicated(keep=False)])
     known = ~pd.isna(keys)
@@ -192,7 +194,7 @@ def as_text(values: pd.Series) -> pd.Series:
 
 @dataclass(frozen=True, slots=True)
 class Partners:
-    """Where the partners of joins come from.
+    """Sources of the partners of joins.
 
     `folder` is where joined files lie (None: nowhere), `archive` a ZIP file that may hold them, `database` opens the
     database of published layers, and `principal` is who reads them (None: whoever runs the program). `opener` opens
@@ -226,15 +228,15 @@ class Partners:
             )
         return TablePartner(inside(self.folder, join.file), join, self.opener)
 
-    def _layer(self, layer_id: str) -> tuple[Database, Layer]:
+    def _layer(self, layer_id: str) -> tuple[Database, Permit]:
         split_layer_id(layer_id)
         database = self._opened()
-        layers = self._catalogue(database)
-        if layer_id not in layers:
+        permits = {permit.layer.id: permit for permit in self._permits(database)}
+        if layer_id not in permits:
             raise NotFound(
                 Text(en="There is no layer “{id}” to join.", vi="Không có lớp “{id}” để nối.").format(id=layer_id)
             )
-        return database, layers[layer_id]
+        return database, permits[layer_id]
 
     def _opened(self) -> Database:
         if self.database is None:
@@ -246,24 +248,19 @@ class Partners:
             )
         return self.database()
 
-    def _catalogue(self, database: Database) -> dict[str, Layer]:
-        """Read the layers that may be joined: published, and readable for the principal."""
+    def _permits(self, database: Database) -> list[Permit]:
+        """Read the catalogue and return the permits for the layers that may be joined."""
         with database.session() as session:
             layers = read_catalogue(session)
         if self.principal is None:
-            return {name: layer for name, layer in layers.items() if layer.current is not None}
-        found = {}
-        for name in layers:
-            try:
-                found[name] = find_readable(self.principal, layers, name)
-            except NotFound:
-                continue
-        return found
+            return list(operator_permits(layers, (name for name, layer in layers.items() if layer.current)))
+        return every_permit(self.principal, layers)
 
     def propose(self, table: pd.DataFrame) -> Join | None:
         """Propose a layer whose features a table without coordinates names, and the columns that do so.
 
-        The layer is the one in which the largest share of a column's different values names a feature.
+        The layer is the one in which the largest share of a column's different values names a feature; of equal ones
+        a layer of the base map.
         """
         if self.database is None or not len(table):
             return None
@@ -275,23 +272,23 @@ class Partners:
             return None
         database = self._opened()
         try:
-            layers = self._catalogue(database)
+            permits = self._permits(database)
         except (TwinError, sa.exc.SQLAlchemyError):
             # A file can be checked where no database runs; nothing is proposed then.
             return None
-        best: tuple[tuple[float, int, int], Join] | None = None
-        for layer in layers.values():
-            version = layer.current
+        best: tuple[tuple[float, bool, int, int], Join] | None = None
+        for permit in permits:
+            layer, version = permit.layer, permit.version
             # Shapes of a layer that is not open are taken only by who names it.
-            if version is None or version.raster or layer.sharing is not Sharing.OPEN:
+            if version.raster or layer.sharing is not Sharing.OPEN:
                 continue
             if not 0 < version.features <= COMPARED_FEATURES:
                 continue
-            for rank, key in enumerate(_keys(layer)):
+            for rank, key in enumerate(_keys(permit)):
                 known = _known(database, version.table, key, every)
                 for column, distinct in values.items():
                     share = len(known & set(distinct)) / len(distinct)
-                    score = (round(share, 2), -rank, -version.features)
+                    score = (round(share, 2), theme_of(layer).base_map, -rank, -version.features)
                     if share >= NAMES_FEATURES and (best is None or score > best[0]):
                         best = score, Join(layer=layer.id, on=column, key=None if key == ID else key)
         return best and best[1]
@@ -303,11 +300,10 @@ def _member(path: Path, file: Path) -> str | None:
     return next((name for name in names if name == file.as_posix()), None)
 
 
-def _keys(layer: Layer) -> Iterable[str]:
-    """The columns that name a layer's features: the id, the code, the label of its theme."""
-    assert layer.current is not None  # noqa: S101  # such a layer is left out
-    present = {column.name for column in layer.current.columns if column.type == "text"}
-    label = theme_of(layer).label
+def _keys(permit: Permit) -> Iterable[str]:
+    """Return the columns that name a layer's features: the id, the code, the label of its theme."""
+    present = {column.name for column in permit.columns if column.type == "text"}
+    label = theme_of(permit.layer).label
     return (ID, *(name for name in ("code", label) if name in present))
 
 

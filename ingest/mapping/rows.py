@@ -1,4 +1,4 @@
-"""From an agency's columns to a theme's fields, as the description says; what is not mapped is carried along."""
+"""Mapping of an agency's columns to a theme's fields; columns that are not mapped are carried along."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from ingest.checks.repeats import Seen, hash_values
 from ingest.column_names import column_name, free_name
 from ingest.frames import objects, with_geometry
 from ingest.mapping.description import FieldSource, MappingFile, RowMapping
 from ingest.mapping.joins import Matched, Partner, as_text, joined
 from ingest.readers.source import missing_columns
+from ingest.repeats import EarlierValues, hash_values
 from layers.theme import RESERVED, Field, FieldType, Theme, fold
 from twin.catalogue.catalogue import Column
 from twin.catalogue.staging import Shape
@@ -25,7 +25,7 @@ from twin.errors import BadInput
 from twin.text import Text
 
 # Part of every fingerprint: raise it when the same file would now give other rows.
-ROWS_REVISION = 3
+ROWS_REVISION = 4
 
 # A place in a template. Not str.format: that reads attributes, and OpenStreetMap's keys have colons.
 PLACE = re.compile(r"\{([^{}]+)\}")
@@ -33,7 +33,7 @@ PLACE = re.compile(r"\{([^{}]+)\}")
 
 @dataclass(frozen=True, slots=True)
 class FieldMapping:
-    """How one file's columns become a layer's: the theme's fields, then the agency's own."""
+    """Mapping of one file's columns to a layer's: the theme's fields, then the agency's own."""
 
     rows: RowMapping
     fields: Mapping[str, FieldSource]
@@ -56,7 +56,7 @@ class Selected:
 
 
 def columns_of_layer(theme: Theme, own: Mapping[str, FieldType]) -> tuple[Column, ...]:
-    """The columns of a layer's table: every field of the theme, then the agency's own columns by new name."""
+    """Return the columns of a layer's table: every field of the theme, then the agency's own columns by new name."""
     fields = [Column(f.name, f.type, f.title, f.unit) for f in theme.fields]
     extra = [
         Column(name, kind, Text(en=name.replace("_", " "), vi=name.replace("_", " "))) for name, kind in own.items()
@@ -125,7 +125,7 @@ def _places_of(template: str) -> set[str]:
     return set(PLACE.findall(template))
 
 
-def select(mapping: FieldMapping, raw: gpd.GeoDataFrame, earlier: Seen) -> Selected:
+def select(mapping: FieldMapping, raw: gpd.GeoDataFrame, earlier: EarlierValues) -> Selected:
     """Choose the rows of a batch that become features, and join them. `earlier` holds the values of `unique` so far."""
     rows = mapping.rows
     keep = np.ones(len(raw), dtype=bool)
@@ -142,7 +142,7 @@ def select(mapping: FieldMapping, raw: gpd.GeoDataFrame, earlier: Seen) -> Selec
         there = np.flatnonzero(keep)
         values = as_text(raw[rows.unique]).fillna("").to_numpy(dtype=object)[there]
         again = np.zeros(len(raw), dtype=bool)
-        again[there] = earlier.again(hash_values(values))
+        again[there] = earlier.find_repeats(hash_values(values))
         leave_out(again, "unique")
     if mapping.partner is None or rows.join is None:
         return Selected(raw if keep.all() else raw[keep].reset_index(drop=True), keep, left_out, None)

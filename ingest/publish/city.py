@@ -22,7 +22,7 @@ from ingest.mapping.description import CitySpec, LayerSpec, Source, ViewSpec, re
 from ingest.mapping.joins import Partners
 from ingest.mapping.rows import ROWS_REVISION
 from ingest.publish.engine import (
-    Opened,
+    PlannedFile,
     PublishRequest,
     PublishResult,
     Stage,
@@ -95,7 +95,7 @@ class LayerLoad(Protocol):
     def fingerprint(self, layers: Mapping[str, Layer]) -> str:
         """Return a digest of all that decides the layer's rows; `layers` are those that a join may name."""
 
-    def open(self, settings: Settings, partners: Partners) -> AbstractContextManager[Sequence[Opened]]:
+    def open(self, settings: Settings, partners: Partners) -> AbstractContextManager[Sequence[PlannedFile]]:
         """Open the files and decide how they are read."""
 
 
@@ -217,7 +217,7 @@ def not_publishable(reports: Sequence[Report | RasterReport]) -> Text:
     return Text(en="{file}: {reason}.", vi="{file}: {reason}.").format(file=bad.plan.file, reason=reason)
 
 
-def _expected(sources: Sequence[Opened]) -> int | None:
+def _expected(sources: Sequence[PlannedFile]) -> int | None:
     """Return how many features will come, as far as the files say."""
     counts = [source.reader.count for source in sources]
     return None if any(count is None for count in counts) else sum(count or 0 for count in counts)
@@ -310,7 +310,7 @@ class DescribedLayer:
         return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
 
     @contextmanager
-    def open(self, settings: Settings, partners: Partners) -> Iterator[Sequence[Opened]]:
+    def open(self, settings: Settings, partners: Partners) -> Iterator[Sequence[PlannedFile]]:
         """Open the files and decide how they are read."""
         with ExitStack() as stack:
             sources = []
@@ -319,7 +319,7 @@ class DescribedLayer:
                 request = PublishRequest(self._spec.id)
                 reader = stack.enter_context(closing(open_file(path, options_of(request, settings, source))))
                 plan = inspect(reader, self.theme, settings.profile, source, file=path.name, partners=partners)
-                sources.append(Opened(reader, plan))
+                sources.append(PlannedFile(reader, plan))
             yield sources
 
 
@@ -383,7 +383,7 @@ class SampleLayerLoad:
         return hashlib.sha256(json.dumps(parts).encode()).hexdigest()
 
     @contextmanager
-    def open(self, settings: Settings, partners: Partners) -> Iterator[Sequence[Opened]]:
+    def open(self, settings: Settings, partners: Partners) -> Iterator[Sequence[PlannedFile]]:
         """Draw the layer as if it came from a file."""
         from ingest.sample.reader import SampleReader
 
@@ -391,7 +391,7 @@ class SampleLayerLoad:
         reader = SampleReader(self._layer, self.theme)
         mapping = Source(file=reader.path, id="id", crs="EPSG:4326")
         plan = inspect(reader, self.theme, settings.profile, mapping, file=str(reader.path), partners=partners)
-        yield [Opened(reader, plan)]
+        yield [PlannedFile(reader, plan)]
 
 
 def _sample_entry(layer_id: str, of: Theme, title: Text) -> LayerEntry:

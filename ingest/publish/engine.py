@@ -32,7 +32,8 @@ from ingest.readers.solids import solids_to_wgs84
 from ingest.readers.source import Reader, ReadOptions
 from layers.contracts import theme_of
 from layers.theme import FieldType, Theme
-from twin.access.policy import Principal
+from twin.access.permit import whole_permit
+from twin.access.principals import Principal
 from twin.catalogue.catalogue import Column, Layer, read_catalogue
 from twin.catalogue.loading import Loading
 from twin.catalogue.staging import Mode, Outcome, Provenance, Staging
@@ -50,7 +51,7 @@ Stage = Callable[[str, int, int | None], None]
 
 
 class Opening(NamedTuple):
-    """How files, and the tables that they are joined with, are opened: here, or by a process apart."""
+    """The functions that open files and the tables that they are joined with: here, or in a process apart."""
 
     features: Callable[[Path, ReadOptions], Reader] = open_file
     raster: Callable[[Path, ReadOptions], RasterReader] = open_raster
@@ -63,7 +64,7 @@ HERE = Opening()
 
 @dataclass(frozen=True, slots=True)
 class PublishRequest:
-    """What is asked of a publish. `mapping` is the path of a mapping file; `crs` and `encoding` overrule the file.
+    """Options of a publish. `mapping` is the path of a mapping file; `crs` and `encoding` overrule the file.
 
     `principal` is who publishes (None: whoever runs the program); joins see what the principal may read. The mapping of
     an upload (`uploaded`) comes alone: nothing beside it is read.
@@ -120,7 +121,7 @@ class PublishResult:
 
 
 @dataclass(frozen=True, slots=True)
-class Opened:
+class PlannedFile:
     """An opened file, and the plan of how it is published."""
 
     reader: Reader
@@ -128,7 +129,7 @@ class Opened:
 
 
 def layer_of(database: Database, layer_id: str) -> Layer:
-    """The layer to publish into."""
+    """Return the layer to publish into."""
     with database.session() as session:
         layer = read_catalogue(session).get(layer_id)
     if layer is None:
@@ -156,13 +157,13 @@ def _raster_request(request: PublishRequest) -> RasterRequest:
 
 
 @contextmanager
-def planned(
+def plan_file(
     path: Path, theme: Theme, request: PublishRequest, settings: Settings, partners: Partners
-) -> Iterator[Opened]:
+) -> Iterator[PlannedFile]:
     """Open a file and decide how it is read."""
     mapping = read_mapping_file(request.mapping) if request.mapping else None
     with closing(open_file(path, options_of(request, settings, mapping))) as reader:
-        yield Opened(reader, _plan(reader, path, theme, request, settings, mapping, partners))
+        yield PlannedFile(reader, _plan(reader, path, theme, request, settings, mapping, partners))
 
 
 def _plan(
@@ -189,11 +190,11 @@ def check_file(
     if takes_raster(path, theme, options):
         with opened(path, theme, _raster_request(request), options, settings) as (raster, raster_plan):
             return survey(raster, raster_plan, stage)[0]
-    with planned(path, theme, request, settings, partners_of(path, request, database)) as source:
+    with plan_file(path, theme, request, settings, partners_of(path, request, database)) as source:
         return check(source, settings, stage)
 
 
-def check(source: Opened, settings: Settings, stage: Stage, identities: Identities | None = None) -> Report:
+def check(source: PlannedFile, settings: Settings, stage: Stage, identities: Identities | None = None) -> Report:
     """Check a whole file that is open, and write nothing."""
     checker = Checker(source.plan, identities)
     done = 0
@@ -229,7 +230,7 @@ def publish_file(
         closing(opening.features(path, options_of(request, settings, mapping))) as reader,
         closing(_loading(reader, request)) as loading,
     ):
-        source = Opened(reader, _plan(reader, path, theme, request, settings, mapping, partners))
+        source = PlannedFile(reader, _plan(reader, path, theme, request, settings, mapping, partners))
 
         def provenance(columns: tuple[Column, ...]) -> Provenance:
             fingerprint = _fingerprint(digest.result(), source.plan, columns, request)
@@ -239,7 +240,7 @@ def publish_file(
 
 
 def publish_sources(
-    database: Database, settings: Settings, layer: Layer, theme: Theme, sources: Sequence[Opened],
+    database: Database, settings: Settings, layer: Layer, theme: Theme, sources: Sequence[PlannedFile],
     request: PublishRequest, provenance: Callable[[tuple[Column, ...]], Provenance], loading: Loading, stage: Stage,
 ) -> PublishResult:  # fmt: skip
     """Publish open files together as the next version of a layer.
@@ -262,7 +263,7 @@ def publish_sources(
             for ids in staging.existing_ids():
                 numbering.number(ids)
         reports = tuple(
-            _copy(Opened(source.reader, replace(source.plan, columns=columns)), identities, numbering, staging,
+            _copy(PlannedFile(source.reader, replace(source.plan, columns=columns)), identities, numbering, staging,
                   settings, stage)
             for source in sources
         )  # fmt: skip
@@ -287,7 +288,7 @@ def _in_background(work: Callable[[], str]) -> Future[str]:
 
 
 def _loading(reader: Reader, request: PublishRequest) -> Loading:
-    """What will cover and copy. It gets ready while the file is looked at, unless that may be all that is wanted."""
+    """Return the processes that cover and copy; they start during the inspection if the file is likely published."""
     return Loading(None if request.dry_run or request.strict else reader.count)
 
 
@@ -314,7 +315,12 @@ def _publish_raster(
 
 
 def _copy(
-    source: Opened, identities: Identities, numbering: Numbering, staging: Staging, settings: Settings, stage: Stage
+    source: PlannedFile,
+    identities: Identities,
+    numbering: Numbering,
+    staging: Staging,
+    settings: Settings,
+    stage: Stage,
 ) -> Report:
     """Check a file and copy its features into a version that is being made."""
     reader, plan = source.reader, source.plan
@@ -332,7 +338,7 @@ def _copy(
         good = with_columns(good, {"fid": fids, "importance": importance})
         staging.quarantine(checked.bad)
         if repeated.any():
-            staging.quarantine(set_apart(good[repeated], "id.exists"))
+            staging.quarantine(quarantine_entries(good[repeated], "id.exists"))
             good = good[~repeated].reset_index(drop=True)
             measured = measure(np.asarray(good.geometry.values, dtype=object))
         staging.append(good, measured=measured)
@@ -341,7 +347,7 @@ def _copy(
     return checker.finish()
 
 
-def set_apart(features: gpd.GeoDataFrame, reason: str) -> list[dict[str, Any]]:
+def quarantine_entries(features: gpd.GeoDataFrame, reason: str) -> list[dict[str, Any]]:
     """Return entries for quarantine of checked features that cannot be published after all."""
     attributes = features.drop(columns=["geometry", "fid"])
     rows = attributes.astype(object).where(attributes.notna(), None).to_dict("records")
@@ -360,9 +366,9 @@ def set_apart(features: gpd.GeoDataFrame, reason: str) -> list[dict[str, Any]]:
     return entries
 
 
-def _columns(theme: Theme, sources: Sequence[Opened], layer: Layer, mode: Mode) -> tuple[Column, ...]:
+def _columns(theme: Theme, sources: Sequence[PlannedFile], layer: Layer, mode: Mode) -> tuple[Column, ...]:
     """Return the columns of the new version: those of the files, and where features come along also those of before."""
-    before = layer.current.columns if layer.current is not None and mode != "replace" else ()
+    before = whole_permit(layer, layer.current).columns if layer.current is not None and mode != "replace" else ()
     if not before and len(sources) == 1:
         return sources[0].plan.columns
     own: dict[str, FieldType] = {}
@@ -387,7 +393,7 @@ def _fingerprint(sha256: str, plan: Plan, columns: tuple[Column, ...], request: 
 
 
 def sha256_of(path: Path) -> str:
-    """The digest of a file, or of all files of a folder by name (a FileGDB is a folder)."""
+    """Return the digest of a file, or of all files of a folder by name (a FileGDB is a folder)."""
     if path.is_file():
         with path.open("rb") as file:
             return hashlib.file_digest(file, "sha256").hexdigest()

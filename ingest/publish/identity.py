@@ -10,7 +10,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import shapely
 
-from ingest.checks.repeats import Seen, hash_values
+from ingest.repeats import EarlierValues, hash_values
 
 UInt64 = npt.NDArray[np.uint64]
 Int64 = npt.NDArray[np.int64]
@@ -22,7 +22,7 @@ HASHED_FROM = 2**52
 
 
 def ids_from_geometry(geometries: npt.NDArray[np.object_]) -> npt.NDArray[np.object_]:
-    """Ids that stay the same as long as a feature's geometry does."""
+    """Return ids that stay the same as long as a feature's geometry does."""
     return np.array(
         [hashlib.blake2b(wkb, digest_size=8).hexdigest() for wkb in shapely.to_wkb(geometries)], dtype=object
     )
@@ -36,19 +36,19 @@ class Numbering:
     """
 
     def __init__(self) -> None:
-        self._ids, self._numbers = Seen(), Seen()
+        self._ids, self._numbers = EarlierValues(), EarlierValues()
 
     def number(self, ids: npt.NDArray[np.object_], distinct: bool = False) -> tuple[Int64, npt.NDArray[np.bool_]]:
-        """Give the numbers of a batch of ids, and which of the ids came before, here or in an earlier batch.
+        """Return the numbers of a batch of ids, and which of the ids came before, here or in an earlier batch.
 
         `distinct`: none did, as somebody knows who looked.
         """
         hashes = hash_values(ids)
-        repeated = np.zeros(len(ids), dtype=bool) if distinct else self._ids.again(hashes)
+        repeated = np.zeros(len(ids), dtype=bool) if distinct else self._ids.find_repeats(hashes)
         numbers = _numbers_of(ids, hashes)
         unsettled = np.flatnonzero(~repeated)
         while len(unsettled):
-            taken = self._numbers.again(numbers[unsettled].view(np.uint64))
+            taken = self._numbers.find_repeats(numbers[unsettled].view(np.uint64))
             unsettled = unsettled[taken]
             numbers[unsettled] += 1
         return numbers, repeated

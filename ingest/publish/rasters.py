@@ -36,7 +36,7 @@ Stage = Callable[[str, int, int | None], None]
 
 @dataclass(frozen=True, slots=True)
 class RasterRequest:
-    """What a person says of a raster: its CRS, the band to read, what its codes mean (a file, or a table)."""
+    """Options of a raster that a person gives: its CRS, the band to read, what its codes mean (a file, or a table)."""
 
     crs: str | None = None
     band: str | None = None
@@ -46,7 +46,7 @@ class RasterRequest:
 def takes_raster(
     path: Path, theme: Theme, options: ReadOptions, looks: Callable[[Path, ReadOptions], bool] = is_raster
 ) -> bool:
-    """Whether a file goes the way of rasters; a raster for a theme of features, or the reverse, is refused."""
+    """Return whether a file is published as a raster; a raster for a theme of features, or the reverse, is refused."""
     raster = looks(path, options)
     if raster and theme.raster is None:
         raise BadInput(wrong_theme(path.name, theme))
@@ -104,13 +104,13 @@ def stage_raster(
 
 
 def fingerprint(sha256: str, plan: RasterPlan) -> str:
-    """A digest of all that decides a raster's cells."""
-    said: dict[str, Any] = {
+    """Return a digest of all that decides a raster's cells."""
+    inputs: dict[str, Any] = {
         "rows": ROWS_REVISION, "file": sha256, "crs": plan.reference.reading.code, "band": plan.band,
         "codes": {str(k): v for k, v in plan.codes.items()} if plan.codes else None,
         "columns": [c.as_dict() for c in columns_of_layer(plan.theme, {})], "resolution": plan.theme.resolution,
     }  # fmt: skip
-    return hashlib.sha256(json.dumps(said, sort_keys=True).encode()).hexdigest()
+    return hashlib.sha256(json.dumps(inputs, sort_keys=True).encode()).hexdigest()
 
 
 def _features(

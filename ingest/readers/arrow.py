@@ -14,11 +14,15 @@ import pyarrow.compute as pc
 
 from ingest.frames import of_codes
 from ingest.readers.limits import Limits
-from ingest.readers.source import note
+from ingest.readers.row_problems import add_problem, row_problem
 from ingest.readers.text import decode as decode_bytes
 from layers.theme import FieldType
+from twin.text import Text
 
-TOO_LONG = "text.too_long"
+TOO_LONG, BEYOND = "text.too_long", "value.beyond"
+# Days since 1970: the first of the year 1 and the last of the year 9999.
+FIRST_DAY, LAST_DAY = -719_162, 2_932_896
+_A_DAY = {"D": 1, "s": 86_400, "ms": 86_400_000, "us": 86_400_000_000, "ns": 86_400_000_000_000}
 
 # So many texts show whether a column repeats itself.
 _BEGINNING = 1000
@@ -27,7 +31,9 @@ Decode = Callable[[pa.Array], npt.NDArray[np.object_]]
 
 
 def column_type(of: pa.DataType) -> FieldType:
-    """The type of a column; lists and the like are text. A time without a zone is text too: it is not yet a time."""
+    """Return the type of a column; lists and the like are text. A time without a zone is text too: it is not yet a
+    time.
+    """
     if isinstance(of, pa.ExtensionType):
         return column_type(of.storage_type)
     if pa.types.is_dictionary(of):
@@ -53,6 +59,8 @@ def to_series(
         values = values.storage
     if pa.types.is_dictionary(values.type):
         values = values.dictionary_decode()
+    if pa.types.is_timestamp(values.type) or pa.types.is_date(values.type):
+        values = _of_our_years(values, name, problems)
     kind = column_type(values.type)
     if kind == "integer":
         numbers = values.cast(pa.int64(), safe=False) if not pa.types.is_uint64(values.type) else values
@@ -70,6 +78,21 @@ def to_series(
     return _texts(values, name, limits, problems, decode)
 
 
+def _of_our_years(values: pa.Array, name: str, problems: npt.NDArray[np.object_]) -> pa.Array:
+    """Leave out days and moments of years that no calendar of a program has, with a note beside their rows."""
+    unit = "D" if pa.types.is_date32(values.type) else getattr(values.type, "unit", "ms")
+    each = _A_DAY[unit]
+    width = pa.int32() if unit == "D" else pa.int64()
+    numbers = values.cast(width).cast(pa.int64())
+    low, high = max(FIRST_DAY * each, -(2**63)), min((LAST_DAY + 1) * each - 1, 2**63 - 1)
+    beyond = pc.fill_null(pc.or_(pc.less(numbers, low), pc.greater(numbers, high)), False)
+    if not pc.any(beyond).as_py():
+        return values
+    where = beyond.to_numpy(zero_copy_only=False)
+    add_problem(problems, where, row_problem(BEYOND, name))
+    return pc.if_else(pa.array(~where), values, pa.scalar(None, values.type))
+
+
 def _texts(
     values: pa.Array, name: str, limits: Limits, problems: npt.NDArray[np.object_], decode: Decode | None
 ) -> pd.Series:
@@ -78,7 +101,8 @@ def _texts(
     long = pc.fill_null(pc.greater(pc.binary_length(values), 4 * limits.string_length), False)
     if pc.any(long).as_py():
         where = long.to_numpy(zero_copy_only=False)
-        note(problems, where, f"{TOO_LONG}: {name}, more than {limits.string_length:,} characters")
+        limit = Text(en="{name}, more than {n:,} characters", vi="{name}, hơn {n:,} ký tự")
+        add_problem(problems, where, row_problem(TOO_LONG, limit.format(name=name, n=limits.string_length)))
         values = pc.if_else(pa.array(~where), values.cast(pa.large_binary()), pa.scalar(None, pa.large_binary()))
     if decode is not None:
         return pd.Series(decode(values), dtype=object)
@@ -89,7 +113,7 @@ def _texts(
 
 
 def _objects(texts: pa.Array) -> npt.NDArray[np.object_]:
-    """Texts as Python has them; where they look like repeating themselves, one for all that are equal."""
+    """Return texts as Python has them; where they look like repeating themselves, one for all that are equal."""
     beginning = texts.slice(0, _BEGINNING)
     if len(pc.unique(beginning)) * 2 > len(beginning):
         plain: npt.NDArray[np.object_] = texts.to_numpy(zero_copy_only=False)
@@ -99,7 +123,7 @@ def _objects(texts: pa.Array) -> npt.NDArray[np.object_]:
 
 
 def _damaged(values: pa.Array, name: str, problems: npt.NDArray[np.object_]) -> pd.Series:
-    """Text of a Unicode format that is not Unicode: what is wrong is replaced, and the row says so."""
+    """Decode text of a Unicode format that is not Unicode: wrong bytes are replaced, and the row gets a problem."""
     texts = np.full(len(values), None, dtype=object)
     for i, value in enumerate(values.cast(pa.large_binary()).to_pylist()):
         if value is None:
@@ -109,7 +133,7 @@ def _damaged(values: pa.Array, name: str, problems: npt.NDArray[np.object_]) -> 
         except UnicodeDecodeError:
             texts[i] = decode_bytes(value, "utf-8")
             if "\ufffd" in texts[i] and problems[i] is None:
-                problems[i] = f"text.not_unicode: {name}"
+                problems[i] = row_problem("text.not_unicode", name)
     return pd.Series(texts, dtype=object)
 
 

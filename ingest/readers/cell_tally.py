@@ -36,7 +36,7 @@ class CellValues:
         return len(self.cell)
 
     def only(self, where: npt.NDArray[np.bool_]) -> CellValues:
-        """The cells there."""
+        """Return the cells there."""
         return CellValues(
             self.cell[where], self.value[where], self.samples[where], self.how,
             self.lowest[where], self.highest[where], self.share[where],
@@ -72,7 +72,7 @@ class Tally:
             self._pending = 0
 
     def result(self) -> CellValues:
-        """The cells so far."""
+        """Return the cells so far."""
         rows = self._merged()
         if not len(rows.cell) or self.how == "mean":
             mean = rows.total / np.maximum(rows.count, 1)

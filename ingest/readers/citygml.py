@@ -13,11 +13,12 @@ import shapely
 
 from ingest.readers.citymodel import CityModelReader
 from ingest.readers.limits import exceeded
+from ingest.readers.row_problems import BAD_NUMBER, INCOMPLETE, NOT_FINITE, UNCLOSED, UNREADABLE, row_problem
 from ingest.readers.solids import FOOTPRINT, ROOF_EDGE, CityObject, Face, Ring
 from ingest.readers.source import ReadOptions
-from ingest.readers.wkb import NOT_FINITE, UNCLOSED, UNREADABLE
 from ingest.readers.xml import Element, Walk, local, text_of
 from layers.theme import METRES_PER_DEGREE
+from twin.text import Text
 
 MEMBERS = frozenset({"cityObjectMember", "featureMember", "featureMembers"})
 _ID = "{http://www.opengis.net/gml}id"
@@ -39,12 +40,11 @@ _LINES = frozenset({"LineString", "Curve", "LineStringSegment"})
 # What holds a face, or only the reference to one.
 _HOLDERS = frozenset({
     "surfaceMember", "surfaceMembers", "baseSurface", "patches", "exterior", "interior", "solidMember",
-    "geometryMember", "lod0MultiSurface", "lod1MultiSurface", "lod2MultiSurface", "lod3MultiSurface",
-    "lod4MultiSurface", "lod1Solid", "lod2Solid", "lod3Solid", "lod4Solid", "lod0FootPrint", "lod0RoofEdge",
-    "lod0Geometry", "lod1Geometry", "lod2Geometry", "lod3Geometry", "lod4Geometry", "lod2Surface", "lod3Surface",
-    "lod4Surface",
+    "geometryMember",
+    "lod0MultiSurface", "lod1MultiSurface", "lod2MultiSurface", "lod3MultiSurface", "lod4MultiSurface", "lod1Solid",
+    "lod2Solid", "lod3Solid", "lod4Solid", "lod0FootPrint", "lod0RoofEdge", "lod0Geometry", "lod1Geometry",
+    "lod2Geometry", "lod3Geometry", "lod4Geometry", "lod2Surface", "lod3Surface", "lod4Surface",
 })  # fmt: skip
-INCOMPLETE = "object.incomplete"
 MAX_STEPS = 60
 # A ring whose ends are nearer than this, in metres, is closed but for rounding.
 CLOSED_BELOW = 0.001
@@ -66,7 +66,7 @@ class CityGmlReader(CityModelReader):
         self._elsewhere: dict[str, Element] = {}
         self._wanted: set[str] = set()
         super().__init__(path, options)
-        self._north_first = self.say_reference(self._reference)
+        self._north_first = self.set_reference_system(self._reference)
         self._find_elsewhere()
 
     def _objects(self, shapes: bool) -> Iterator[CityObject]:
@@ -123,7 +123,7 @@ class CityGmlReader(CityModelReader):
 
 
 def _references(element: Element) -> set[str]:
-    """What an object refers to that does not stand in it."""
+    """Return what an object refers to that does not stand in it."""
     there = {name for e in element.iter() if (name := _id(e)) is not None}
     named = {e.attrib[_HREF][1:] for e in element.iter() if e.attrib.get(_HREF, "").startswith("#")}
     return named - there
@@ -206,7 +206,7 @@ class _Shapes:
         if reference and local(element) in _HOLDERS:
             target = self._by_id.get(reference[1:], self._elsewhere.get(reference[1:]))
             if target is None or not reference.startswith("#"):
-                raise _BrokenError(f"{INCOMPLETE}: {reference[:120]}")
+                raise _BrokenError(row_problem(INCOMPLETE, reference[:120]))
             if reference not in seen:
                 seen.add(reference)
                 yield from self._polygons(target, steps + 1, seen)
@@ -223,17 +223,18 @@ class _Shapes:
             if local(side) in ("exterior", "interior", "outerBoundaryIs", "innerBoundaryIs"):
                 ring = self._ring(side)
                 if not np.isfinite(ring).all():
-                    raise _BrokenError(f"{NOT_FINITE}: {_id(element) or 'a face'}")
+                    raise _BrokenError(row_problem(NOT_FINITE, _face(element)))
                 if len(ring) < 4 or self._gap(ring) > CLOSED_BELOW:
-                    raise _BrokenError(f"{UNCLOSED}: {_id(element) or 'a face'}, {len(ring)} vertices")
+                    raise _BrokenError(row_problem(UNCLOSED, _ring_of(element, len(ring))))
                 ring[-1] = ring[0]
                 rings.append(ring)
         if not rings:
-            raise _BrokenError(f"{UNREADABLE}: {_id(element) or 'a face'} has no ring")
+            no_ring = Text(en="{face} has no ring", vi="{face} không có vòng").format(face=_face(element))
+            raise _BrokenError(row_problem(UNREADABLE, no_ring))
         return tuple(rings)
 
     def _gap(self, ring: Ring) -> float:
-        """How far the end of a ring lies from its beginning, in metres."""
+        """Return how far the end of a ring lies from its beginning, in metres."""
         gap = np.abs(ring[0] - ring[-1])
         return float((gap * ([METRES_PER_DEGREE, METRES_PER_DEGREE, 1.0] if self._north_first else 1.0)).max())
 
@@ -245,20 +246,29 @@ class _Shapes:
         text = (element.text or "").replace(",", " ") if local(element) == "coordinates" else element.text or ""
         try:
             numbers = np.array(text.split(), dtype=np.float64)
-        except ValueError as error:
-            raise _BrokenError(f"{UNREADABLE}: {error}"[:200]) from None
-        said = element.attrib.get("srsDimension") or around.attrib.get("srsDimension")
-        width = 2 if said == "2" or (said is None and len(numbers) % 3 and not len(numbers) % 2) else 3
+        except ValueError:
+            raise _BrokenError(row_problem(UNREADABLE, BAD_NUMBER)) from None
+        stated = element.attrib.get("srsDimension") or around.attrib.get("srsDimension")
+        width = 2 if stated == "2" or (stated is None and len(numbers) % 3 and not len(numbers) % 2) else 3
         if len(numbers) % width:
-            raise _BrokenError(f"{UNREADABLE}: {len(numbers)} numbers do not make points")
+            uneven = Text(en="{n} numbers do not make points", vi="{n} số không ghép thành điểm").format(n=len(numbers))
+            raise _BrokenError(row_problem(UNREADABLE, uneven))
         points = numbers.reshape(-1, width)
         if width == 2:
             points = np.column_stack([points, np.zeros(len(points))])
         return points[:, [1, 0, 2]] if self._north_first else points.copy()
 
 
+def _face(element: Element) -> str | Text:
+    return _id(element) or Text(en="a face", vi="một mặt")
+
+
+def _ring_of(element: Element, points: int) -> Text:
+    return Text(en="{face}, {n} vertices", vi="{face}, {n} đỉnh").format(face=_face(element), n=points)
+
+
 def _once(faces: list[Face]) -> list[Face]:
-    """Every face once; of two alike, the one that says what kind of surface it is."""
+    """Return every face once; of two alike, the one that says what kind of surface it is."""
     kept: dict[tuple[float, bytes], Face] = {}
     for face in sorted(faces, key=lambda f: f.surface is None):
         kept.setdefault((face.lod, face.rings[0].tobytes()), face)
@@ -274,7 +284,7 @@ def _id(element: Element) -> str | None:
 
 
 def _attributes(element: Element) -> dict[str, Any]:
-    """The plain properties of an object and its generic attributes, as text."""
+    """Return the plain properties of an object and its generic attributes, as text."""
     found: dict[str, Any] = {}
 
     def put(name: str, value: str | None) -> None:
@@ -305,6 +315,6 @@ def _attributes(element: Element) -> dict[str, Any]:
 
 
 def _is_small(element: Element) -> bool:
-    """Whether a nested property is a handful of texts and no geometry."""
+    """Return whether a nested property is a handful of texts and no geometry."""
     names = [local(e) for e in element.iter()]
     return len(names) <= 40 and not ({"posList", "pos", "coordinates", *_PARTS} & set(names))

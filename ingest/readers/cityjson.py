@@ -13,6 +13,7 @@ import shapely
 
 from ingest.readers.citymodel import CityModelReader
 from ingest.readers.limits import exceeded
+from ingest.readers.row_problems import INCOMPLETE, broken_geometry, row_problem
 from ingest.readers.solids import FOOTPRINT, CityObject, Face
 from ingest.readers.source import ReadOptions, cannot_read
 from twin.text import Text
@@ -21,7 +22,12 @@ MAX_PARTS = 10_000
 # Parts that belong to the body of an object; furniture and rooms do not.
 _BODY = ("BuildingPart", "BridgePart", "TunnelPart", "BuildingUnit", "BuildingStorey")
 _DEPTH = {"MultiSurface": 1, "CompositeSurface": 1, "Solid": 2, "MultiSolid": 3, "CompositeSolid": 3}
+NOT_AN_OBJECT = row_problem("object.unreadable", Text(en="not an object", vi="không phải đối tượng"))
 _BROKEN = (KeyError, IndexError, TypeError, ValueError, AttributeError)
+
+
+class _IncompleteError(Exception):
+    pass
 
 
 class CityJsonReader(CityModelReader):
@@ -71,12 +77,12 @@ class CityJsonReader(CityModelReader):
             if self._north_first is None:
                 metadata = document.get("metadata") or {}
                 reference = metadata.get("referenceSystem") if isinstance(metadata, dict) else None
-                self._north_first = self.say_reference(reference if isinstance(reference, str) else None)
+                self._north_first = self.set_reference_system(reference if isinstance(reference, str) else None)
             objects = document.get("CityObjects", {})
             vertices = self._vertices(document) if shapes else np.empty((0, 3))
             for name, stored in objects.items():
                 if not isinstance(stored, dict):
-                    yield CityObject(name, "unknown", {}, problem="object.unreadable: not an object")
+                    yield CityObject(name, "unknown", {}, problem=NOT_AN_OBJECT)
                 elif not any(parent in objects for parent in stored.get("parents") or ()):
                     yield self._object(name, stored, objects, vertices, shapes)
 
@@ -103,13 +109,18 @@ class CityJsonReader(CityModelReader):
             return thing
         try:
             _add(thing, stored, vertices)
+            if absent := [str(c) for c in stored.get("children") or () if c not in objects]:
+                raise _IncompleteError(", ".join(absent[:5])[:120])
             for child in _descendants(stored, objects):
                 part = objects[child]
                 thing.parts.append({"id": child, "type": part.get("type"), "attributes": part.get("attributes") or {}})
                 if part.get("type") in _BODY:
                     _add(thing, part, vertices)
+        except _IncompleteError as error:
+            thing.problem = row_problem(INCOMPLETE, str(error))
+            thing.faces = []
         except _BROKEN as error:
-            thing.problem = f"geometry.unreadable: {type(error).__name__} {error}"[:200]
+            thing.problem = broken_geometry(error)
             thing.faces = []
         return thing
 
@@ -132,12 +143,19 @@ def _add(thing: CityObject, stored: dict[str, Any], vertices: npt.NDArray[np.flo
             lod = float(geometry.get("lod") or 0)
             thing.faces.extend(_faces(geometry, _DEPTH[kind], lod, vertices))
         elif kind == "MultiPoint":
-            thing.others.append(shapely.MultiPoint(vertices[geometry["boundaries"]]))
+            thing.others.append(shapely.MultiPoint(_at(vertices, geometry["boundaries"])))
         elif kind == "MultiLineString":
-            thing.others.append(shapely.MultiLineString([vertices[line] for line in geometry["boundaries"]]))
+            thing.others.append(shapely.MultiLineString([_at(vertices, line) for line in geometry["boundaries"]]))
         elif kind == "GeometryInstance":
             # A tree from a template: where it stands.
-            thing.others.append(shapely.Point(vertices[geometry["boundaries"][0]]))
+            thing.others.append(shapely.Point(_at(vertices, geometry["boundaries"][:1])[0]))
+
+
+def _at(vertices: npt.NDArray[np.float64], indices: list[int]) -> npt.NDArray[np.float64]:
+    """Return some vertices; a negative index would count from the end and be another corner."""
+    if any(index < 0 for index in indices):
+        raise IndexError("a negative index of a vertex")
+    return vertices[indices]
 
 
 def _faces(geometry: dict[str, Any], depth: int, lod: float, vertices: npt.NDArray[np.float64]) -> Iterator[Face]:
@@ -149,13 +167,13 @@ def _faces(geometry: dict[str, Any], depth: int, lod: float, vertices: npt.NDArr
     values = semantics.get("values") if surfaces else None
     for rings, value in _flat(geometry["boundaries"], values, depth):
         surface = surfaces[value]["type"] if isinstance(value, int) else (FOOTPRINT if plan else None)
-        closed = tuple(vertices[[*ring, ring[0]]] for ring in rings if len(ring) >= 3)
+        closed = tuple(_at(vertices, [*ring, ring[0]]) for ring in rings if len(ring) >= 3)
         if closed:
             yield Face(closed, surface, lod)
 
 
 def _flat(boundaries: list[Any], values: Any, depth: int) -> Iterator[tuple[list[list[int]], int | None]]:
-    """Every face with the number of its surface; values are nested as the boundaries are, or absent on any level."""
+    """Yield every face with its surface's index; values are nested as the boundaries are, or absent on any level."""
     for i, part in enumerate(boundaries):
         value = values[i] if isinstance(values, list) and i < len(values) else None
         if depth == 1:

@@ -1,4 +1,4 @@
-"""What CityJSON and CityGML have in common: the columns of city objects, and their batches."""
+"""Common part of CityJSON and CityGML: the columns of city objects, and their batches."""
 
 from __future__ import annotations
 
@@ -18,6 +18,7 @@ from pyproj import CRS
 from pyproj.exceptions import CRSError
 
 from ingest.readers.limits import exceeded
+from ingest.readers.row_problems import broken_geometry, too_many_vertices
 from ingest.readers.solids import CityObject, footprint, heights, solid_wkb
 from ingest.readers.source import (
     CRS_SILENT,
@@ -29,7 +30,6 @@ from ingest.readers.source import (
     choose_layer,
     make_batch,
 )
-from ingest.readers.wkb import TOO_LARGE, UNREADABLE
 from layers.theme import FieldType
 from twin.text import Text
 
@@ -113,7 +113,7 @@ class CityModelReader(FeatureReader):
 
     @abstractmethod
     def _objects(self, shapes: bool) -> Iterator[CityObject]:
-        """Give the objects in the file's order; without `shapes` only their attributes are needed."""
+        """Return the objects in the file's order; without `shapes` only their attributes are needed."""
 
     def batches(self, rows: int) -> Iterator[gpd.GeoDataFrame]:
         """Read at most `rows` objects at a time."""
@@ -137,14 +137,14 @@ class CityModelReader(FeatureReader):
         for i, thing in enumerate(things):
             problems[i] = thing.problem
             if _vertices(thing) > self.limits.vertices:
-                problems[i] = f"{TOO_LARGE}: more than {self.limits.vertices:,} vertices"
+                problems[i] = too_many_vertices(self.limits.vertices)
                 thing.faces = []
             try:
                 shapes[i] = footprint(thing, degrees)
                 rows.append(self._row(thing))
             except (shapely.GEOSException, ValueError, TypeError, IndexError, OverflowError) as error:
                 # One that cannot be put together stops nobody else.
-                problems[i] = problems[i] or f"{UNREADABLE}: {type(error).__name__} {error}"[:200]
+                problems[i] = problems[i] or broken_geometry(error)
                 thing.faces, thing.others = [], []
                 rows.append(self._row(thing))
         table = pd.DataFrame(rows, columns=list(self.columns), dtype=object)
@@ -173,7 +173,7 @@ class CityModelReader(FeatureReader):
                 row[self._attributes[name]] = _plain(value)
         return row
 
-    def say_reference(self, reference: str | None) -> bool:
+    def set_reference_system(self, reference: str | None) -> bool:
         """Take the CRS that a model refers to; tell whether its first coordinate is the latitude."""
         found = horizontal_crs(reference)
         if found is None and reference:
@@ -181,24 +181,24 @@ class CityModelReader(FeatureReader):
                 en="the file names “{name}”, which is not a known coordinate system",
                 vi="tệp ghi “{name}”, không phải hệ tọa độ đã biết",
             ).format(name=reference[:100])
-            self.say_crs(None, reason)
+            self.set_crs_of_file(None, reason)
             return False
         if found is None:
-            self.say_crs(None, CRS_SILENT)
+            self.set_crs_of_file(None, CRS_SILENT)
             return False
         north_first = found.is_geographic and not (reference or "").upper().endswith("CRS84")
-        said = Text(en="the file says {name}", vi="tệp ghi {name}").format(name=reference)
+        reason = Text(en="the file says {name}", vi="tệp ghi {name}").format(name=reference)
         if north_first:
-            said = Text(
+            reason = Text(
                 en="the file says {name}; latitude stands first in it and was turned round",
                 vi="tệp ghi {name}; vĩ độ đứng trước và đã được đổi chỗ",
             ).format(name=reference)
-        self.say_crs(found, said)
+        self.set_crs_of_file(found, reason)
         return bool(north_first)
 
 
 def horizontal_crs(reference: str | None) -> CRS | None:
-    """The horizontal part of the CRS that a city model refers to.
+    """Return the horizontal part of the CRS that a city model refers to.
 
     Only geographic systems have their axes turned: models in projected systems give easting before northing in
     practice, also where the authority has it the other way round.

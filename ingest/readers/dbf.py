@@ -46,7 +46,7 @@ class WideNumbers:
         return frozenset(self._places)
 
     def values(self, column: int, records: npt.NDArray[np.int64]) -> npt.NDArray[np.object_]:
-        """Give the values of some records as text, None where there is none."""
+        """Return the values of some records as text, None where there is none."""
         at, digits = self._places[column]
         texts = np.full(len(records), None, dtype=object)
         known = np.flatnonzero(records < self._rows)
@@ -66,7 +66,7 @@ class WideNumbers:
 
 
 def records_in(dbf: Path) -> int | None:
-    """How many rows a DBF file has; None if it is shorter than that."""
+    """Return how many rows a DBF file has; None if it is shorter than that."""
     with dbf.open("rb") as file:
         head = file.read(32)
     if len(head) < 32:
@@ -76,7 +76,7 @@ def records_in(dbf: Path) -> int | None:
 
 
 def shapes_in(shp: Path) -> int | None:
-    """How many shapes the index of a Shapefile counts; None if the .shp or the index is shorter than it says."""
+    """Return how many shapes the index of a Shapefile counts; None if the .shp or the index is shorter than it says."""
     shx = sibling(shp, ".shx")
     for part in (shp, shx):
         if part is None:

@@ -1,4 +1,4 @@
-"""What is looked at in a DXF drawing before GDAL reads it, which leaves out in silence what it does not know."""
+"""Check of a DXF drawing for entities that GDAL leaves out in silence."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _DRAWN = frozenset({
 _LONGEST = 1 << 20
 
 
-def look_at_drawing(path: Path, limits: Limits) -> Text | None:
+def scan_drawing(path: Path, limits: Limits) -> Text | None:
     """Refuse a drawing that is cut off; name what is left out of it: kinds of entities, and blocks that are missing."""
     entities: Counter[str] = Counter()
     blocks: set[str] = set()

@@ -12,8 +12,7 @@ import shapely
 from shapely import GeometryType
 
 from ingest.readers.limits import Limits
-from ingest.readers.source import note
-from ingest.readers.wkb import TOO_LARGE, UNREADABLE
+from ingest.readers.row_problems import add_problem, broken_geometry, too_many_vertices
 
 Objects = npt.NDArray[np.object_]
 
@@ -26,7 +25,7 @@ NATIVE: Mapping[str, tuple[GeometryType, int]] = {
 
 
 def is_native(of: pa.DataType, encoding: str) -> bool:
-    """Tell whether a column is built as its encoding says, with x and y side by side."""
+    """Return whether a column is built as its encoding says, with x and y side by side."""
     for _ in range(NATIVE[encoding][1]):
         if not (pa.types.is_list(of) or pa.types.is_large_list(of)):
             return False
@@ -46,10 +45,10 @@ def from_native(values: pa.Array, encoding: str, limits: Limits) -> tuple[Object
             try:
                 shapes[row] = _read(values.take(pa.array([row])), encoding)[0]
             except (shapely.GEOSException, ValueError, pa.ArrowException) as error:
-                problems[row] = f"{UNREADABLE}: {str(error)[:200]}"
+                problems[row] = broken_geometry(error)
     large = shapely.get_num_coordinates(shapes) > limits.vertices
     if large.any():
-        note(problems, large, f"{TOO_LARGE}: more than {limits.vertices:,} vertices")
+        add_problem(problems, large, too_many_vertices(limits.vertices))
         shapes[large] = None
     return shapes, problems, raw
 

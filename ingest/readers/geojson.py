@@ -1,4 +1,4 @@
-"""GeoJSON beside GDAL: what is looked at before it reads, and the ids of features, which it numbers anew."""
+"""GeoJSON beside GDAL: a scan before it reads, and the ids of features, which it numbers anew."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from ingest.readers.limits import Limits, exceeded
 from ingest.readers.source import DAMAGED_AT, cannot_read
 
 CHUNK = 1 << 20
-# A name is told apart from others by its last letters.
+# The last letters of a name distinguish it from others.
 ENOUGH = 200
 _END_OF_NAME = re.compile(rb'"\s*:')
 # Names inside nested values count here too, though they make no column: the line is drawn well above the limit.
@@ -27,6 +27,10 @@ _ZERO = re.compile(rb"(?<!\\)((?:\\\\)*)\\u0000")
 _SURROGATE = re.compile(
     rb"(?<!\\)(?:\\\\)*\\u[dD](?:([89abAB])|[c-fC-F])[0-9a-fA-F]{2}(\\u[dD][c-fC-F][0-9a-fA-F]{2})?"
 )
+# Integers of properties that may not fit into 64 bits: GDAL makes floating-point numbers of those.
+_WIDE = re.compile(rb'(?<!\\)("\s*:\s*)(-?\d{19,})(?=\s*[,}\]])')
+# Those that GDAL keeps whole: negative ones of nineteen digits it rounds too, and those next to the end.
+_INT64 = range(-(10**18) + 1, 2**63 - 1024)
 # Coordinates are skipped in one go; else strings (with what makes them names), numbers of ids, and braces are steps.
 _STEP = re.compile(
     rb'"coordinates"\s*:\s*[\[\]\d\s,.eE+\-]*|("(?:[^"\\]|\\.)*")\s*(?:(:)\s*(-?\d[\d.eE+\-]*)?)?|([{}])', re.DOTALL
@@ -34,20 +38,23 @@ _STEP = re.compile(
 
 
 @dataclass(frozen=True, slots=True)
-class Looked:
-    """What was found: whether features have ids beside their properties, a property “id”, and texts to be mended."""
+class Findings:
+    """Findings of a scan: whether features have ids beside their properties, a property “id”, texts to be mended, and
+    integers of more than 64 bits.
+    """
 
     ids: bool = False
     property_id: bool = False
     zeros: bool = False
+    wide_integers: bool = False
     half_surrogates: int = 0
 
 
-def look_at(path: Path, limits: Limits, lines: bool) -> Looked:
+def scan(path: Path, limits: Limits, lines: bool) -> Findings:
     """Look through a file; refuse one with far too many names of properties, or one huge value."""
     names: set[bytes] = set()
     quiet = halves = 0
-    zeros = has_id = False
+    zeros = has_id = wide = False
     with path.open("rb") as file:
         rest = b""
         while chunk := file.read(CHUNK):
@@ -63,6 +70,7 @@ def look_at(path: Path, limits: Limits, lines: bool) -> Looked:
                 raise exceeded(path.name, limits, "columns")
             has_id = has_id or _ID.search(text) is not None
             zeros = zeros or b"\\u0000" in text
+            wide = wide or any(int(m[2]) not in _INT64 for m in _WIDE.finditer(text))
             if b"\\ud" in chunk or b"\\uD" in chunk:
                 halves += sum(not (m[1] and m[2]) for m in _SURROGATE.finditer(chunk))
             rest = chunk[-ENOUGH:]
@@ -72,7 +80,7 @@ def look_at(path: Path, limits: Limits, lines: bool) -> Looked:
             ids, property_id = ids or beside, property_id or value
             if ids and property_id:
                 break
-    return Looked(ids, property_id, zeros, halves)
+    return Findings(ids, property_id, zeros, wide, halves)
 
 
 def check_lines(path: Path, limits: Limits) -> None:
@@ -94,21 +102,31 @@ def check_lines(path: Path, limits: Limits) -> None:
                     raise cannot_read(path, DAMAGED_AT.format(line=number)) from None
 
 
-def without_zeros(path: Path, folder: Path) -> Path:
-    """Copy a file with each escaped NUL as another control character, which the checks find, remove and name."""
+def readable_copy(path: Path, folder: Path) -> Path:
+    """Copy a file so that GDAL reads all of it.
+
+    Each escaped NUL becomes another control character, which the checks find, remove and name. Integers of more than
+    64 bits become texts, so that no digit is lost.
+    """
     copy = folder / f"copy{path.suffix.lower() or '.geojson'}"
     with path.open("rb") as source, copy.open("xb") as target:
         rest = b""
         while chunk := source.read(CHUNK):
             text = rest + chunk
-            # An escape that the end of the chunk cuts through waits for the next one.
-            cut = max(0, len(text) - 64)
-            while 0 < cut < len(text) and text[cut - 1 : cut] in b"\\u0" and len(text) - cut < 4096:
-                cut -= 1
-            target.write(_ZERO.sub(rb"\1\\u0001", text[:cut]))
+            # An escape or a number that the end of the chunk cuts through waits for the next one.
+            cut = max(text.rfind(b'"'), text.rfind(b"["), 0)
+            target.write(_readable(text[:cut]))
             rest = text[cut:]
-        target.write(_ZERO.sub(rb"\1\\u0001", rest))
+        target.write(_readable(rest))
     return copy
+
+
+def _readable(text: bytes) -> bytes:
+    return _WIDE.sub(_as_text_if_wide, _ZERO.sub(rb"\1\\u0001", text))
+
+
+def _as_text_if_wide(found: re.Match[bytes]) -> bytes:
+    return found[0] if int(found[2]) in _INT64 else found[1] + b'"' + found[2] + b'"'
 
 
 @contextmanager
@@ -124,7 +142,7 @@ def _ids(path: Path, lines: bool) -> Iterator[tuple[bool, bool]]:
 
 
 def feature_ids(path: Path, lines: bool) -> Iterator[str | None]:
-    """Give the id of each feature in the file's order, a number as the file writes it; None where there is none."""
+    """Yield the id of each feature in the file's order, a number as the file writes it; None where there is none."""
     for found, _ in _walk(path, lines):
         yield found
 
@@ -169,7 +187,7 @@ def _walk(path: Path, lines: bool) -> Iterator[tuple[str | None, bool]]:
 
 
 def _is_one_feature(content: mmap.mmap) -> bool:
-    """Whether the root of a document is a feature by itself, not a collection."""
+    """Return whether the root of a document is a feature by itself, not a collection."""
     depth, key = 0, b""
     for step in _STEP.finditer(content):
         text, colon, _, brace = step.groups()

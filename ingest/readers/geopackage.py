@@ -1,4 +1,4 @@
-"""What is looked at in a GeoPackage, which is a SQLite database, before GDAL reads it."""
+"""Checks of a GeoPackage, which is a SQLite database, before GDAL reads it."""
 
 from __future__ import annotations
 
@@ -87,7 +87,7 @@ def with_plain_types(path: Path, folder: Path) -> Path:
             for (name,) in triggers:
                 connection.execute('DROP TRIGGER "' + str(name).replace('"', '""') + '"')
             connection.execute(
-                "UPDATE gpkg_geometry_columns SET geometry_type_name = 'GEOMETRY', z = 0, m = 0 "  # noqa: S608
+                "UPDATE gpkg_geometry_columns SET geometry_type_name = 'GEOMETRY', z = 0, m = 0 "
                 f"WHERE upper(geometry_type_name) NOT IN ({known})"
             )
     except (sqlite3.Error, UnicodeDecodeError) as error:
@@ -96,7 +96,7 @@ def with_plain_types(path: Path, folder: Path) -> Path:
 
 
 def has_column(path: Path, table: str | None, column: str) -> bool:
-    """Tell whether a table or view of a database has a column of this name."""
+    """Return whether a table or view of a database has a column of this name."""
     try:
         with closing(sqlite3.connect(f"file:{quote(str(path))}?mode=ro&immutable=1", uri=True)) as connection:
             found = connection.execute("SELECT name FROM pragma_table_info(?)", (table,)).fetchall()

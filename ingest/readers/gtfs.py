@@ -53,7 +53,7 @@ _EXTENDED = {
 
 
 def mode_of(route_type: object) -> str | None:
-    """The mode that a route_type stands for; an unknown number stays as it is."""
+    """Return the mode that a route_type stands for; an unknown number stays as it is."""
     text = str(route_type).strip() if isinstance(route_type, str) else ""
     if not text.isdigit():
         return text or None
@@ -97,7 +97,7 @@ class _Stops(CsvReader):
         self.columns = {**dict.fromkeys(self._added, "text"), **self.columns}
 
     def _modes_of_stops(self, files: dict[str, Path], times: str | None) -> Callable[[Any], str | None] | None:
-        """What calls at a stop: the only mode of the timetable, or the one of the trips that stop there."""
+        """Return what calls at a stop: the only mode of the timetable, or the one of the trips that stop there."""
         if "routes.txt" not in files:
             return None
         routes = _read(self.path, files["routes.txt"], self.notes)
@@ -173,7 +173,7 @@ class _Lines(FeatureReader):
         return [sorted(str(s) for s in used.get(route, ()) if pd.notna(s)) for route in self._table["route_id"]]
 
     def batches(self, rows: int) -> Iterator[gpd.GeoDataFrame]:
-        """Give the lines, at most `rows` at a time; a route without a shape has no geometry."""
+        """Yield the lines, at most `rows` at a time; a route without a shape has no geometry."""
         for start in range(0, len(self._table), rows):
             part = self._table.iloc[start : start + rows].reset_index(drop=True)
             shapes = np.full(len(part), None, dtype=object)
@@ -219,7 +219,7 @@ def _read(path: Path, file: Path, notes: Notes, **options: Any) -> pd.DataFrame:
 
 
 def _shapes(path: Path, file: Path | None, notes: Notes) -> pd.Series:
-    """Every shape as a line, by its id."""
+    """Return every shape as a line, by its id."""
     if file is None:
         return pd.Series(dtype=object)
     needed = ["shape_id", "shape_pt_lat", "shape_pt_lon", "shape_pt_sequence"]

@@ -13,6 +13,17 @@ import shapely
 from shapely.geometry.base import BaseGeometry
 
 from ingest.readers.limits import exceeded
+from ingest.readers.row_problems import (
+    BAD_NUMBER,
+    NOT_CLOSED,
+    NOT_FINITE,
+    ONE_POINT_LINE,
+    UNCLOSED,
+    UNREADABLE,
+    row_problem,
+    short_ring,
+    too_many_vertices,
+)
 from ingest.readers.source import (
     CRS_OF_FORMAT,
     RAW_LENGTH,
@@ -24,7 +35,6 @@ from ingest.readers.source import (
     make_batch,
     unique_names,
 )
-from ingest.readers.wkb import NOT_FINITE, TOO_LARGE, UNCLOSED, UNREADABLE
 from ingest.readers.xml import Element, Walk, local, text_of
 from twin.text import Text
 
@@ -47,7 +57,7 @@ class KmlReader(FeatureReader):
 
     def __init__(self, path: Path, options: ReadOptions) -> None:
         super().__init__(path, options)
-        self.say_crs(4326, CRS_OF_FORMAT)
+        self.set_crs_of_file(4326, CRS_OF_FORMAT)
         self.count = 0
         self._links = 0
         folders: dict[str, int] = {}
@@ -149,7 +159,7 @@ def _values(placemark: Element) -> dict[str, str | None]:
 
 def _shapes(element: Element, most: int, depth: int) -> Iterator[BaseGeometry]:
     if depth > MAX_NESTED:
-        raise _BrokenError(f"{UNREADABLE}: nested too deep")
+        raise _BrokenError(row_problem(UNREADABLE, Text(en="nested too deep", vi="lồng nhau quá sâu")))
     for child in element:
         name = local(child)
         if name == "Point":
@@ -157,7 +167,7 @@ def _shapes(element: Element, most: int, depth: int) -> Iterator[BaseGeometry]:
         elif name in ("LineString", "LinearRing"):
             line = _coordinates(child, most)
             if len(line) < 2:
-                raise _BrokenError(f"{UNREADABLE}: a line with {len(line)} point")
+                raise _BrokenError(row_problem(UNREADABLE, ONE_POINT_LINE))
             yield shapely.LineString(line)
         elif name == "Polygon":
             yield _polygon(child, most)
@@ -174,11 +184,14 @@ def _polygon(element: Element, most: int) -> BaseGeometry:
     for side in element:
         if local(side) in rings:
             ring = _coordinates(side, most)
-            if len(ring) < 4 or (ring[0, :2] != ring[-1, :2]).any():
-                raise _BrokenError(f"{UNCLOSED}: a ring of {len(ring)} points")
+            if (ring[0, :2] != ring[-1, :2]).any():
+                raise _BrokenError(row_problem(UNCLOSED, NOT_CLOSED))
+            if len(ring) < 4:
+                raise _BrokenError(row_problem(UNCLOSED, short_ring(len(ring))))
             rings[local(side)].append(ring)
     if not rings["outerBoundaryIs"]:
-        raise _BrokenError(f"{UNREADABLE}: a polygon without an outer ring")
+        no_ring = Text(en="a polygon without an outer ring", vi="vùng không có vòng ngoài")
+        raise _BrokenError(row_problem(UNREADABLE, no_ring))
     return shapely.Polygon(rings["outerBoundaryIs"][0], rings["innerBoundaryIs"])
 
 
@@ -190,16 +203,17 @@ def _coordinates(element: Element, most: int) -> np.ndarray:
 def _parse(text: str, most: int) -> np.ndarray:
     tuples = _COMMA.sub(",", text).split()
     if len(tuples) > most:
-        raise _BrokenError(f"{TOO_LARGE}: more than {most:,} vertices")
+        raise _BrokenError(too_many_vertices(most))
     if not tuples:
-        raise _BrokenError(f"{UNREADABLE}: no coordinates")
+        raise _BrokenError(row_problem(UNREADABLE, Text(en="no coordinates", vi="không có tọa độ")))
     try:
         rows = [[float(value) for value in item.split(",")] for item in tuples]
-    except ValueError as error:
-        raise _BrokenError(f"{UNREADABLE}: {error}"[:200]) from None
+    except ValueError:
+        raise _BrokenError(row_problem(UNREADABLE, BAD_NUMBER)) from None
     width = min(len(row) for row in rows)
     if width < 2:
-        raise _BrokenError(f"{UNREADABLE}: a position without latitude")
+        one_number = Text(en="a position without latitude", vi="vị trí thiếu vĩ độ")
+        raise _BrokenError(row_problem(UNREADABLE, one_number))
     points = np.array([row[: min(width, 3)] for row in rows], dtype=np.float64)
     if not np.isfinite(points).all():
         raise _BrokenError(NOT_FINITE)

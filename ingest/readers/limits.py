@@ -1,4 +1,4 @@
-"""How much of a file the readers take in: settings with defaults that no honest file of a city meets."""
+"""Limits of what readers take from a file: settings with defaults that no honest file of a city meets."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ PREFIX = "TWIN_LIMIT_"
 
 
 class Limits(BaseSettings):
-    """What one file may ask for. Each field is the environment variable `TWIN_LIMIT_<NAME>`."""
+    """Limits of one file. Each field is the environment variable `TWIN_LIMIT_<NAME>`."""
 
     model_config = SettingsConfigDict(env_prefix=PREFIX, extra="ignore", frozen=True)
 
@@ -63,7 +63,7 @@ _WHAT: dict[str, Text] = {
 
 
 def exceeded(file: str, limits: Limits, name: str) -> LimitExceeded:
-    """The error for a file that passes a limit: which, how much is allowed, and the setting that says so."""
+    """Return the error for a file that passes a limit: which, how much is allowed, and the setting that says so."""
     return LimitExceeded(
         Text(
             en="{file} is refused: {what} than the {allowed:,} that are allowed. Divide the file, or ask the operator "

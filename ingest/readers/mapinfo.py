@@ -61,7 +61,7 @@ def open_mapinfo(path: Path, format: str, options: ReadOptions) -> Reader:
 
 
 def _objects(mif: Path) -> int | None:
-    """How many objects a .mif file has; None where collections make that hard to tell."""
+    """Return how many objects a .mif file has; None where collections make that hard to tell."""
     count, begun = 0, False
     with mif.open("rb") as file:
         for line in file:
@@ -74,7 +74,7 @@ def _objects(mif: Path) -> int | None:
 
 
 def _rows(values: Path) -> int:
-    """How many rows a .mid file has; a quoted value may go over several lines."""
+    """Return how many rows a .mid file has; a quoted value may go over several lines."""
     rows, quotes = 0, 0
     with values.open("rb") as file:
         for line in file:

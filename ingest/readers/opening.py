@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 from ingest.readers import archive
 from ingest.readers import recognise as formats
 from ingest.readers.recognise import FORMATS, Format, recognise
-from ingest.readers.source import ChooseLayer, Reader, ReadOptions, cannot_read, workspace
+from ingest.readers.source import LayerNotChosen, Reader, ReadOptions, cannot_read, workspace
 from twin.errors import BadInput, SetupProblem
 from twin.text import Text
 
@@ -55,7 +55,7 @@ def open_raster(path: Path, options: ReadOptions | None = None) -> RasterReader:
 
 
 def is_raster(path: Path, options: ReadOptions | None = None) -> bool:
-    """Whether this is a file for `open_raster`; refused files are refused here already."""
+    """Return whether this is a file for `open_raster`; refused files are refused here already."""
     options = options or ReadOptions()
     path = plain_path(path)
     format = recognise(path, options.limits)
@@ -75,20 +75,20 @@ def plain_path(path: Path) -> Path:
     GDAL takes some names for addresses, databases or its virtual file systems. An absolute path of a file that exists
     is none of these.
     """
-    said = str(path)
-    if said.startswith("/vsi") or re.match(r"^[A-Za-z][A-Za-z0-9+.-]{1,30}:", said) or "\0" in said:
+    name = str(path)
+    if name.startswith("/vsi") or re.match(r"^[A-Za-z][A-Za-z0-9+.-]{1,30}:", name) or "\0" in name:
         raise BadInput(
             Text(
                 en="“{path}” is refused: it is not the name of a file but an address. Download the file first.",
                 vi="“{path}” bị từ chối: đây không phải tên tệp mà là địa chỉ. Hãy tải tệp về trước.",
-            ).format(path=said[:200])
+            ).format(path=name[:200])
         )
     try:
         resolved = path.resolve(strict=True)
         mode = resolved.stat().st_mode
     except (OSError, ValueError, RuntimeError):
         raise BadInput(
-            Text(en="There is no file “{path}”.", vi="Không có tệp “{path}”.").format(path=said[:200])
+            Text(en="There is no file “{path}”.", vi="Không có tệp “{path}”.").format(path=name[:200])
         ) from None
     if stat.S_ISREG(mode) or (stat.S_ISDIR(mode) and resolved.suffix.lower() == ".gdb"):
         return resolved
@@ -96,7 +96,7 @@ def plain_path(path: Path) -> Path:
         Text(
             en="“{path}” is not a file. Name a file, or the .gdb folder of a FileGDB.",
             vi="“{path}” không phải tệp. Hãy nêu tên một tệp, hoặc thư mục .gdb của FileGDB.",
-        ).format(path=said[:200])
+        ).format(path=name[:200])
     )
 
 
@@ -111,7 +111,7 @@ _WEAK = (".json", ".csv", ".tsv", ".xml", ".txt")
 
 
 def _candidates(names: list[str]) -> list[str]:
-    """The files of an archive that could be opened; tables and the like only where there is nothing better."""
+    """Return the files of an archive that could be opened; tables and the like only where there is nothing better."""
     plain = [n for n in names if not n.startswith("__MACOSX/") and not n.rpartition("/")[2].startswith(".")]
     databases = sorted({m[1] for n in plain if (m := re.match(r"(.*?\.gdb)/", n, re.IGNORECASE))})
     if databases:
@@ -142,7 +142,7 @@ def _open_archive(path: Path, options: ReadOptions) -> Reader:
     if len(found) > 1:
         by_stem = {Path(name).stem: name for name in found}
         if options.layer not in by_stem:
-            raise ChooseLayer(path.name, sorted(by_stem), options.layer)
+            raise LayerNotChosen(path.name, sorted(by_stem), options.layer)
         found = [by_stem[options.layer]]
         inner = _without_layer(options)
     folder = archive.unpack(path, options, _belonging(names, found[0]))
@@ -166,7 +166,9 @@ def _without_layer(options: ReadOptions) -> ReadOptions:
 
 
 def _belonging(names: list[str], chosen: str) -> list[str]:
-    """The chosen file of an archive with those that belong to it: the same name with other suffixes, or a folder."""
+    """Return the chosen file of an archive with those that belong to it: the same name with other suffixes, or a
+    folder.
+    """
     stem = re.sub(r"\.[^./]+$", "", chosen).casefold()
     return [n for n in names if n == chosen or n.startswith(f"{chosen}/") or n.casefold().startswith(f"{stem}.")]
 
@@ -187,18 +189,18 @@ def _open(path: Path, format: Format, options: ReadOptions) -> Reader:
 
 
 def _geojson(path: Path, format: Format, options: ReadOptions) -> Reader:
-    from ingest.readers.geojson import check_lines, feature_ids, look_at, without_zeros
+    from ingest.readers.geojson import check_lines, feature_ids, readable_copy, scan
     from ingest.readers.vector import VectorReader
 
     lines = format is formats.GEOJSON_LINES
     if lines:
         check_lines(path, options.limits)
-    found = look_at(path, options.limits, lines)
-    folder = workspace(options) if found.zeros else None
+    found = scan(path, options.limits, lines)
+    folder = workspace(options) if found.zeros or found.wide_integers else None
     try:
         reader = VectorReader(
             path, options, format.name, "GeoJSONSeq" if lines else "GeoJSON",
-            read_from=without_zeros(path, folder) if folder else None,
+            read_from=readable_copy(path, folder) if folder else None,
             ids=partial(feature_ids, path, lines) if found.ids else None,
             replace_id=found.ids and not found.property_id,
         )  # fmt: skip
@@ -247,7 +249,7 @@ def _shapefile(path: Path, format: Format, options: ReadOptions) -> Reader:
         raise cannot_read(
             path,
             Text(
-                en="its attributes, the file {dbf}, are missing; send .shp, .shx, .dbf and .prj together, best as ZIP",
+                en="the file {dbf} with its attributes is missing; send .shp, .shx, .dbf, .prj together, best as ZIP",
                 vi="thiếu tệp {dbf} chứa thuộc tính; hãy gửi cùng lúc .shp, .shx, .dbf và .prj, tốt nhất là nén ZIP",
             ).format(dbf=f"{path.stem}.dbf"),
         )
@@ -291,10 +293,10 @@ def _plain(driver: str) -> Callable[[Path, Format, ReadOptions], Reader]:
 
 
 def _drawing(path: Path, format: Format, options: ReadOptions) -> Reader:
-    from ingest.readers.dxf import look_at_drawing
+    from ingest.readers.dxf import scan_drawing
     from ingest.readers.vector import VectorReader
 
-    left_out = look_at_drawing(path, options.limits)
+    left_out = scan_drawing(path, options.limits)
     reader = VectorReader(path, options, format.name, "DXF")
     if left_out is not None:
         reader.note("objects.left_out", left_out)

@@ -17,12 +17,13 @@ import pandas as pd
 import shapely
 
 from ingest.mapping.description import OsmFilter
+from ingest.readers.row_problems import INCOMPLETE, row_problem
 from ingest.readers.source import (
     CRS_OF_FORMAT,
     PROBLEM,
     RESERVED_COLUMNS,
-    ChooseLayer,
     FeatureReader,
+    LayerNotChosen,
     ReadOptions,
     cannot_read,
     make_batch,
@@ -30,9 +31,16 @@ from ingest.readers.source import (
 from twin.errors import BadInput
 from twin.text import Text
 
+MISSING_POINTS = Text(
+    en="{name} has points that are not in the file, or too few",
+    vi="{name} có điểm không nằm trong tệp, hoặc quá ít điểm",
+)
+MISSING_MEMBERS = Text(
+    en="{name}: its outline does not close, or members of it are not in the file",
+    vi="{name}: đường bao không khép kín, hoặc có thành phần không nằm trong tệp",
+)
 ANY = "*"
 OTHERS = "other_tags"
-INCOMPLETE = "object.incomplete"
 # A tag becomes a column if this share of the objects has it; at most so many do.
 FREQUENT, MOST_TAGS = 0.01, 40
 # What people usually take from an extract.
@@ -101,7 +109,7 @@ class OsmReader(FeatureReader):
             try:
                 wkb, problem = _wkb(shapes, item, wanted.geometry), None
             except (RuntimeError, osmium.InvalidLocationError):
-                wkb, problem = None, f"{INCOMPLETE}: {_name(item)} has points that are not in the file, or too few"
+                wkb, problem = None, row_problem(INCOMPLETE, MISSING_POINTS.format(name=_name(item)))
             if wanted.geometry == "polygon":
                 done.add(_name(item))
             yield self._item(item, wkb, problem)
@@ -109,13 +117,13 @@ class OsmReader(FeatureReader):
             yield from self._not_assembled(done)
 
     def _not_assembled(self, done: set[str]) -> Iterator[dict[str, Any]]:
-        """Give the outlines of which no area could be made: members are missing, or they do not close."""
+        """Yield the outlines of which no area could be made: members are missing, or they do not close."""
         wanted = self._filter
         for item in osmium.FileProcessor(self.path).with_filter(osmium.filter.KeyFilter(*wanted.tags)):
             if not _is_outline(item) or _name(item) in done or not _matches(item.tags, wanted):
                 continue
-            detail = f"{_name(item)}: its outline does not close, or members of it are not in the file"
-            yield self._item(item, None, f"{INCOMPLETE}: {detail}")
+            detail = MISSING_MEMBERS.format(name=_name(item))
+            yield self._item(item, None, row_problem(INCOMPLETE, detail))
 
     def _item(self, item: Any, wkb: str | None, problem: str | None) -> dict[str, Any]:
         named = {"osm": _name(item), "way": _way(item), **self._tags(item.tags)}
@@ -129,7 +137,7 @@ class OsmReader(FeatureReader):
         return found
 
     def _frequent(self) -> list[str]:
-        """The tags that many of the wanted objects have, the most frequent first."""
+        """Return the tags that many of the wanted objects have, the most frequent first."""
         counts: Counter[str] = Counter()
         wanted, number = self._filter, 0
         try:
@@ -162,14 +170,14 @@ def _named(path: Path, layer: str | None) -> OsmFilter:
     """Read "line:highway" or "point:amenity=school,college"; without a word the usual ones are named."""
     found = _LAYER.fullmatch(layer or "")
     if found is None:
-        raise ChooseLayer(path.name, USUAL, layer)
+        raise LayerNotChosen(path.name, USUAL, layer)
     geometry, key, values = found.groups()
     chosen = tuple(v.strip() for v in values.split(",") if v.strip()) if values else (ANY,)
     return OsmFilter(geometry=geometry, tags={key: chosen or (ANY,)})
 
 
 def _is_outline(item: Any) -> bool:
-    """Whether an object is meant as an area: a relation of outlines, or a way that ends where it begins."""
+    """Return whether an object is meant as an area: a relation of outlines, or a way that ends where it begins."""
     if item.is_relation():
         return item.tags.get("type") in ("multipolygon", "boundary")
     return bool(item.is_way() and len(item.nodes) > 1 and item.nodes[0].ref == item.nodes[-1].ref)

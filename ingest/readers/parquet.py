@@ -93,8 +93,8 @@ class ParquetReader(FeatureReader):
             ) from None
         # Several columns of geometry are several layers of the file.
         self.layers = tuple(described)
-        asked = self.options.layer or (primary if primary in described else None)
-        self._geometry = self.layer = choose_layer(self.path.name, self.layers, asked)
+        wanted = self.options.layer or (primary if primary in described else None)
+        self._geometry = self.layer = choose_layer(self.path.name, self.layers, wanted)
         column: dict[str, Any] = described[self._geometry]
         encoding = str(column.get("encoding", "WKB")).upper()
         if encoding != "WKB":
@@ -111,25 +111,24 @@ class ParquetReader(FeatureReader):
         if covering in schema.names and pa.types.is_struct(schema.field(covering).type):
             self._covering = covering
         if "crs" not in column:
-            self.say_crs(4326, CRS_OF_FORMAT)
+            self.set_crs_of_file(4326, CRS_OF_FORMAT)
         elif column["crs"] is None:
-            self.say_crs(None, CRS_SILENT)
+            self.set_crs_of_file(None, CRS_SILENT)
         else:
             try:
-                self.say_crs(CRS.from_json_dict(column["crs"]), CRS_IN_FILE)
+                self.set_crs_of_file(CRS.from_json_dict(column["crs"]), CRS_IN_FILE)
             except (RuntimeError, ValueError, TypeError):
-                self.say_crs(
+                self.set_crs_of_file(
                     None, Text(en="the file's coordinate system is not readable", vi="không đọc được hệ tọa độ của tệp")
                 )
 
     def _read_table(self, schema: pa.Schema) -> None:
         first = next(self._file.iter_batches(batch_size=1), None)
-        sample = (
-            {f: str(first.column(f)[0].as_py()) for f in schema.names} if first is not None and first.num_rows else {}
-        )
+        texts = [f.name for f in schema if column_type(f.type) == "text" and not pa.types.is_timestamp(f.type)]
+        sample = {f: str(first.column(f)[0].as_py()) for f in texts} if first is not None and first.num_rows else {}
         self._place = find_place(self.path, schema.names, self.options, sample)
         self._geometry = self._place.wkt
-        self.say_crs(4326 if self._place.degrees else None, CRS_SILENT)
+        self.set_crs_of_file(4326 if self._place.degrees else None, CRS_SILENT)
 
     def batches(self, rows: int) -> Iterator[gpd.GeoDataFrame]:
         """Read at most `rows` rows at a time, pages of one row group after another."""
@@ -177,7 +176,7 @@ class ParquetReader(FeatureReader):
 
 
 def _covering(column: dict[str, Any]) -> str | None:
-    """The column that the file names as the boxes of its geometries (GeoParquet 1.1)."""
+    """Return the column that the file names as the boxes of its geometries (GeoParquet 1.1)."""
     try:
         return str(column["covering"]["bbox"]["xmin"][0])
     except (KeyError, IndexError, TypeError):

@@ -60,7 +60,9 @@ RASTERS_FULL = Text(
 
 @dataclass(frozen=True, slots=True)
 class Description:
-    """What a raster is: its size, place, values. `bounds` are in its own CRS, `outline` in longitude and latitude."""
+    """Description of a raster: its size, place, values. `bounds` are in its own CRS, `outline` in longitude and
+    latitude.
+    """
 
     driver: str
     width: int
@@ -93,7 +95,7 @@ class Block:
 
 
 class RasterReader(FileReader):
-    """An opened GeoTIFF. Nothing is decoded until it is asked for, and then block by block."""
+    """An opened GeoTIFF. Pixels are decoded on demand, block by block."""
 
     format = "GeoTIFF"
     driver = "GTiff"
@@ -120,12 +122,12 @@ class RasterReader(FileReader):
             raise exceeded(path.name, self.limits, "object_bytes")
         found = CRS.from_wkt(data.crs.to_wkt()) if data.crs else None
         self._in_file = found
-        self.say_crs(found, CRS_IN_FILE if found is not None else CRS_SILENT)
+        self.set_crs_of_file(found, CRS_IN_FILE if found is not None else CRS_SILENT)
         self.layer, self.layers = path.stem, (path.stem,)
         self.count = data.count
 
     def describe(self) -> Description:
-        """What the raster is, without reading its pixels."""
+        """Describe the raster without reading its pixels."""
         data = self._data
         bounds = tuple(float(v) for v in data.bounds)
         return Description(
@@ -177,13 +179,13 @@ class RasterReader(FileReader):
                 left.unlink(missing_ok=True)
 
     def _found_no_room(self, error: Exception, folder: Path) -> bool:
-        """Whether a write failed because the disk is full: GDAL says that it failed, and not why."""
+        """Return whether a write failed because the disk is full: GDAL says that it failed, and not why."""
         if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
             return True
         data = self._data
         pixels = sum(np.dtype(_dtype(t)).itemsize for t in data.dtypes) * data.width * data.height
-        said = " ".join(str(e) for e in (error, error.__cause__, error.__context__)).casefold()
-        return "write" in said and folder.is_dir() and shutil.disk_usage(folder).free < MOST_SPACE * pixels
+        message = " ".join(str(e) for e in (error, error.__cause__, error.__context__)).casefold()
+        return "write" in message and folder.is_dir() and shutil.disk_usage(folder).free < MOST_SPACE * pixels
 
     def cell_values(self, resolution: int, how: How | None = None, band: int = 1) -> CellValues:
         """Sample a band to cells: the mean of the pixels in each cell, or the most frequent value.
@@ -230,7 +232,9 @@ class RasterReader(FileReader):
             raise cannot_read(self.path, error) from None
 
     def overview(self, band: int = 1, side: int = 256) -> tuple[Floats, Mask, Floats]:
-        """At most `side` times `side` pixels spread over a band: values, which have data, and places in its own CRS."""
+        """Return at most `side` times `side` pixels spread over a band: values, which have data, and places in its own
+        CRS.
+        """
         data = self._data
         rows, columns = min(side, data.height), min(side, data.width)
         try:
@@ -250,7 +254,7 @@ class RasterReader(FileReader):
         )
 
     def place_of(self, row: int, column: int) -> tuple[float, float] | None:
-        """Longitude and latitude of a pixel's middle."""
+        """Return longitude and latitude of a pixel's middle."""
         ((x, y),) = transform(self._place(np.array([column + 0.5]), np.array([row + 0.5])), self.crs)
         return (float(x), float(y)) if np.isfinite([x, y]).all() else None
 
@@ -259,7 +263,7 @@ class RasterReader(FileReader):
         return "mode" if classes else "mean"
 
     def samples_a_side(self, resolution: int) -> int:
-        """How many points a side a pixel needs so that no cell within it is missed."""
+        """Return how many points a side a pixel needs so that no cell within it is missed."""
         data = self._data
         row, column = data.height / 2, data.width / 2
         corner = self._place(np.array([column, column + 1, column]), np.array([row, row, row + 1]))
@@ -275,12 +279,12 @@ class RasterReader(FileReader):
         return max(1, min(MOST_SAMPLES, math.ceil(metres / (edge * 0.8))))
 
     def _place(self, columns: npt.NDArray[Any], rows: npt.NDArray[Any]) -> npt.NDArray[np.float64]:
-        """Where columns and rows lie, counted from the upper left corner, in the raster's own CRS."""
+        """Return where columns and rows lie, counted from the upper left corner, in the raster's own CRS."""
         to = self._data.transform
         return np.column_stack([to.a * columns + to.b * rows + to.c, to.d * columns + to.e * rows + to.f])
 
     def _windows(self, fine: int) -> Iterator[Window]:
-        """Windows on the raster's own blocks, of about a million samples each."""
+        """Yield windows on the raster's own blocks, of about a million samples each."""
         data = self._data
         high, wide = data.block_shapes[0]
         side = max(1, SIDE // fine)
@@ -295,7 +299,9 @@ class RasterReader(FileReader):
     def cells(
         self, block: Block, where: Mask, fine: int, resolution: int
     ) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.float64]]:
-        """The cells of some pixels of a block, with their values; `fine` times `fine` points stand for each pixel."""
+        """Return the cells of some pixels of a block, with their values; `fine` times `fine` points stand for each
+        pixel.
+        """
         window = block.window
         row, column = np.nonzero(where)
         value = block.values[row, column]

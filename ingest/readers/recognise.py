@@ -1,4 +1,4 @@
-"""Which format a file has, by what stands in it and, where that leaves a choice, by its name."""
+"""Format of a file, by its content and, where that leaves a choice, by its name."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ _PARTS = {
 
 
 def recognise(path: Path, limits: Limits) -> Format | None:
-    """Tell the format of a file; None is a zip archive that is not a format by itself. Others are refused."""
+    """Return the format of a file; None is a zip archive that is not a format by itself. Others are refused."""
     if path.is_dir():
         return FILEGDB
     with path.open("rb") as file:

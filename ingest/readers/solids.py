@@ -51,7 +51,7 @@ class CityObject:
     solid_lod: float | None = None
 
     def best(self) -> list[Face]:
-        """The faces of the highest level of detail that is more than a plan."""
+        """Return the faces of the highest level of detail that is more than a plan."""
         upper = [face for face in self.faces if face.surface not in (FOOTPRINT, ROOF_EDGE)]
         if not upper:
             return []
@@ -60,7 +60,7 @@ class CityObject:
 
 
 def footprint(thing: CityObject, degrees: bool) -> BaseGeometry | None:
-    """The outline on the ground: of the footprint or the ground surfaces if there are any, else of all faces.
+    """Return the outline on the ground: of the footprint or the ground surfaces if there are any, else of all faces.
 
     For a solid without named surfaces that is the outline seen from above, so eaves count.
     """
@@ -115,14 +115,14 @@ def _polygon(face: Face) -> BaseGeometry:
 
 
 def heights(thing: CityObject) -> tuple[float | None, float | None]:
-    """The lowest and the highest z of an object."""
+    """Return the lowest and the highest z of an object."""
     z = np.concatenate([face.rings[0][:, 2] for face in thing.best()] or [np.empty(0)])
     z = z[np.isfinite(z)]
     return (float(z.min()), float(z.max())) if len(z) else (None, None)
 
 
 def solid_wkb(thing: CityObject) -> str | None:
-    """The faces as hexadecimal WKB, a MultiPolygon Z: PostGIS reads it as it is, and so does shapely.
+    """Return the faces as hexadecimal WKB, a MultiPolygon Z: PostGIS reads it as it is, and so does shapely.
 
     It is the closed hull if the object is a solid, else the surfaces that there are.
     """

@@ -1,4 +1,4 @@
-"""What every reader gives: the protocol, the options, and the errors that all readers share."""
+"""Protocol of readers, their options, and the errors and helpers that all readers share."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ RESERVED_COLUMNS = frozenset({PROBLEM, RAW, WKB, GEOMETRY})
 
 @dataclass(frozen=True, slots=True)
 class ReadOptions:
-    """What a person says about a file; whatever is None is found out from the file.
+    """Options of reading a file; whatever is None is found out from the file.
 
     `layer` names one of the file's layers, `crs` and `encoding` overrule what the file says of itself; `longitude`
     and `latitude`, or `wkt`, name a table's columns; `osm` chooses objects of an OpenStreetMap extract. `workspace`
@@ -80,10 +80,10 @@ Pick = Callable[[int], npt.NDArray[np.intp]]
 
 @runtime_checkable
 class Reader(Protocol):
-    """An opened file: what it says of itself, and its features in batches.
+    """An open file: its description, and its features in batches.
 
     * `format` is the name people use ("Shapefile"), `driver` the program part that reads it ("ESRI Shapefile").
-    * `layer` is the layer that is read, or None where all of `layers` come together, told apart by a column.
+    * `layer` is the layer that is read, or None where all of `layers` come together, distinguished by a column.
     * `columns` maps the names of the file's columns to their types. A time of day without a zone is "text".
     * `crs` is None where the file does not say; `crs_reason` tells where it comes from. Coordinates are always in the
       order x, y (longitude, latitude), whatever the authority of the CRS says.
@@ -95,7 +95,7 @@ class Reader(Protocol):
     * `solids` names the columns that hold a 3D shape as hexadecimal WKB (MultiPolygon Z) in `crs`, heights in metres;
       `ingest.readers.solids.solids_to_wgs84` brings them to EPSG:4326.
 
-    * `notes` are the problems of the whole file that were found on opening it: a code of `ingest.checks.problems`, and
+    * `notes` are the problems of the whole file that were found on opening it: a code of `ingest.checks.kinds`, and
       what was found.
 
     A batch is a GeoDataFrame, rows in the file's order, with `columns`, the column "geometry" and three more. In
@@ -132,7 +132,7 @@ class Reader(Protocol):
 
 
 UNICODE = Text(en="text of this format is always Unicode", vi="định dạng này luôn dùng Unicode")
-CRS_GIVEN = Text(en="as you said", vi="theo chỉ định của bạn")
+CRS_GIVEN = Text(en="as you specified", vi="theo chỉ định của bạn")
 CRS_IN_FILE = Text(en="the file says so", vi="tệp ghi như vậy")
 CRS_SILENT = Text(en="the file does not say in which coordinate system it is", vi="tệp không ghi hệ tọa độ")
 CRS_OF_NO_PLACE = Text(
@@ -143,7 +143,7 @@ CRS_OF_FORMAT = Text(
     en="this format is always in longitude and latitude (WGS 84)",
     vi="định dạng này luôn dùng kinh độ, vĩ độ (WGS 84)",
 )
-ENCODING_GIVEN = Text(en="as you said", vi="theo chỉ định của bạn")
+ENCODING_GIVEN = Text(en="as you specified", vi="theo chỉ định của bạn")
 
 
 def given_crs(given: Any) -> Any:
@@ -166,7 +166,7 @@ def _name_of(crs: Any) -> str:
 
 
 class FileReader:
-    """What the readers have in common: the file, and a folder of their own that goes when they are closed."""
+    """Base of all readers: the file, and a folder of their own that goes when they are closed."""
 
     format: str = ""
     driver: str = ""
@@ -189,7 +189,7 @@ class FileReader:
         self.notes: list[tuple[str, str | Text]] = []
         self._folders: list[finalize[..., Any]] = []
 
-    def say_crs(self, found: Any, reason: Text) -> None:
+    def set_crs_of_file(self, found: Any, reason: Text) -> None:
         """Take the CRS that a person gave, else the one that was found."""
         if self.options.crs is not None:
             self.crs, self.crs_reason = given_crs(self.options.crs), CRS_GIVEN
@@ -201,7 +201,7 @@ class FileReader:
             self.crs, self.crs_reason = crs, reason
 
     def note(self, code: str, detail: str | Text) -> None:
-        """Take down what people should know of the whole file; `code` is one of `ingest.checks.problems`."""
+        """Take down what people should know of the whole file; `code` is one of `ingest.checks.kinds`."""
         self.notes.append((code, detail))
 
     def own(self, folder: Path) -> None:
@@ -240,7 +240,7 @@ _PLAIN_NAME = re.compile(r"[\w./ +@%,=()-]+")
 
 
 def plainly_named(path: Path) -> bool:
-    """Whether a library that has its own ideas of paths will take this one for what it is."""
+    """Return whether every library takes this path for the file that it names."""
     return _PLAIN_NAME.fullmatch(str(path)) is not None
 
 
@@ -282,7 +282,7 @@ def sweep(older_than: float, folder: Path | None = None) -> int:
 
 
 def _left(folder: Path) -> bool:
-    """Whether the program that made a folder has ended, as far as this machine knows."""
+    """Return whether the program that made a folder has ended, as far as this machine knows."""
     number = folder.name.removeprefix(UNPACKED).partition("-")[0]
     if not number.isdigit():
         return True
@@ -296,41 +296,41 @@ def _left(folder: Path) -> bool:
 
 
 def _age(folder: Path) -> float:
-    """Seconds since anything in a folder was last written."""
+    """Return seconds since anything in a folder was last written."""
     newest = max((part.lstat().st_mtime for part in (folder, *folder.rglob("*"))), default=0.0)
     return time.time() - newest
 
 
-class ChooseLayer(BadInput):
-    """The file has several layers and nobody said which; `layers` names them."""
+class LayerNotChosen(BadInput):
+    """The file has several layers and none was chosen; `layers` names them."""
 
-    def __init__(self, file: str, layers: Sequence[str], asked: str | None = None) -> None:
+    def __init__(self, file: str, layers: Sequence[str], wanted: str | None = None) -> None:
         self.layers = tuple(layers)
         named = ", ".join(layers[:30]) + (" …" if len(layers) > 30 else "")
-        if asked is None:
+        if wanted is None:
             message = Text(
                 en="{file} has {n} layers. Say which one to read with --source-layer: {layers}",
                 vi="{file} có {n} lớp. Hãy chọn lớp cần đọc bằng --source-layer: {layers}",
             )
         else:
             message = Text(
-                en="{file} has no layer “{asked}”. For --source-layer it has: {layers}",
-                vi="{file} không có lớp “{asked}”. Các lớp dùng được với --source-layer: {layers}",
+                en="{file} has no layer “{wanted}”. For --source-layer it has: {layers}",
+                vi="{file} không có lớp “{wanted}”. Các lớp dùng được với --source-layer: {layers}",
             )
-        super().__init__(message.format(file=file, n=len(layers), layers=named or "–", asked=asked))
+        super().__init__(message.format(file=file, n=len(layers), layers=named or "–", wanted=wanted))
 
 
-def choose_layer(file: str, layers: Sequence[str], asked: str | None) -> str:
-    """Give the layer that was asked for, or the only one."""
-    if asked is not None and asked in layers:
-        return asked
-    if asked is None and len(layers) == 1:
+def choose_layer(file: str, layers: Sequence[str], wanted: str | None) -> str:
+    """Return the chosen layer, or the only one."""
+    if wanted is not None and wanted in layers:
+        return wanted
+    if wanted is None and len(layers) == 1:
         return layers[0]
-    raise ChooseLayer(file, layers, asked)
+    raise LayerNotChosen(file, layers, wanted)
 
 
 def unique_names(names: Sequence[str]) -> list[str]:
-    """Names of columns, each once and none reserved: a later double, or a reserved name, gets a number."""
+    """Return names of columns, each once and none reserved: a later double, or a reserved name, gets a number."""
     taken: set[str] = {name.casefold() for name in RESERVED_COLUMNS}
     unique = []
     for position, name in enumerate(names, start=1):
@@ -353,11 +353,6 @@ def make_batch(
     # Set in any case: no column of a file may stand for one of them.
     notes = {name: objects(given, len(geometry)) for name, given in ((PROBLEM, problems), (RAW, raw), (WKB, wkb))}
     return with_geometry({**columns, **notes}, geometry)
-
-
-def note(problems: npt.NDArray[np.object_], where: npt.NDArray[np.bool_], reason: str) -> None:
-    """Write a problem beside the rows that have none yet."""
-    problems[where & np.array([p is None for p in problems], dtype=bool)] = reason
 
 
 def check_columns(file: str, names: Sequence[str], limits: Limits) -> None:
@@ -387,20 +382,20 @@ def inside(folder: Path, file: Path) -> Path:
 
 
 def cannot_read(path: Path, reason: object) -> BadInput:
-    """The error for a file that is not what its name says.
+    """Return the error for a file that is not what its name says.
 
     What a library says of it is written to the log: it is English, about the inside of the library, and advises what
     would be refused here.
     """
     if isinstance(reason, Text):
-        said = reason
+        text = reason
     else:
         logger.info("%s cannot be read: %s", path.name, str(reason).strip()[:1000])
         place = _PLACE.search(str(reason))
-        said = DAMAGED_AT.format(line=place[1]) if place else DAMAGED
+        text = DAMAGED_AT.format(line=place[1]) if place else DAMAGED
     return BadInput(
         Text(en="{file} cannot be read: {reason}", vi="Không đọc được {file}: {reason}").format(
-            file=path.name, reason=said
+            file=path.name, reason=text
         )
     )
 

@@ -21,6 +21,7 @@ import shapely
 
 from ingest.column_names import column_name
 from ingest.readers.limits import exceeded
+from ingest.readers.row_problems import row_problem
 from ingest.readers.source import (
     CRS_SILENT,
     ENCODING_GIVEN,
@@ -36,6 +37,7 @@ from ingest.readers.source import (
 from ingest.readers.text import known_encoding
 from ingest.readers.wkb import from_wkt
 from layers.theme import FieldType
+from twin.errors import BadInput
 from twin.text import Text
 
 Rows = list[list[str | None]]
@@ -51,6 +53,7 @@ _WKT = re.compile(
     r"\s*(SRID=\d+;)?\s*(POINT|LINESTRING|POLYGON|MULTIPOINT|MULTILINESTRING|MULTIPOLYGON|GEOMETRYCOLLECTION)\b", re.I
 )
 TOO_MANY_VALUES, TOO_FEW_VALUES, QUOTES = "row.columns", "row.short", "row.quotes"
+VALUES_AND_COLUMNS = Text(en="{values} values, {columns} columns", vi="{values} giá trị, {columns} cột")
 # Excel's line that says which character parts the values.
 _SEP_LINE = re.compile(r'"?sep=(.)"?', re.IGNORECASE)
 
@@ -65,7 +68,7 @@ class BrokenRow(list[str | None]):
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """Which columns of a table say where a row lies: WKT, or x and y (which may be longitude and latitude)."""
+    """The columns of a table's coordinates: WKT, or x and y (which may be longitude and latitude)."""
 
     wkt: str | None = None
     x: str | None = None
@@ -115,25 +118,35 @@ class TableReader(FeatureReader):
         by_place: dict[str, str | None] = {}
         for row in rows:
             by_place |= {n: v for n, v in zip(self._header, row, strict=False) if v and n not in by_place}
-        asked = {old: new for old, new in zip(header, self._header, strict=True) if old != new}
+        renamed = {old: new for old, new in zip(header, self._header, strict=True) if old != new}
         options = self.options
         self._place = find_place(
             self.path, self._header,
             ReadOptions(
-                longitude=asked.get(options.longitude or "", options.longitude),
-                latitude=asked.get(options.latitude or "", options.latitude),
-                wkt=asked.get(options.wkt or "", options.wkt), limits=options.limits,
+                longitude=renamed.get(options.longitude or "", options.longitude),
+                latitude=renamed.get(options.latitude or "", options.latitude),
+                wkt=renamed.get(options.wkt or "", options.wkt), limits=options.limits,
             ),
             by_place,
         )  # fmt: skip
         self.has_geometry = self._place != NOWHERE
+        if not self.has_geometry and (len(self._header) < 2 or not any(rows)):
+            # Neither a key nor a value: nothing could be joined to it.
+            raise BadInput(
+                Text(
+                    en="{file} is a table: say which columns hold the coordinates (--longitude and --latitude, or "
+                    "--wkt). Its columns are: {columns}.",
+                    vi="{file} là bảng: hãy cho biết cột tọa độ (--longitude và --latitude, hoặc --wkt). "
+                    "Các cột hiện có: {columns}.",
+                ).format(file=self.path.name, columns=", ".join(self._header[:60]))
+            )
         self._carried = [n for n in self._header if n != self._place.wkt]
         self.columns = dict.fromkeys(self._carried, "text")
         srid = re.match(r"\s*SRID=(\d+);", by_place.get(self._place.wkt or "") or "", re.IGNORECASE)
         if srid:
-            self.say_crs(int(srid[1]), Text(en="the WKT says so (SRID)", vi="WKT ghi như vậy (SRID)"))
+            self.set_crs_of_file(int(srid[1]), Text(en="the WKT says so (SRID)", vi="WKT ghi như vậy (SRID)"))
         elif self._place.degrees:
-            self.say_crs(
+            self.set_crs_of_file(
                 4326,
                 Text(
                     en="the columns are called {x} and {y}: taken for WGS 84",
@@ -141,14 +154,14 @@ class TableReader(FeatureReader):
                 ).format(x=self._place.x, y=self._place.y),
             )
         else:
-            self.say_crs(None, CRS_SILENT)
-        if not self._place.degrees and options.wkt is None and options.longitude is None:
+            self.set_crs_of_file(None, CRS_SILENT)
+        if self.has_geometry and not self._place.degrees and options.wkt is None and options.longitude is None:
             place = self._place
             self.note("table.place", place.wkt if place.wkt is not None else f"x = {place.x}, y = {place.y}")
 
     @abstractmethod
     def _rows(self, rows: int) -> Iterator[Rows]:
-        """Give the rows after the header, at most `rows` at a time."""
+        """Return the rows after the header, at most `rows` at a time."""
 
     def batches(self, rows: int) -> Iterator[gpd.GeoDataFrame]:
         """Read at most `rows` rows at a time; a row without coordinates has no geometry."""
@@ -161,12 +174,12 @@ class TableReader(FeatureReader):
         raw = np.full(len(rows), None, dtype=object)
         for i, row in enumerate(rows):
             if isinstance(row, BrokenRow):
-                problems[i] = f"{row.reason}: {row.detail}"
+                problems[i] = row_problem(row.reason, row.detail)
                 raw[i] = row.text[:RAW_LENGTH]
             elif len(row) < width and self._names_short_rows:
-                problems[i] = f"{TOO_FEW_VALUES}: {len(row)} values, {width} columns"
+                problems[i] = row_problem(TOO_FEW_VALUES, VALUES_AND_COLUMNS.format(values=len(row), columns=width))
             if len(row) > width and any(row[width:]):
-                problems[i] = f"{TOO_MANY_VALUES}: {len(row)} values, {width} columns"
+                problems[i] = row_problem(TOO_MANY_VALUES, VALUES_AND_COLUMNS.format(values=len(row), columns=width))
                 raw[i] = "\t".join(value or "" for value in row)[:RAW_LENGTH]
             if len(row) != width:
                 row[width:] = []
@@ -174,11 +187,11 @@ class TableReader(FeatureReader):
         table = np.array(rows, dtype=object).reshape(len(rows), width)
         values = {name: pd.Series(table[:, i], dtype=object) for i, name in enumerate(self._header)}
         if self._place.wkt is not None:
-            shapes, said, written = from_wkt(values[self._place.wkt].to_numpy(), self.limits)
-            new = np.array([p is None or (s is not None) for p, s in zip(problems, said, strict=True)], dtype=bool)
+            shapes, refused, written = from_wkt(values[self._place.wkt].to_numpy(), self.limits)
+            new = np.array([p is None or (s is not None) for p, s in zip(problems, refused, strict=True)], dtype=bool)
             new &= np.array([not isinstance(row, BrokenRow) for row in rows], dtype=bool)
             new &= np.array([p is None or not p.startswith(TOO_MANY_VALUES) for p in problems], dtype=bool)
-            problems[new], raw[new] = said[new], written[new]
+            problems[new], raw[new] = refused[new], written[new]
         elif not self.has_geometry:
             shapes = np.full(len(rows), None, dtype=object)
         else:
@@ -187,7 +200,7 @@ class TableReader(FeatureReader):
 
 
 def points(x: pd.Series, y: pd.Series) -> npt.NDArray[np.object_]:
-    """Points from two columns; a decimal comma is read as a point, and without both numbers there is no point."""
+    """Return points from two columns; decimal commas are read, and without both numbers there is no point."""
     east, north = (_numbers(values) for values in (x, y))
     known = np.isfinite(east) & np.isfinite(north)
     shapes = np.full(len(x), None, dtype=object)
@@ -225,9 +238,9 @@ class CsvReader(TableReader):
         self._find_encoding()
         with self._open() as content:
             first = content.readline(self._longest)
-        said = _SEP_LINE.fullmatch(first.strip())
-        self._skipped = int(said is not None)
-        self._delimiter = said[1] if said else _delimiter(first)
+        separator = _SEP_LINE.fullmatch(first.strip())
+        self._skipped = int(separator is not None)
+        self._delimiter = separator[1] if separator else _delimiter(first)
         self._width: int | None = None
         lines = self._parsed()
         header = next(lines, None)

@@ -120,11 +120,11 @@ def known_encoding(name: str) -> str:
 
 
 def declared_by_shapefile(shp: Path) -> Declared:
-    """What a Shapefile declares: its .cpg, else the language byte of its .dbf."""
+    """Return what a Shapefile declares: its .cpg, else the language byte of its .dbf."""
     cpg, dbf = sibling(shp, ".cpg"), sibling(shp, ".dbf")
     if cpg is not None:
-        said = cpg.read_bytes()[:80].decode("ascii", "replace").strip()
-        if encoding := _code_page(said):
+        stated = cpg.read_bytes()[:80].decode("ascii", "replace").strip()
+        if encoding := _code_page(stated):
             untrue = encoding == "utf-8" and dbf is not None and not _is_unicode(dbf)
             return Declared(
                 encoding, cpg.name, untrue, encoding in _OF_DOS and dbf is not None and _is_dos(_texts(dbf))
@@ -138,7 +138,7 @@ def declared_by_shapefile(shp: Path) -> Declared:
 
 
 def _is_unicode(dbf: Path) -> bool:
-    """Whether the text of a DBF file is UTF-8, as far as its first megabytes tell."""
+    """Return whether the text of a DBF file is UTF-8, as far as its first megabytes tell."""
     for value in _texts(dbf):
         try:
             value.decode("utf-8")
@@ -149,7 +149,7 @@ def _is_unicode(dbf: Path) -> bool:
 
 
 def _is_dos(texts: Iterator[bytes]) -> bool:
-    """Whether most letters are where the code pages of DOS have them, and all others control characters."""
+    """Return whether most letters are where the code pages of DOS have them, and all others control characters."""
     letters = controls = 0
     for text in texts:
         special = [byte for byte in text if byte > 127]
@@ -159,7 +159,7 @@ def _is_dos(texts: Iterator[bytes]) -> bool:
 
 
 def _texts(dbf: Path) -> Iterator[bytes]:
-    """The different values with special letters in the text columns of a DBF file's first megabytes, by column."""
+    """Yield the different values with special letters in the text columns of a DBF file's first megabytes."""
     with dbf.open("rb") as file:
         header = file.read(32)
         start, width = int.from_bytes(header[8:10], "little"), int.from_bytes(header[10:12], "little")
@@ -181,8 +181,8 @@ def _texts(dbf: Path) -> Iterator[bytes]:
         yield from {row.tobytes() for row in column[(column > 127).any(axis=1)]}
 
 
-def _code_page(said: str) -> str | None:
-    plain = said.strip("\"' ").lower()
+def _code_page(stated: str) -> str | None:
+    plain = stated.strip("\"' ").lower()
     digits = re.fullmatch(r"(?:ansi|oem|cp|windows)?[ _-]*(\d{3,5})", plain)
     if plain.startswith("88591") or plain.startswith("8859"):
         digits = None
@@ -199,7 +199,7 @@ CHARSET = re.compile(rb'^(\s*(?:Type\s+NATIVE\s+)?!?Charset\s+)"?([\w.-]+)"?', r
 
 
 def declared_by_mapinfo(file: Path) -> Declared:
-    """What the header of a .tab or .mif file declares."""
+    """Return what the header of a .tab or .mif file declares."""
     with file.open("rb") as content:
         head = content.read(4096)
     found = [m[2].decode("ascii", "replace").lower() for m in CHARSET.finditer(head)]
@@ -208,7 +208,7 @@ def declared_by_mapinfo(file: Path) -> Declared:
 
 
 def sibling(file: Path, suffix: str) -> Path | None:
-    """The file beside this one with the same name and another suffix, in whatever letter case."""
+    """Return the file beside this one with the same name and another suffix, in whatever letter case."""
     for candidate in file.parent.iterdir():
         if candidate.stem == file.stem and candidate.suffix.lower() == suffix and candidate.is_file():
             return candidate

@@ -24,6 +24,7 @@ from ingest.readers.arrow import column_type, to_series
 from ingest.readers.dbf import WideNumbers
 from ingest.readers.geopackage import has_column
 from ingest.readers.limits import exceeded
+from ingest.readers.row_problems import CURVED
 from ingest.readers.source import (
     CRS_IN_FILE,
     CRS_OF_FORMAT,
@@ -42,7 +43,8 @@ from ingest.readers.source import (
     workspace,
 )
 from ingest.readers.text import Declared, Decoder
-from ingest.readers.wkb import CURVED, from_wkb
+from ingest.readers.wkb import from_wkb
+from layers.theme import FieldType
 from twin.errors import BadInput
 from twin.text import Text
 
@@ -68,7 +70,7 @@ def _as_texts(numbers: pa.Array) -> npt.NDArray[np.object_]:
 
 
 def _rings(shapes: npt.NDArray[np.object_]) -> npt.NDArray[np.intp]:
-    """How many rings each polygon has; an empty one has none."""
+    """Return how many rings each polygon has; an empty one has none."""
     rings: npt.NDArray[np.intp] = shapely.get_num_interior_rings(shapes) + ~shapely.is_empty(shapes)
     return rings
 
@@ -145,9 +147,9 @@ class VectorReader(FeatureReader):
     def _read_crs(self, found: str | None) -> None:
         if self.driver in TEXT:
             reason = CRS_OF_FORMAT if found in (None, "EPSG:4326", "OGC:CRS84") else CRS_IN_FILE
-            self.say_crs(found or 4326, reason)
+            self.set_crs_of_file(found or 4326, reason)
         else:
-            self.say_crs(found or None, CRS_IN_FILE if found else CRS_SILENT)
+            self.set_crs_of_file(found or None, CRS_IN_FILE if found else CRS_SILENT)
 
     def _schema(self) -> None:
         with ExitStack() as opened:
@@ -164,9 +166,9 @@ class VectorReader(FeatureReader):
         if self._replace_id:
             # GDAL makes a property of ids that are text.
             places = [place for place in places if schema.field(place).name != "id"]
-        kinds = {place: column_type(schema.field(place).type) for place in places}
+        kinds: dict[int, FieldType] = {place: column_type(schema.field(place).type) for place in places}
         if self._wide is not None:
-            kinds |= {self._begin + place: "text" for place in self._wide.columns if self._begin + place in kinds}
+            kinds |= dict.fromkeys((p for p in kinds if p - self._begin in self._wide.columns), "text")
         names = [schema.field(place).name for place in places]
         if self._decoder is not None:
             names = [self._decoder.name(name) for name in names]
@@ -175,12 +177,11 @@ class VectorReader(FeatureReader):
         names = unique_names([*names, *([key] if key else [])])
         self._key = names.pop() if key else None
         self._places = dict(zip(names, places, strict=True))
-        self.columns = {name: kinds[place] for name, place in self._places.items()}
-        if self._key is not None:
-            self.columns = {self._key: "text", **self.columns}
+        columns: dict[str, FieldType] = {self._key: "text"} if self._key is not None else {}
+        self.columns = columns | {name: kinds[place] for name, place in self._places.items()}
 
     def _key_name(self, stored: str, names: list[str]) -> str | None:
-        """The name of the column for what the driver keeps beside the fields to tell features apart, if any.
+        """Return the name of the column for the ids that stand beside the fields, if the file has any.
 
         Where GDAL only numbers the rows there is none.
         """
@@ -212,7 +213,7 @@ class VectorReader(FeatureReader):
             yield self._batch((batch.take(pa.array(picked)), None if keys is None else keys[picked])), batch.num_rows
 
     def _record_batches(self, rows: int) -> Iterator[Part]:
-        """Give the batches, each with its features' ids where the file has them beside the properties."""
+        """Yield the batches, each with its features' ids where the file has them beside the properties."""
         ids = self._ids() if self._ids is not None else None
         with ExitStack() as opened:
             if self._ready is not None:
@@ -289,8 +290,8 @@ class VectorReader(FeatureReader):
         return make_batch(values, shapes, problems, raw, wkb if self._is_plain(batch, shapes) else None)
 
     def _is_plain(self, batch: pa.RecordBatch, shapes: npt.NDArray[np.object_]) -> bool:
-        """Whether the geometry is written as shapely would write it: flat, of one part, in the usual byte order, and
-        nothing behind it.
+        """Return whether the geometry is written as shapely would write it: flat, of one part, in the usual byte order,
+        and nothing behind it.
         """
         if self._geometry is None:
             return False

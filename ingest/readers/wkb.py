@@ -12,15 +12,19 @@ import numpy.typing as npt
 import shapely
 
 from ingest.readers.limits import Limits
-from ingest.readers.source import RAW_LENGTH, note
+from ingest.readers.row_problems import (
+    CURVED,
+    NOT_AS_ITS_FORMAT,
+    STRAIGHT_LINES_ONLY,
+    UNREADABLE,
+    add_problem,
+    broken_geometry,
+    row_problem,
+    too_many_vertices,
+)
+from ingest.readers.source import RAW_LENGTH
 
 Objects = npt.NDArray[np.object_]
-
-UNREADABLE = "geometry.unreadable"
-UNCLOSED = "geometry.unclosed"
-TOO_LARGE = "geometry.too_large"
-NOT_FINITE = "geometry.not_finite"
-CURVED = "geometry.curved"
 
 # ISO and EWKB types of a polyhedral surface, a TIN and a triangle, and what they are built like.
 _AS_POLYGONS = {15: 6, 16: 6, 17: 3}
@@ -37,7 +41,7 @@ def from_wkb(values: Sequence[bytes | None] | Objects, limits: Limits) -> tuple[
     if large.any():
         wkb = wkb.copy()
         wkb[large] = None
-        note(problems, large, f"{TOO_LARGE}: more than {limits.vertices:,} vertices")
+        add_problem(problems, large, too_many_vertices(limits.vertices))
     shapes = _read(shapely.from_wkb, wkb)
     for i in np.flatnonzero((sizes > 0) & ~large & shapely.is_missing(shapes)):
         shapes[i], problems[i] = _read_again(wkb[i])
@@ -71,12 +75,9 @@ def _read_again(wkb: bytes) -> tuple[shapely.Geometry | None, str | None]:
         shape = shapely.from_wkb(_polyhedra_as_polygons(wkb))
         return shape, None
     except NotImplementedError:
-        return None, f"{CURVED}: curves are not read; save the geometry with straight lines"
+        return None, row_problem(CURVED, STRAIGHT_LINES_ONLY)
     except (shapely.GEOSException, struct.error, ValueError) as error:
-        said = str(error)
-        if "closed" in said or "Invalid number of points in LinearRing" in said:
-            return None, f"{UNCLOSED}: {said[:200]}"
-        return None, f"{UNREADABLE}: {said[:200]}"
+        return None, broken_geometry(error)
 
 
 def _polyhedra_as_polygons(wkb: bytes) -> bytes:
@@ -114,7 +115,7 @@ def from_wkt(values: Sequence[str | None] | Objects, limits: Limits) -> tuple[Ob
     raw = np.full(len(texts), None, dtype=object)
     large = np.fromiter((t is not None and t.count(",") >= limits.vertices for t in texts), np.bool_, len(texts))
     if large.any():
-        note(problems, large, f"{TOO_LARGE}: more than {limits.vertices:,} vertices")
+        add_problem(problems, large, too_many_vertices(limits.vertices))
     usable = texts.copy()
     usable[large] = None
     shapes = _read(shapely.from_wkt, usable)
@@ -122,12 +123,11 @@ def from_wkt(values: Sequence[str | None] | Objects, limits: Limits) -> tuple[Ob
         raw[i] = usable[i][:RAW_LENGTH]
         try:
             shapely.from_wkt(usable[i])
-            problems[i] = UNREADABLE
+            problems[i] = row_problem(UNREADABLE, NOT_AS_ITS_FORMAT)
         except NotImplementedError:
-            problems[i] = f"{CURVED}: curves are not read; save the geometry with straight lines"
+            problems[i] = row_problem(CURVED, STRAIGHT_LINES_ONLY)
         except shapely.GEOSException as error:
-            reason = UNCLOSED if "closed" in str(error) else UNREADABLE
-            problems[i] = f"{reason}: {str(error)[:200]}"
+            problems[i] = broken_geometry(error)
     _check(shapes, problems, limits)
     return shapes, problems, raw
 
@@ -144,5 +144,5 @@ def _wkt(value: object) -> str | None:
 def _check(shapes: Objects, problems: Objects, limits: Limits) -> None:
     large = shapely.get_num_coordinates(shapes) > limits.vertices
     if large.any():
-        note(problems, large, f"{TOO_LARGE}: more than {limits.vertices:,} vertices")
+        add_problem(problems, large, too_many_vertices(limits.vertices))
         shapes[large] = None

@@ -16,6 +16,7 @@ import openpyxl
 from openpyxl.utils.exceptions import InvalidFileException
 from openpyxl.worksheet._reader import FORMULA_TAG, VALUE_TAG, WorkSheetParser
 
+from ingest.frames import objects, with_columns
 from ingest.readers.archive import members
 from ingest.readers.limits import exceeded
 from ingest.readers.source import PROBLEM, ReadOptions, cannot_read, choose_layer
@@ -77,7 +78,7 @@ class XlsxReader(TableReader):
             raise _unreadable(self.path, error) from None
 
     def _values(self, sheet: Any) -> Iterator[XlsxRow]:
-        """The rows of a sheet that are not empty."""
+        """Yield the rows of a sheet that are not empty."""
         widths = _padded(sheet.parent)
         try:
             with sheet._get_source() as source:
@@ -134,7 +135,7 @@ class XlsxReader(TableReader):
                 problems[i] = f"{code}: {self._named(row.formulas)}"
             elif row.inexact:
                 problems[i] = f"value.inexact: {self._named(row.inexact)}"
-        return batch.assign(**{PROBLEM: problems})
+        return with_columns(batch, {PROBLEM: objects(problems, len(batch))})
 
     def _named(self, columns: list[int]) -> str:
         return ", ".join(self._header[c] for c in columns if c < len(self._header))
@@ -174,7 +175,7 @@ class _Parser(WorkSheetParser):  # type: ignore[misc]  # openpyxl has no types
 
 
 def _padded(book: Any) -> dict[int, int]:
-    """The styles that show whole numbers with zeros in front, such as 00123, with the number of their digits."""
+    """Return the styles that show whole numbers with zeros in front, such as 00123, with the number of their digits."""
     found = {}
     for style, cell in enumerate(book._cell_styles):
         code = book._number_formats[cell.numFmtId - 164] if cell.numFmtId >= 164 else ""

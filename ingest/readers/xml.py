@@ -129,13 +129,13 @@ class Walk:
 
 
 def local(element: Element) -> str:
-    """The name of an element without its namespace."""
+    """Return the name of an element without its namespace."""
     tag = element.tag
     return tag.rpartition("}")[2] if isinstance(tag, str) else ""
 
 
 def text_of(element: Element | None) -> str | None:
-    """The text of an element without outer blanks, or None."""
+    """Return the text of an element without outer blanks, or None."""
     if element is None or element.text is None:
         return None
     return element.text.strip() or None

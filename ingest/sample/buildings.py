@@ -102,7 +102,7 @@ def _addresses(fabric: Fabric, stock: Stock) -> npt.NDArray[np.object_]:
 
 
 def _names(fabric: Fabric, built: Built) -> npt.NDArray[np.object_]:
-    """Names for what people call by name: towers, estates, schools, markets, pagodas …"""
+    """Return names for what people call by name: towers, estates, schools, markets, pagodas …"""
     rng = fabric.tile.rng("building names")
     found = np.full(len(built), None, dtype=object)
 
@@ -137,7 +137,7 @@ def _letter(number: int) -> str:
 
 
 def building_frame(fabric: Fabric, stock: Stock) -> gpd.GeoDataFrame:
-    """The buildings layer of one tile, EPSG:4326."""
+    """Return the buildings layer of one tile, EPSG:4326."""
     built, tile = stock.built, fabric.tile
     floor: Floats = np.round(shapely.area(built.geometry) * built.levels * 0.95, 1)
     return gpd.GeoDataFrame(

@@ -45,7 +45,7 @@ class Built:
 
 
 def join(parts: list[Built]) -> Built:
-    """One group after the other."""
+    """Return one group after the other."""
     return Built(*(np.concatenate([getattr(p, f) for p in parts]) for f in Built.__dataclass_fields__))
 
 
@@ -61,7 +61,7 @@ class Site:
     rng: np.random.Generator
 
     def one(self, mask: npt.NDArray[np.bool_]) -> Site:
-        """Some of the strips."""
+        """Return some of the strips."""
         return Site(
             self.land[mask],
             self.number[mask],
@@ -275,7 +275,7 @@ def _center(site: Site) -> Built:
 
 
 def _peak(site: Site) -> Floats:
-    """Where the skyline culminates: the strip nearest the core."""
+    """Return where the skyline culminates: the strip nearest the core."""
     found: Floats = centers(site.land[[int(np.argmin(site.core))]])[0]
     return found
 
@@ -321,7 +321,7 @@ def _sheds(site: Site) -> Built:
 def _campus(front: tuple[float, float], deepest: float, margin: float, outlines: list[Floats], use: str, title: str,
             levels: tuple[int, int], storey: float = 3.7, keep: float = 1.0, is_single: bool = False,
             years: tuple[int, int] = (1975, 2018)) -> Callable[[Site], Built]:  # fmt: skip
-    """A kind of block with a few free-standing buildings of one use."""
+    """Return a kind of block with a few free-standing buildings of one use."""
 
     def build(site: Site) -> Built:
         rng = site.rng
@@ -365,7 +365,7 @@ BUILDERS: dict[str, Callable[[Site], Built]] = {
 
 
 def facing(fabric: Fabric, strips: Geometries) -> Integers:
-    """The street that each strip's lower and upper row look onto: index 2 * strip + row."""
+    """Return the street that each strip's lower and upper row look onto: index 2 * strip + row."""
     lots = rows(strips, (1e6, 1e6), 12.0, 0.5, np.random.default_rng(0))
     middle = (lots.corners[:, 0] + lots.corners[:, 1]) / 2
     inward = (lots.corners[:, 3] + lots.corners[:, 2]) / 2 - middle
@@ -378,8 +378,8 @@ def facing(fabric: Fabric, strips: Geometries) -> Integers:
     # Most rows have their street at hand; looking no further is much faster.
     for reach in (30.0, None):
         left = np.flatnonzero(found[at] < 0)
-        asked, near = tree.query_nearest(shapely.points(points[left]), max_distance=reach, all_matches=False)
-        found[at[left[asked]]] = is_street[near]
+        matched, near = tree.query_nearest(shapely.points(points[left]), max_distance=reach, all_matches=False)
+        found[at[left[matched]]] = is_street[near]
     missing = found.reshape(-1, 2)
     both = missing.max(axis=1)
     return np.where(missing < 0, both[:, None], missing).ravel()

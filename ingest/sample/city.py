@@ -29,7 +29,7 @@ GENERATOR_VERSION = 3
 
 
 class Part:
-    """One tile of the city with what its layers share, each worked out when first asked for."""
+    """One tile of the city with what its layers share, each computed on first use."""
 
     def __init__(self, tile: Tile) -> None:
         self.tile = tile
@@ -56,7 +56,7 @@ class Part:
         return make_transit(self.fabric, self.segments)
 
     def stock(self) -> Stock:
-        """The buildings: not kept, as those of a large city would fill the memory; their residents are."""
+        """Return the buildings: not kept, as those of a large city would fill the memory; their residents are."""
         stock = make_stock(self.fabric)
         if self._residents is None:
             ward = self.wards.of(centers(stock.built.geometry))
@@ -84,7 +84,7 @@ class SampleLayer:
     _parts: tuple[Part, ...] = field(repr=False, compare=False)
 
     def batches(self) -> Iterator[gpd.GeoDataFrame]:
-        """The features in EPSG:4326, one tile after the other, at most 50,000 at once."""
+        """Yield the features in EPSG:4326, one tile after the other, at most 50,000 at once."""
         for part in self._parts:
             yield self._draw(part)
 
@@ -167,7 +167,7 @@ class SampleCity:
 
 
 def generate(buildings: int = 40_000, seed: int = 2025) -> SampleCity:
-    """A city with so many buildings; cheap, as layers are drawn when they are read."""
+    """Return a city with so many buildings; cheap, as layers are drawn when they are read."""
     if not 50 <= buildings <= 2_000_000:
         raise BadInput(
             Text(

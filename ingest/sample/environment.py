@@ -20,7 +20,7 @@ OPERATOR = "Mạng quan trắc của thành phố mẫu"
 
 
 def _street_points(fabric: Fabric) -> tuple[np.ndarray, Floats]:
-    """Points every 60 m or so along streets on the ground: number of the street and place."""
+    """Return points every 60 m or so along streets on the ground: number of the street and place."""
     streets = fabric.streets
     usable = np.flatnonzero(
         np.isin(streets.road_class, ("primary", "secondary", "tertiary", "residential", "service")) & ~streets.bridge
@@ -34,7 +34,7 @@ def _street_points(fabric: Fabric) -> tuple[np.ndarray, Floats]:
 
 
 def flood_frame(fabric: Fabric) -> gpd.GeoDataFrame:
-    """The lowest places of the street network: reached by tides, or hollows where rain gathers."""
+    """Return the lowest places of the street network: reached by tides, or hollows where rain gathers."""
     tile = fabric.tile
     rng = tile.rng("floods")
     street, xy = _street_points(fabric)
@@ -110,9 +110,9 @@ def sensor_frame(fabric: Fabric, segments: Segments, transit: Transit) -> gpd.Ge
     groups.append(("traffic_count", "Điểm đếm xe", middles[counters]))
 
     xy = np.vstack([g[2] for g in groups])
-    asked, street = fabric.street_tree.query_nearest(shapely.points(xy), all_matches=False)
+    matched, street = fabric.street_tree.query_nearest(shapely.points(xy), all_matches=False)
     nearest = np.zeros(len(xy), dtype=np.int64)
-    nearest[asked] = street
+    nearest[matched] = street
     kinds = [g[0] for g in groups for _ in g[2]]
     names = [f"{g[1]} {i + 1}" for g in groups for i in range(len(g[2]))]
     heading = np.where(np.array(kinds) == "camera", np.round(rng.uniform(0, 359, len(xy))), np.nan)
@@ -135,7 +135,7 @@ def sensor_frame(fabric: Fabric, segments: Segments, transit: Transit) -> gpd.Ge
 
 
 def _nearest(rim: shapely.Geometry, point: shapely.Point) -> tuple[float, float]:
-    """The point of a rim nearest to another."""
+    """Return the point of a rim nearest to another."""
     line = shapely.shortest_line(rim, point)
     x, y = line.coords[0]
     return x, y

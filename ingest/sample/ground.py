@@ -102,7 +102,7 @@ def zoning_frame(fabric: Fabric) -> gpd.GeoDataFrame:
 
 
 def land_use_frame(fabric: Fabric) -> gpd.GeoDataFrame:
-    """What each block is used for today, with names of parks, sport grounds and cemeteries."""
+    """Return what each block is used for today, with names of parks, sport grounds and cemeteries."""
     blocks = fabric.blocks
     rng = fabric.tile.rng("land use")
     use = np.array([LAND.get(k, "residential") for k in blocks.kind], dtype=object)

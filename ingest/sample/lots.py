@@ -72,7 +72,7 @@ def _chains(ring: Floats, u: Floats) -> tuple[Floats, Floats]:
 
 
 def _stretch(ring: Floats) -> tuple[float, float]:
-    """Where along u the land is deep enough for rows: slanted and pointed ends stay open."""
+    """Return where along u the land is deep enough for rows: slanted and pointed ends stay open."""
     u = np.linspace(ring[:, 0].min() + 1e-6, ring[:, 0].max() - 1e-6, 41)
     low, high = _chains(ring, u)
     depth = high - low

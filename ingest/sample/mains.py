@@ -59,7 +59,7 @@ class Lines:
         return Lines(*(getattr(self, f)[mask] for f in ("geometry", "road_class", "width", "key", "bridge")))
 
     def surface(self) -> Geometries:
-        """The ground that each street takes."""
+        """Return the ground that each street takes."""
         ground: Geometries = shapely.buffer(
             self.geometry, self.width / 2, cap_style="flat", join_style="mitre", quad_segs=2
         )
@@ -82,13 +82,13 @@ def lines(
 
 
 def join(tables: list[Lines]) -> Lines:
-    """One table after the other."""
+    """Return one table after the other."""
     return Lines(*(np.concatenate([getattr(t, f) for t in tables]) for f in
                    ("geometry", "road_class", "width", "key", "bridge")))  # fmt: skip
 
 
 def _across(tile: Tile, water: Water, share: float, play: float) -> Floats:
-    """A boulevard from the west to the east edge that meets the river squarely on its bridge."""
+    """Return a boulevard from the west to the east edge that meets the river squarely on its bridge."""
     west, east = ((share + tile.edge_rng(e, f"across{share}").uniform(-play, play)) * tile.side
                   for e in ("west", "east"))  # fmt: skip
     points = water.river_points
@@ -109,7 +109,7 @@ def _across(tile: Tile, water: Water, share: float, play: float) -> Floats:
 
 
 def _beside(tile: Tile, water: Water, offset: float, follow: float) -> Floats:
-    """A street from the north to the south edge that follows the river's bend more or less."""
+    """Return a street from the north to the south edge that follows the river's bend more or less."""
     y = np.linspace(tile.half, -tile.half, 90)
     ends = {
         e: float(water.river_x(np.array([tile.half if e == "north" else -tile.half]))[0]) for e in ("north", "south")

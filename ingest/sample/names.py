@@ -73,7 +73,7 @@ HOUSES = (
 
 
 def street_names(rng: np.random.Generator) -> Iterator[str]:
-    """Names for streets in random order, without end; when the words run out they come again with a number."""
+    """Yield names for streets in random order, without end; when the words run out they come again with a number."""
     words = [*TREES, *VIRTUES, *PLACES, *BIRDS, *OLD_WORDS]
     yield from (words[i] for i in rng.permutation(len(words)))
     words += [f"{a} {b}" for a in FIRST for b in SECOND]
@@ -91,7 +91,7 @@ def pick(words: tuple[str, ...], count: int, rng: np.random.Generator) -> list[s
 
 
 def ward_names(start: int, count: int, seed: int) -> list[str]:
-    """Names number `start` and on of the series of all ward names, which a seed shuffles."""
+    """Return names number `start` and on of the series of all ward names, which a seed shuffles."""
     pairs = [f"{a} {b}" for a in FIRST for b in SECOND]
     order = np.random.default_rng([seed, 4242]).permutation(len(pairs))
     found = []

@@ -33,13 +33,13 @@ class PlaceList:
         self.kinds += [kind] * len(names)
 
     def frame(self) -> gpd.GeoDataFrame:
-        """The layer of this tile, EPSG:4326, each place with the street it lies on."""
+        """Return the layer of this tile, EPSG:4326, each place with the street it lies on."""
         fabric, tile = self.fabric, self.fabric.tile
         points = shapely.points(np.vstack(self.xy))
         named = np.flatnonzero(np.isin(fabric.streets.road_class, ("primary", "secondary", "tertiary", "residential")))
-        asked, near = shapely.STRtree(fabric.streets.geometry[named]).query_nearest(points, all_matches=False)
+        matched, near = shapely.STRtree(fabric.streets.geometry[named]).query_nearest(points, all_matches=False)
         street = np.zeros(len(points), dtype=np.int64)
-        street[asked] = named[near]
+        street[matched] = named[near]
         number = (shapely.line_locate_point(fabric.streets.geometry[street], points) / 4.2).astype(np.int64) + 1
         address = [f"{n} {fabric.street_names[s]}" for n, s in zip(number, street, strict=True)]
         return gpd.GeoDataFrame(

@@ -34,7 +34,7 @@ def to_degrees(xy: Floats) -> Floats:
 
 
 def to_metres(lon: npt.ArrayLike, lat: npt.ArrayLike) -> tuple[Floats, Floats]:
-    """Longitude and latitude (EPSG:4326) to metres in the plane."""
+    """Convert longitude and latitude (EPSG:4326) to metres in the plane."""
     x = (np.asarray(lon, dtype=np.float64) - CENTER[0]) * METRES_PER_LON
     y = (np.asarray(lat, dtype=np.float64) - CENTER[1]) * METRES_PER_LAT
     return x, y

@@ -50,7 +50,7 @@ class Quarters:
 
 
 def bank_strips(tile: Tile, water: Water, mains: Lines) -> Geometries:
-    """The ground between the water and the quay streets."""
+    """Return the ground between the water and the quay streets."""
     zone = shapely.intersection(water.quay_zone, tile.square)
     zone = shapely.difference(zone, shapely.union_all([water.surface, *mains.surface()]))
     strips, _ = parts(np.array([zone]), 3, 250.0)

@@ -41,7 +41,9 @@ class Waves:
 
 def hermite(start: npt.ArrayLike, start_tangent: npt.ArrayLike, end: npt.ArrayLike, end_tangent: npt.ArrayLike,
             count: int = 30) -> Floats:  # fmt: skip
-    """Points of the cubic curve from start to end with the given tangents (whose lengths say how far they reach)."""
+    """Return points of the cubic curve from start to end with the given tangents (whose lengths say how far they
+    reach).
+    """
     t = np.linspace(0, 1, count)[:, None]
     p0, m0, p1, m1 = (np.asarray(v, dtype=np.float64) for v in (start, start_tangent, end, end_tangent))
     return (2 * t**3 - 3 * t**2 + 1) * p0 + (t**3 - 2 * t**2 + t) * m0 + (3 * t**2 - 2 * t**3) * p1 + (t**3 - t**2) * m1
@@ -64,7 +66,7 @@ def meander(points: Floats, amplitude: float, rng: np.random.Generator, waves: i
 
 
 def ribbon(points: Floats, widths: Floats) -> shapely.Polygon:
-    """The strip of the given widths along a polyline."""
+    """Return the strip of the given widths along a polyline."""
     side = normals(points) * (widths / 2)[:, None]
     return shapely.make_valid(shapely.Polygon(np.vstack([points + side, (points - side)[::-1]])))
 
@@ -117,7 +119,7 @@ def centers(geometries: Geometries) -> Floats:
 
 
 def along(line: shapely.LineString, starts: Floats, ends: Floats) -> list[shapely.LineString]:
-    """The stretches of a line between pairs of distances from its beginning."""
+    """Return the stretches of a line between pairs of distances from its beginning."""
     xy = shapely.get_coordinates(line)
     where = np.concatenate([[0.0], np.cumsum(np.hypot(*np.diff(xy, axis=0).T))])
     cut = []

@@ -65,7 +65,7 @@ def _half_planes(points: Floats, along_: Floats, normal: Floats, offset: Floats,
 
 def _cut_places(low: Floats, high: Floats, wanted: Floats, is_grid: npt.NDArray[np.bool_], pitch: Floats,
                 rng: np.random.Generator) -> tuple[Floats, Integers]:  # fmt: skip
-    """Where to cut along an axis, and the number of the grid line (-1 for none)."""
+    """Return where to cut along an axis, and the number of the grid line (-1 for none)."""
     span = high - low
     pieces = np.maximum(2, np.rint(span / wanted))
     share = np.floor(pieces / 2) / pieces + rng.normal(0, 0.05, len(span))
@@ -78,7 +78,9 @@ def _cut_places(low: Floats, high: Floats, wanted: Floats, is_grid: npt.NDArray[
 
 
 def about(gross: Geometries, net: Geometries, source: Integers, reach: float) -> Geometries:
-    """The gross land about each net piece: where one cell fell in pieces, what lies near a piece and not on another."""
+    """Return the gross land about each net piece: where one cell fell in pieces, what lies near a piece and not on
+    another.
+    """
     gross = gross[source]
     for cell in np.flatnonzero(np.bincount(source, minlength=1) > 1):
         pieces = np.flatnonzero(source == cell)

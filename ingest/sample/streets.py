@@ -41,7 +41,7 @@ class Segments:
 
 
 def road_frame(fabric: Fabric) -> gpd.GeoDataFrame:
-    """The roads layer of one tile, EPSG:4326."""
+    """Return the roads layer of one tile, EPSG:4326."""
     streets, tile = fabric.streets, fabric.tile
     kind = pd.Series(streets.road_class)
     count = len(streets)
@@ -108,7 +108,7 @@ def _load(fabric: Fabric, geometry: Geometries, rng: np.random.Generator) -> Flo
 
 
 def traffic_frame(fabric: Fabric, segments: Segments) -> gpd.GeoDataFrame:
-    """The traffic segments of one tile, EPSG:4326: usual speed and level of service at the busy hour."""
+    """Return the traffic segments of one tile, EPSG:4326: usual speed and level of service at the busy hour."""
     streets, tile = fabric.streets, fabric.tile
     rng = tile.rng("traffic")
     long = shapely.length(segments.geometry) > 12.0

@@ -46,9 +46,9 @@ def make_terrain(tile: Tile, water: Water) -> Terrain:
     xy, index = shapely.get_coordinates(banks, return_index=True)
     same = index[1:] == index[:-1]
     tree = shapely.STRtree(shapely.linestrings(np.stack([xy[:-1][same], xy[1:][same]], axis=1)))
-    (asked, _), away = tree.query_nearest(shapely.points(x, y), return_distance=True, all_matches=False)
+    (matched, _), away = tree.query_nearest(shapely.points(x, y), return_distance=True, all_matches=False)
     distance = np.empty(len(x))
-    distance[asked] = away
+    distance[matched] = away
     surface = water.surface
     shapely.prepare(surface)
     is_wet = shapely.contains_xy(surface, x, y)

@@ -174,9 +174,9 @@ def _piers(fabric: Fabric, middle: Floats) -> Floats:
 
 
 def _street_names(fabric: Fabric, xy: Floats) -> list[str]:
-    asked, near = fabric.street_tree.query_nearest(shapely.points(xy), all_matches=False)
+    matched, near = fabric.street_tree.query_nearest(shapely.points(xy), all_matches=False)
     street = np.zeros(len(xy), dtype=np.int64)
-    street[asked] = near
+    street[matched] = near
     seen: dict[str, int] = {}
     found = []
     for s in street:
@@ -187,7 +187,7 @@ def _street_names(fabric: Fabric, xy: Floats) -> list[str]:
 
 
 def route_frame(fabric: Fabric, transit: Transit) -> gpd.GeoDataFrame:
-    """The public transport routes of one tile, EPSG:4326."""
+    """Return the public transport routes of one tile, EPSG:4326."""
     count = len(transit.routes)
     return gpd.GeoDataFrame(
         {
@@ -205,7 +205,7 @@ def route_frame(fabric: Fabric, transit: Transit) -> gpd.GeoDataFrame:
 
 
 def stop_frame(fabric: Fabric, transit: Transit) -> gpd.GeoDataFrame:
-    """The stops of one tile, EPSG:4326."""
+    """Return the stops of one tile, EPSG:4326."""
     count = len(transit.stop_xy)
     return gpd.GeoDataFrame(
         {

@@ -29,10 +29,10 @@ class Wards:
     codes: list[str]
 
     def of(self, xy: Floats) -> Integers:
-        """Which ward each point lies in."""
-        asked, found = shapely.STRtree(self.area).query_nearest(shapely.points(xy), all_matches=False)
+        """Return which ward each point lies in."""
+        matched, found = shapely.STRtree(self.area).query_nearest(shapely.points(xy), all_matches=False)
         ward = np.zeros(len(xy), dtype=np.int64)
-        ward[asked] = found
+        ward[matched] = found
         return ward
 
 
@@ -115,7 +115,7 @@ def _base(fabric: Fabric, wards: Wards) -> dict[str, object]:
 
 
 def ward_frame(fabric: Fabric, wards: Wards) -> gpd.GeoDataFrame:
-    """The boundaries layer of one tile, EPSG:4326."""
+    """Return the boundaries layer of one tile, EPSG:4326."""
     columns = {
         **_base(fabric, wards),
         "level": pd.array(["ward"] * COUNT, dtype="str"),
@@ -125,7 +125,7 @@ def ward_frame(fabric: Fabric, wards: Wards) -> gpd.GeoDataFrame:
 
 
 def population_frame(fabric: Fabric, wards: Wards, residents: Integers) -> gpd.GeoDataFrame:
-    """The population layer of one tile, EPSG:4326, from the residents of each ward's buildings."""
+    """Return the population layer of one tile, EPSG:4326, from the residents of each ward's buildings."""
     columns = {
         **_base(fabric, wards),
         "population": pd.array(residents, dtype="Int64"),

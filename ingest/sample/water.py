@@ -34,7 +34,7 @@ class Water:
     bend: tuple[float, float]
 
     def river_x(self, y: Floats) -> Floats:
-        """Where the river's axis passes at the given northings."""
+        """Return where the river's axis passes at the given northings."""
         line = self.river_points[::-1]
         return np.interp(y, line[:, 1], line[:, 0])
 
@@ -62,7 +62,7 @@ def _river(tile: Tile) -> tuple[Floats, Floats]:
 
 
 def _canal(tile: Tile, points: Floats, edge: str, north: bool, rng: np.random.Generator) -> shapely.LineString:
-    """A canal from the river to the place on the west or east edge that both neighbours know."""
+    """Return a canal from the river to the place on the west or east edge that both neighbours know."""
     sign = -1.0 if edge == "west" else 1.0
     share = tile.edge_rng(edge, "canals").uniform(0.2, 0.28, 2)
     y = (share[0] if north else -share[1]) * tile.side

@@ -1,4 +1,4 @@
-"""What the process of one job does: ask for the right again, compare the digest, publish, and tell how it went."""
+"""The process of one job: check the right again, compare the digest, publish, and report the end."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ from twin.text import LANGUAGES, Text, set_language, speaking
 if TYPE_CHECKING:
     from ingest.publish.engine import PublishRequest, PublishResult
     from ingest.readers.source import Reader, ReadOptions
-    from twin.access.policy import Principal
+    from twin.access.principals import Principal
 
 log = logging.getLogger("twin.worker")
 
@@ -60,7 +60,7 @@ MEMORY_LIMIT = Text(
 
 
 class Stage(NamedTuple):
-    """How far a job is."""
+    """Progress of a job."""
 
     name: str
     done: int
@@ -69,7 +69,7 @@ class Stage(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Ended:
-    """What came of a job. `passing`: what stood in the way may be gone at another attempt."""
+    """Result of a job. `passing`: what stood in the way may be gone at another attempt."""
 
     state: JobState
     version: int | None = None
@@ -119,7 +119,7 @@ def _die_with_parent() -> None:
 
 
 def do(database: Database, settings: Settings, task: Task, stage: StageWriter) -> Ended:
-    """Do a job; whatever happens is told as its end."""
+    """Do a job; whatever happens becomes its end."""
     try:
         return KINDS[task.kind](database, settings, task, stage)
     except MemoryError:
@@ -135,15 +135,15 @@ def do(database: Database, settings: Settings, task: Task, stage: StageWriter) -
     except TwinError as error:
         return Ended(JobState.REFUSED, error=_for_strangers(error))
     except Exception as error:
-        if (said := explain(error)) or isinstance(error, OSError):
-            log.warning("the job cannot be done now: %s", said or error)
+        if (reason := explain(error)) or isinstance(error, OSError):
+            log.warning("the job cannot be done now: %s", reason or error)
             return Ended(JobState.FAILED, error=LATER, passing=True)
         log.exception("the job failed")
         return Ended(JobState.FAILED, error=OUR_FAULT)
 
 
 def _for_strangers(error: TwinError) -> Text:
-    """The sentence of an error, without what a database says of itself."""
+    """Return the sentence of an error, without what a database says of itself."""
     return LATER if error.__cause__ is not None and explain(error.__cause__) else error.message
 
 
@@ -160,7 +160,7 @@ def _publish(database: Database, settings: Settings, task: Task, stage: StageWri
 
 @contextmanager
 def _reading(settings: Settings, workshop: Path) -> Iterator[ReadingProcess]:
-    """The process that reads the file, with a folder of its own to unpack it in."""
+    """Return the process that reads the file, with a folder of its own to unpack it in."""
     if settings.workspace is not None:
         settings.workspace.mkdir(parents=True, exist_ok=True)
     # In a workspace the name says whose it is, so that the worker clears it away if this process is ended.
@@ -183,9 +183,9 @@ def _publish_file(
     if task.sha256 and sha256 != task.sha256:
         raise BadInput(
             Text(
-                en="The file did not arrive as it was sent: its SHA-256 is {got}, not {said}. Upload it again.",
-                vi="Tệp nhận được không đúng như tệp gửi: SHA-256 là {got}, không phải {said}. Hãy tải lên lại.",
-            ).format(got=sha256, said=task.sha256)
+                en="The file did not arrive as it was sent: its SHA-256 is {got}, not {sent}. Upload it again.",
+                vi="Tệp nhận được không đúng như tệp gửi: SHA-256 là {got}, không phải {sent}. Hãy tải lên lại.",
+            ).format(got=sha256, sent=task.sha256)
         )
 
     # The readers load slowly, and a job may be refused before they are needed.
@@ -214,7 +214,9 @@ def _open_table(path: Path, options: ReadOptions) -> Reader:
 
 def _require_right(database: Database, task: Task) -> Principal:
     """Return whose key it is, if it may still publish: it may have been revoked since the job was queued."""
-    from twin.access.policy import note_denied, principal_of_key, require_publisher
+    from twin.access.audit import note_denied
+    from twin.access.keys import principal_of_key
+    from twin.access.policy import require_publisher
     from twin.catalogue.catalogue import read_catalogue
 
     try:
@@ -243,15 +245,15 @@ def _digest(path: Path, stage: StageWriter) -> str:
 def _request(task: Task, workshop: Path, principal: Principal) -> PublishRequest:
     from ingest.publish.engine import PublishRequest
 
-    said = PublishOrder(**task.order).model_dump()
-    if (text := said.pop("mapping")) is not None:
-        said["mapping"] = workshop / "mapping.toml"
-        said["mapping"].write_text(text, "utf-8")
-    return PublishRequest(layer=task.layer, uploaded=True, principal=principal, **said)
+    options = PublishOrder(**task.order).model_dump()
+    if (text := options.pop("mapping")) is not None:
+        options["mapping"] = workshop / "mapping.toml"
+        options["mapping"].write_text(text, "utf-8")
+    return PublishRequest(layer=task.layer, uploaded=True, principal=principal, **options)
 
 
 def _published_before(database: Database, task: Task, sha256: str) -> Any:
-    """The version that an earlier attempt made, if its worker died after that and before it could say so.
+    """Return the version that an earlier attempt made, if its worker died after that and before it could say so.
 
     The layer's jobs run one after another, so a version from this file, by this account, made since the job was first
     taken, is this job's.

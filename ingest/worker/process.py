@@ -90,7 +90,7 @@ class JobProcess:
         self._process.join()
 
     def last_word(self) -> Ended | None:
-        """Return how the job ended, if its process had said so before it was ended."""
+        """Return how the job ended, if its process reported an end before it was stopped."""
         with suppress(EOFError, OSError):
             return self.read()
         return None

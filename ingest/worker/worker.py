@@ -53,7 +53,7 @@ log = logging.getLogger("twin.worker")
 LOOK_SECONDS = 0.4
 STAGE_SECONDS = 0.4
 CHECK_SECONDS = 1.0
-# A database that builds an index for a job whose process is gone notices at its end, or when it is told.
+# A database that builds an index for a job whose process is gone notices at its end, or when it is signalled.
 SESSION_SECONDS = 10.0
 SWEEP_SECONDS = 60.0
 NEVER = float("-inf")
@@ -210,7 +210,7 @@ class Worker:
             job.stage, job.stage_written = None, time.monotonic()
 
     def _interrupt(self, connection: psycopg.Connection, job: JobProcess, ended: Ended) -> None:
-        """End a job's process; the job ends as said, unless its process had just done it."""
+        """End a job's process; the job gets this end, unless its process had just done it."""
         job.end()
         if (word := job.last_word()) is not None:
             self._concluded(connection, job, word)
@@ -338,7 +338,7 @@ def worker(once: bool, poll: float, jobs: int, database: str | None) -> None:
 
 
 class _until_signal:  # noqa: N801  # read as a sentence
-    """Call `stop` when the program is asked to end."""
+    """Call `stop` when the program receives a signal to end."""
 
     def __init__(self, stop: Callable[[int, FrameType | None], None]) -> None:
         self.stop = stop

@@ -22,11 +22,11 @@ from layers.registry import theme
 from tests.conftest import LiveServer, serving, text_of
 from tests.features.conftest import COLUMNS, CONTRACT, plots
 from tiles.catalogue.dcat import dataset
-from tiles.catalogue.freshness import State, ago, freshness
-from tiles.catalogue.search import Wanted, search
+from tiles.catalogue.freshness import FreshnessLevel, ago, freshness
+from tiles.catalogue.search import CatalogueQuery, search
 from tiles.catalogue.vocabulary import licence_address
-from tiles.http.selection import Chosen
-from twin.access.policy import new_key
+from twin.access.keys import new_key
+from twin.access.permit import whole_permit
 from twin.catalogue.catalogue import LayerEntry, ensure_agency, ensure_layer, read_catalogue
 from twin.catalogue.staging import Provenance, Shape, Staging
 from twin.db.cluster import PrivateCluster
@@ -268,15 +268,19 @@ def test_a_thousand_layers_are_searched_and_described_fast(office: tuple[LiveSer
     with office[0].database.session() as session:
         (layer, *_) = read_catalogue(session).values()
     assert layer.current is not None
-    layers = [
-        replace(layer, id=f"lab.l{n}", title=Text(en=f"Layer {n}", vi=f"Lớp {n}"), current=layer.current)
+    permits = [
+        whole_permit(
+            replace(layer, id=f"lab.l{n}", title=Text(en=f"Layer {n}", vi=f"Lớp {n}"), current=layer.current),
+            layer.current,
+            pinned=False,
+        )
         for n in range(1000)
     ]
-    search(layers, Wanted(q="warm"), datetime.now(UTC))
+    search(permits, CatalogueQuery(q="warm"), datetime.now(UTC))
     began = time.perf_counter()
-    assert len(search(layers, Wanted(q="lop 77", freshness=State.FRESH), datetime.now(UTC))) == 19
-    for one in layers:
-        dataset("https://city.example", Chosen(one, layer.current, pinned=False), {})
+    assert len(search(permits, CatalogueQuery(q="lop 77", freshness=FreshnessLevel.FRESH), datetime.now(UTC))) == 19
+    for one in permits:
+        dataset("https://city.example", one, {})
     assert time.perf_counter() - began < 1.0
 
 
@@ -287,10 +291,10 @@ def test_freshness_follows_the_frequency(office: tuple[LiveServer, str]) -> None
     assert layer.current is not None
     published = layer.current.published
     day = published.replace(microsecond=0)
-    assert freshness(layer, day + timedelta(hours=23)).state is State.FRESH
+    assert freshness(layer, day + timedelta(hours=23)).state is FreshnessLevel.FRESH
     late = freshness(layer, day + timedelta(days=3))
-    assert late.state is State.LATE and late.due == published + timedelta(days=1)
-    assert freshness(layers["lab.shared"], datetime(2099, 1, 1, tzinfo=UTC)).state is State.AS_NEEDED
+    assert late.state is FreshnessLevel.LATE and late.due == published + timedelta(days=1)
+    assert freshness(layers["lab.shared"], datetime(2099, 1, 1, tzinfo=UTC)).state is FreshnessLevel.AS_NEEDED
     assert (ago(timedelta(days=3)).en, ago(timedelta(days=3)).vi) == ("3 days ago", "3 ngày trước")
     assert (ago(timedelta(days=1)).en, ago(timedelta(seconds=3)).en, ago(timedelta(days=800)).vi) == (
         "1 day ago", "just now", "2 năm trước",

@@ -27,7 +27,8 @@ from hypothesis import strategies as st
 from tests.cells.conftest import COUNT, LAYER, ROLLED, THEME, sheds
 from tests.conftest import LiveServer
 from tiles.cells.outlines import meeting, outlines
-from tiles.cells.statement import Question
+from tiles.cells.statement import CellsQuery
+from twin.access.permit import whole_permit
 from twin.catalogue.catalogue import read_catalogue
 from twin.cells.cover import cover, format_cell
 from twin.cells.rollup import Rolled
@@ -137,7 +138,7 @@ def test_every_feature_is_counted_once_at_every_resolution(http: httpx.Client) -
 
 def test_a_roll_up_answers_what_it_holds_and_nothing_else(lab: LiveServer) -> None:
     with lab.database.session() as session:
-        versions = read_catalogue(session)[LAYER].versions
+        layer = read_catalogue(session)[LAYER]
     kept = tuple(c for c in THEME.rolled(ROLLED) if c.name != "locked")
     other_rule = (Rolled("height", "number", "mean"),)
     for version, resolution, columns, conditions, expected in [
@@ -145,7 +146,10 @@ def test_a_roll_up_answers_what_it_holds_and_nothing_else(lab: LiveServer) -> No
         (1, 8, THEME.rolled(["locked"]), (), False), (1, 8, other_rule, (), False), (1, 8, kept, ("true",), False),
         (2, 8, kept, (), False),
     ]:  # fmt: skip
-        assert Question(versions[version], resolution, columns, None, conditions).from_rollup is expected
+        assert (
+            CellsQuery(whole_permit(layer, layer.versions[version]), resolution, columns, None, conditions).from_rollup
+            is expected
+        )
 
 
 # Forms ---------------------------------------------------------------------------------------------

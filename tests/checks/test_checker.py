@@ -13,8 +13,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ingest.checks import Checker, Limits, Plan, Report, inspect
-from ingest.checks.problems import KINDS
-from ingest.checks.repeats import Seen, hash_shapes, hash_values
+from ingest.checks.kinds import KINDS
+from ingest.repeats import EarlierValues, hash_shapes, hash_values
 from layers.registry import theme
 from tests.checks.legacy_text import as_tcvn3, as_vni
 from tests.checks.messy import messy
@@ -272,9 +272,9 @@ def test_coordinates_beyond_the_earth_are_set_aside_though_the_shape_touches_the
 def test_values_that_came_before_are_found_across_batches() -> None:
     rng = np.random.default_rng(4)
     values = rng.integers(0, 400, 1000)
-    seen, before = Seen(), set()
+    seen, before = EarlierValues(), set()
     for batch in np.array_split(values, 13):
-        again = seen.again(hash_values(batch.astype(str).astype(object)))
+        again = seen.find_repeats(hash_values(batch.astype(str).astype(object)))
         for value, repeated in zip(batch, again, strict=True):
             assert repeated == (value in before)
             before.add(value)

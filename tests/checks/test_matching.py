@@ -11,7 +11,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ingest.checks.matching import Matches, given_matches, propose, to_toml
+from ingest.checks.mapping_toml import to_toml
+from ingest.checks.matching import Matches, given_matches, propose
 from ingest.checks.names import abbreviates, likely_term, likeness, words_of
 from ingest.mapping.description import read_mapping_file
 from layers.registry import theme

@@ -17,9 +17,10 @@ from rich.console import Console
 
 from ingest.checks import Checker, Report, inspect
 from ingest.checks.html import POLICY, to_html
+from ingest.checks.kinds import KINDS, SEVERITIES
 from ingest.checks.picture import Thinned, frame_of, spread
-from ingest.checks.problems import KINDS, SEVERITIES, VALUES_TOLD, Example, Ledger, Value
-from ingest.checks.remote_report import print_received, received
+from ingest.checks.problems import VALUES_LISTED, Example, Ledger, Value
+from ingest.checks.remote_report import print_remote_report, read_report
 from ingest.checks.terminal import print_report
 from layers.registry import theme
 from tests.checks.messy import messy
@@ -258,8 +259,8 @@ def test_no_matter_how_many_values_are_wrong_only_some_are_remembered() -> None:
     # Of so many different ones the first are kept: what comes later is not told, however often it stands there.
     ledger.count_values("field.vocabulary", "use", {"late": 10**6})
     told: list[tuple[str, int]] = []
-    ledger.tell_values(lambda _, value, count: told.append((value, count)) or Value(value, count))  # type: ignore[func-returns-value]
-    assert told[0] == ("v7", 1 + 3 * 50 - 1) and len(told) == VALUES_TOLD
+    ledger.set_values(lambda _, value, count: told.append((value, count)) or Value(value, count))  # type: ignore[func-returns-value]
+    assert told[0] == ("v7", 1 + 3 * 50 - 1) and len(told) == VALUES_LISTED
 
 
 @pytest.mark.parametrize("language", LANGUAGES)
@@ -269,11 +270,11 @@ def test_a_report_that_came_as_json_looks_on_a_terminal_like_the_report_itself(
     empty = report_of(memory({"id": []}, []))
     with speaking(language):
         for here in (report, empty):
-            there = received(json.loads(json.dumps(here.to_dict())))
+            there = read_report(json.loads(json.dumps(here.to_dict())))
             assert on_terminal(there) == on_terminal(here)
             other = {k: v for k, v in here.to_dict().items() if k != "fields"} | {"raster": {}}
             out = StringIO()
-            print_received(other, Console(file=out, width=200))
+            print_remote_report(other, Console(file=out, width=200))
             assert all(p.kind.title.in_language(language) in out.getvalue() for p in here.problems)
             assert (there.exit_code, there.publishable) == (here.exit_code, here.publishable)
 

@@ -9,7 +9,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from ingest.checks.faults import Faults
-from ingest.checks.shapes import area_of, convex, examine
+from ingest.checks.shapes import area_of, check_shapes, convex
 from tests.examples import examples
 from twin.cells.cover import measure
 
@@ -127,6 +127,6 @@ def test_a_shape_far_from_the_city_is_found_among_others(others: int) -> None:
     # In the box of the outline and of the others, but beyond the slope between its corners.
     away = shapely.affinity.translate(here, 1.2, 1.2)
     faults = Faults(others + 2)
-    examine(np.array([here] * (others + 1) + [away], dtype=object), "polygon", 4326, area_of(outline), faults)
+    check_shapes(np.array([here] * (others + 1) + [away], dtype=object), "polygon", 4326, area_of(outline), faults)
     found = {f.code: np.flatnonzero(f.where).tolist() for f in faults.found}
     assert found == {"geometry.outside_city": [others + 1]}

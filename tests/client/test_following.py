@@ -18,7 +18,7 @@ import pytest
 from tests.conftest import LiveServer, serving
 from tests.live.test_stream import change, made, publish, server, working_key  # noqa: F401  # fixtures
 from tests.test_sharing_over_http import LAYER, OPEN, eventually
-from twin.access.policy import revoke_key
+from twin.access.keys import revoke_key
 from twin.catalogue.versions import rollback
 from twin.client import Current, LayerChange, Twin
 from twin.db.database import Database

@@ -35,7 +35,7 @@ from tiles.app import create_app
 from tiles.downloads import commands, routes
 from tiles.downloads import formats as known
 from tiles.features.tables import FORMULA, NUMBER
-from twin.access.policy import new_key
+from twin.access.keys import new_key
 from twin.catalogue.catalogue import LayerEntry, change_entry, ensure_agency, ensure_layer
 from twin.catalogue.download_folder import Making
 from twin.catalogue.staging import Provenance, Shape, Staging

@@ -15,7 +15,7 @@ import httpx
 import pytest
 
 from tests.conftest import ROOT, LiveServer
-from twin.access.policy import new_key
+from twin.access.keys import new_key
 from twin.db.tables import PrincipalRole
 
 EXAMPLES = 12

@@ -27,11 +27,12 @@ from tests.test_operations import numbers
 from tests.test_sharing_over_http import LAYER, OPEN, eventually, key
 from tests.test_versions import lamps, shape
 from tiles.app import create_app
-from tiles.http.server import CityState
+from tiles.http.server import CityContext
 from tiles.live import answer
-from tiles.live.answer import LiveAnswer
+from tiles.live.answer import LiveResponse
 from tiles.live.followers import Followers
-from twin.access.policy import ANONYMOUS, Key, Principal, revoke_key
+from twin.access.keys import Key, revoke_key
+from twin.access.principals import ANONYMOUS, Principal
 from twin.catalogue.catalogue import LayerEntry, change_entry, ensure_agency, ensure_layer
 from twin.catalogue.staging import Provenance, Staging
 from twin.catalogue.versions import rollback
@@ -410,7 +411,7 @@ def test_a_reader_who_does_not_read_is_left_and_its_place_is_free(
     monkeypatch.setattr(answer, "UNREAD_SECONDS", 0.2)
 
     async def drive() -> list[int]:
-        city = CityState(settings, database)
+        city = CityContext(settings, database)
         await city.refresh()
         followers = Followers(city)
         sent: list[Message] = []
@@ -428,7 +429,7 @@ def test_a_reader_who_does_not_read_is_left_and_its_place_is_free(
                 await asyncio.Event().wait()
 
         scope = {"type": "http", "asgi": {"spec_version": "2.3"}, "headers": []}
-        await asyncio.wait_for(LiveAnswer(followers, ANONYMOUS, "them", None, None)(scope, receive, send), 3)
+        await asyncio.wait_for(LiveResponse(followers, ANONYMOUS, "them", None, None)(scope, receive, send), 3)
         return [*open_places, followers.open]
 
     assert run_async(drive()) == [1, 1, 0]
@@ -462,15 +463,15 @@ def test_only_streams_with_news_of_their_own_wake(database: Database, settings: 
     described(database)
 
     async def drive() -> None:
-        city = CityState(settings, database)
+        city = CityContext(settings, database)
         await city.refresh()
         followers = Followers(city)
         agency = Principal("desk", "transport", key="000000000000")
         city.keys = {"000000000000": Key(agency, b"")}
         streams = {
-            "stranger": LiveAnswer(followers, ANONYMOUS, "a", None, None),
-            "agency": LiveAnswer(followers, agency, "b", None, None),
-            "follower of the open one": LiveAnswer(followers, agency, "c", (OPEN,), None),
+            "stranger": LiveResponse(followers, ANONYMOUS, "a", None, None),
+            "agency": LiveResponse(followers, agency, "b", None, None),
+            "follower of the open one": LiveResponse(followers, agency, "c", (OPEN,), None),
         }
         with ExitStack() as stack:
             woken = {}

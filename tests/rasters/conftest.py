@@ -24,7 +24,7 @@ from tests.test_raster_publish import classes, ground, publish, write
 from tests.test_versions import LAYER as LAMPS
 from tests.test_versions import lamps
 from tests.test_versions import publish as publish_features
-from twin.access.policy import new_key
+from twin.access.keys import new_key
 from twin.catalogue.catalogue import LayerEntry, ensure_agency, ensure_layer
 from twin.crs import with_shift
 from twin.db.cluster import PrivateCluster

@@ -24,8 +24,8 @@ from tests.rasters.conftest import (
     picture,
 )
 from tests.test_raster_publish import publish, settings_of, write
-from tiles.http.selection import Chosen
 from tiles.raster.files import MOST_OPEN, RasterFiles
+from twin.access.permit import whole_permit
 from twin.catalogue.catalogue import read_catalogue
 from twin.errors import Unavailable
 
@@ -100,9 +100,9 @@ def test_a_file_that_points_to_another_one_is_not_followed(served: Served, tmp_p
     for path in ("../x.tif", "/etc/passwd", "/vsicurl/http://localhost/x.tif", "x.vrt"):
         bad = replace(other, raster=dict(other.raster) | {"path": path})  # type: ignore[arg-type]
         with pytest.raises(ValueError, match="not the name"):
-            run_async(files.run(Chosen(layer, bad, pinned=True), lambda opened: opened.data.width))
+            run_async(files.run(whole_permit(layer, bad), lambda opened: opened.data.width))
     with pytest.raises(Unavailable, match="cannot be read"):
-        run_async(files.run(Chosen(layer, other, pinned=True), lambda opened: opened.data.width))
+        run_async(files.run(whole_permit(layer, other), lambda opened: opened.data.width))
     files.close()
     there.unlink()
 
@@ -122,7 +122,7 @@ def test_a_new_version_shows_at_once_and_its_old_tiles_leave_memory(served: Serv
 def test_open_files_are_few_and_closed_when_nobody_can_ask_for_them(served: Served) -> None:
     with served.database.session() as session:
         layers = read_catalogue(session)
-    chosen = [Chosen(layers[name], layers[name].current, pinned=True) for name in (COVER, GROUND)]  # type: ignore[arg-type]
+    chosen = [whole_permit(layers[name], layers[name].current) for name in (COVER, GROUND)]  # type: ignore[arg-type]
     files = RasterFiles(settings_of(served.database, served.folder).raster_folder, 5)
     files.keep(c.version.key for c in chosen)
     most = 0
@@ -153,7 +153,7 @@ def test_open_files_are_few_and_closed_when_nobody_can_ask_for_them(served: Serv
 def test_who_finds_all_readers_busy_is_told_after_a_while(served: Served) -> None:
     with served.database.session() as session:
         layer = read_catalogue(session)[COVER]
-    one = Chosen(layer, layer.current, pinned=True)  # type: ignore[arg-type]
+    one = whole_permit(layer, layer.current)  # type: ignore[arg-type]
     files = RasterFiles(settings_of(served.database, served.folder).raster_folder, 0.1)
 
     async def play() -> None:

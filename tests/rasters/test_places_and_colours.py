@@ -46,9 +46,9 @@ from tests.rasters.conftest import (
     slope,
 )
 from tests.test_raster_publish import classes, ground, publish, write
-from tiles.http.selection import Chosen
 from tiles.raster.files import Opened, RasterFiles
 from tiles.raster.image import read_tile
+from twin.access.permit import whole_permit
 from twin.catalogue.catalogue import LayerEntry, ensure_agency, ensure_layer, read_catalogue
 from twin.catalogue.raster_files import RasterFolder
 from twin.crs import transform, with_shift
@@ -198,7 +198,7 @@ def test_a_raster_of_any_system_lies_where_rasterio_puts_it(served: Served, crs:
     write(tmp_path / "x.tif", values, crs, corner, size)
     files = RasterFiles(RasterFolder(tmp_path), 5)
     raster = {"path": "x.tif", "band": 1, "classes": {str(i): ["t", 1] for i in range(200)}}
-    one = Chosen(layer, replace(layer.current, raster=raster), pinned=True)  # type: ignore[arg-type,type-var]
+    one = whole_permit(layer, replace(layer.current, raster=raster))  # type: ignore[arg-type,type-var]
     tile = mercantile.tile(*MIDDLE, 17)
     read, known = run_async(files.run(one, lambda opened: read_tile(opened, one, tile.z, tile.x, tile.y, 256)))
     files.close()
@@ -225,7 +225,7 @@ def test_what_has_no_data_is_transparent_however_the_file_marks_it(
     files = RasterFiles(RasterFolder(tmp_path), 5)
     write(tmp_path / "x.tif", values, nodata=mark)
     version = replace(layer.current, raster={"path": "x.tif", "band": 1})  # type: ignore[type-var]
-    one = Chosen(layer, version, pinned=True)  # type: ignore[arg-type]
+    one = whole_permit(layer, version)  # type: ignore[arg-type]
     tile = mercantile.tile(*transform(np.array([[WEST + 60 * SIZE, NORTH - 45 * SIZE]]), 32648)[0], 15)
 
     def work(opened: Opened) -> tuple[np.ndarray, np.ndarray]:

@@ -21,7 +21,7 @@ from hypothesis import strategies as st
 from pyproj import CRS
 
 from ingest.readers.opening import open_file
-from ingest.readers.source import WKB, ChooseLayer, Reader, ReadOptions, make_batch
+from ingest.readers.source import WKB, LayerNotChosen, Reader, ReadOptions, make_batch
 from tests.readers.files import LOTS, pack, problems, read, write
 from twin.crs import to_wgs84
 from twin.errors import BadInput, SetupProblem
@@ -209,10 +209,10 @@ def test_a_shapefile_without_prj_has_no_coordinate_system_until_one_is_given(tmp
 def test_a_file_with_several_layers_asks_which_one(tmp_path: Path) -> None:
     write(tmp_path / "a.gpkg", "GPKG", layer="thua")
     write(tmp_path / "a.gpkg", "GPKG", LOTS[:1], layer="nha", append=True)
-    with pytest.raises(ChooseLayer, match="thua, nha") as choice:
+    with pytest.raises(LayerNotChosen, match="thua, nha") as choice:
         open_file(tmp_path / "a.gpkg")
     assert choice.value.layers == ("thua", "nha")
-    with pytest.raises(ChooseLayer, match="no layer “khac”"):
+    with pytest.raises(LayerNotChosen, match="no layer “khac”"):
         open_file(tmp_path / "a.gpkg", ReadOptions(layer="khac"))
     reader, rows = read(tmp_path / "a.gpkg", layer="nha")
     assert (reader.layer, len(rows)) == ("nha", 1)
@@ -222,7 +222,7 @@ def test_an_archive_with_several_shapefiles_asks_which_one(tmp_path: Path) -> No
     shapefile(tmp_path)
     write(tmp_path / "khac.shp", "ESRI Shapefile", LOTS[:1])
     file = pack(tmp_path / "a.zip", [*tmp_path.glob("lots.*"), *tmp_path.glob("khac.*")])
-    with pytest.raises(ChooseLayer, match="khac, lots"):
+    with pytest.raises(LayerNotChosen, match="khac, lots"):
         open_file(file)
     assert len(read(file, layer="khac")[1]) == 1
 
@@ -252,10 +252,14 @@ def test_a_table_of_plane_coordinates_has_no_system_of_its_own(tmp_path: Path) -
     assert (reader.crs, rows.geometry[0].wkt) == (None, "POINT (603000.5 1191000)")
 
 
-def test_a_table_without_coordinates_says_what_to_name(tmp_path: Path) -> None:
-    (tmp_path / "a.csv").write_text("a,b\n1,2\n", "utf-8")
-    with pytest.raises(BadInput, match="--longitude and --latitude, or --wkt.*a, b"):
-        open_file(tmp_path / "a.csv")
+def test_a_table_without_coordinates_is_read_without_geometry_if_it_has_rows_and_columns(tmp_path: Path) -> None:
+    (tmp_path / "a.csv").write_text("ma,so\n00760,2\n", "utf-8")
+    reader, rows = read(tmp_path / "a.csv")
+    assert not reader.has_geometry and rows["ma"].tolist() == ["00760"] and rows.geometry.isna().all()
+    for text in ("a,b\n", "a\n1\n"):
+        (tmp_path / "a.csv").write_text(text, "utf-8")
+        with pytest.raises(BadInput, match="--longitude and --latitude, or --wkt"):
+            open_file(tmp_path / "a.csv")
 
 
 def test_a_column_named_geometry_or_named_twice_keeps_its_values(tmp_path: Path) -> None:
@@ -272,7 +276,7 @@ def test_a_sheet_is_chosen_by_name_when_several_have_rows(tmp_path: Path) -> Non
         sheet.append(["lon", "lat"])
         sheet.append([lon, 10])
     book.save(tmp_path / "a.xlsx")
-    with pytest.raises(ChooseLayer, match="a, b"):
+    with pytest.raises(LayerNotChosen, match="a, b"):
         open_file(tmp_path / "a.xlsx")
     assert read(tmp_path / "a.xlsx", layer="b")[1].geometry[0].x == 106.2
 
@@ -314,7 +318,7 @@ def test_stops_routes_and_shapes_of_a_timetable(tmp_path: Path) -> None:
     with zipfile.ZipFile(tmp_path / "gtfs.zip", "w") as archive:
         for name, content in tables.items():
             archive.writestr(name, content)
-    with pytest.raises(ChooseLayer, match="stops, routes, shapes"):
+    with pytest.raises(LayerNotChosen, match="stops, routes, shapes"):
         open_file(tmp_path / "gtfs.zip")
     _, stops = read(tmp_path / "gtfs.zip", layer="stops")
     assert stops.geometry.to_wkt().tolist() == ["POINT (106.7 10.77)", "POINT (106.8 10.87)"]
@@ -396,7 +400,7 @@ def test_an_extract_is_read_by_the_name_of_what_is_wanted_and_keeps_every_tag(tm
     _, some = read(path, layer="line:highway=service,track")
     assert len(some) == 75
     for asked in (None, "roads", "line:"):
-        with pytest.raises(ChooseLayer, match=r"--source-layer.*line:highway"):
+        with pytest.raises(LayerNotChosen, match=r"--source-layer.*line:highway"):
             read(path, layer=asked)
 
 

@@ -18,7 +18,7 @@ from pathlib import Path
 import httpx
 
 from tests.conftest import HOME, ROOT, free_port
-from twin.access.policy import new_key
+from twin.access.keys import new_key
 from twin.config import Settings
 from twin.db.database import Database
 from twin.db.tables import PrincipalRole

@@ -19,7 +19,7 @@ from starlette.testclient import TestClient
 from tests.conftest import run_async, small_disk
 from tests.test_publish import LAYER
 from tests.uploads.programs import Programs, eventually
-from twin.access.policy import revoke_key
+from twin.access.keys import revoke_key
 from twin.db.tables import PrincipalRole
 from twin.jobs.uploads import plain_name
 

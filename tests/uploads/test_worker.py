@@ -24,7 +24,7 @@ from tests.test_publish import LAYER, houses, rows
 from tests.test_raster_publish import ground
 from tests.test_raster_publish import write as write_raster
 from tests.uploads.programs import Programs, _children, cutting, eventually
-from twin.access.policy import revoke_key
+from twin.access.keys import revoke_key
 from twin.catalogue.catalogue import LayerEntry, ensure_agency, ensure_layer, read_catalogue
 from twin.client import Twin
 from twin.client.transfer import Notes
@@ -59,7 +59,7 @@ def jobs(programs: Programs) -> list[Any]:
 
 def queue(programs: Programs, path: Path, key: str, layer: str = LAYER, sha256: str | None = None, **said: Any) -> None:
     """Put a file into the queue without a server."""
-    from twin.access.policy import principal_of_key
+    from twin.access.keys import principal_of_key
 
     settings = programs.in_process()
     folder = folder_of(settings)

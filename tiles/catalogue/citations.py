@@ -65,7 +65,7 @@ def _tex(text: str) -> str:
 
 def words(layer: Layer, version: Version, city: City) -> dict[str, str]:
     """What a file says of itself, by name, in both languages: files go on without the server they came from."""
-    said = {
+    fields = {
         "layer": layer.id,
         "version": str(version.number),
         "published": version.published.isoformat().replace("+00:00", "Z"),
@@ -81,4 +81,4 @@ def words(layer: Layer, version: Version, city: City) -> dict[str, str]:
         "citation_vi": citation(layer, version, city, "vi"),
         "sample": "yes" if layer.sample else "",
     }
-    return {name: text for name, text in said.items() if text}
+    return {name: text for name, text in fields.items() if text}

@@ -9,10 +9,10 @@ import shapely
 from layers.contracts import theme_of
 from tiles.catalogue.distributions import distributions, services
 from tiles.catalogue.history import Step
-from tiles.catalogue.nodes import Node, address_of, licence_of, said, typed
+from tiles.catalogue.nodes import Node, address_of, licence_of, texts, typed
 from tiles.catalogue.vocabulary import ACCESS, AUTHORITY, FREQUENCIES, data_theme
-from tiles.http.selection import Chosen
 from tiles.ogc.links import path
+from twin.access.permit import Permit
 from twin.catalogue.catalogue import Agency, Bounds, Layer, Version, outwards
 from twin.catalogue.download_folder import Prepared
 from twin.city import City
@@ -43,28 +43,28 @@ def _moment(version: Version) -> Node:
 
 
 def catalogue(
-    base: str, city: City, datasets: Sequence[Node], shown: Iterable[Layer], own: str, others: Mapping[str, str],
+    base: str, city: City, datasets: Sequence[Node], shown: Iterable[Permit], own: str, others: Mapping[str, str],
     total: int,
 ) -> Node:  # fmt: skip
     """The catalogue with some of its datasets; `own` is this page's address, `others` those of the pages around it."""
     kept = list(shown)
-    newest = max((layer.current.published for layer in kept if layer.current), default=None)
+    newest = max((permit.version.published for permit in kept), default=None)
     node: Node = {
         "@context": dict(CONTEXT),
         "@id": path(base, "catalogue"),
         "@type": "dcat:Catalog",
-        "dct:title": said(city.title),
-        "dct:description": said(ABOUT.format(city=city.name)),
-        "dct:publisher": {"@id": f"{base}/catalogue#city", "@type": "foaf:Agent", "foaf:name": said(city.name)},
+        "dct:title": texts(city.title),
+        "dct:description": texts(ABOUT.format(city=city.name)),
+        "dct:publisher": {"@id": f"{base}/catalogue#city", "@type": "foaf:Agent", "foaf:name": texts(city.name)},
         "dct:language": [_linguistic(language) for language in LANGUAGES],
         "dct:spatial": _location(city.outline.bounds),
         "foaf:homepage": {"@id": f"{base}/", "@type": "foaf:Document"},
         "dcat:themeTaxonomy": {
             "@id": f"{AUTHORITY}data-theme", "@type": "skos:ConceptScheme",
-            "dct:title": said(Text(en="Data theme", vi="Chủ đề dữ liệu")),
+            "dct:title": texts(Text(en="Data theme", vi="Chủ đề dữ liệu")),
         },
         "dcat:dataset": list(datasets),
-        "dcat:service": services(base, [path(base, "catalogue", layer.id) for layer in kept]),
+        "dcat:service": services(base, [path(base, "catalogue", permit.layer.id) for permit in kept]),
         "hydra:totalItems": total,
         "hydra:view": {
             "@id": own, "@type": "hydra:PartialCollectionView",
@@ -77,7 +77,7 @@ def catalogue(
 
 
 def dataset(
-    base: str, chosen: Chosen, prepared: Mapping[str, Prepared], steps: Sequence[Step] = (), *, whole: bool = False
+    base: str, chosen: Permit, prepared: Mapping[str, Prepared], steps: Sequence[Step] = (), *, whole: bool = False
 ) -> Node:
     """A layer, or one version of it if that is pinned. The `whole` document stands alone and has the versions too."""
     layer, version = chosen.layer, chosen.version
@@ -89,8 +89,8 @@ def dataset(
         "@id": address_of(base, chosen),
         "@type": "dcat:Dataset",
         "dct:identifier": chosen.name if chosen.pinned else layer.id,
-        "dct:title": said(title),
-        "dct:description": said(_described(layer)),
+        "dct:title": texts(title),
+        "dct:description": texts(_described(layer)),
         "dct:publisher": _agent(base, layer.agency),
         "dct:creator": {"@id": _agent_address(base, layer.agency)},
         "dct:accessRights": {"@id": ACCESS[layer.sharing], "@type": "dct:RightsStatement"},
@@ -99,13 +99,13 @@ def dataset(
             "@id": FREQUENCIES.get(layer.update_frequency, f"{AUTHORITY}frequency/UNKNOWN"), "@type": "dct:Frequency",
         },
         "dct:conformsTo": {
-            "@id": path(base, "collections", layer.id, "schema"), "@type": "dct:Standard", "dct:title": said(of.title),
+            "@id": path(base, "collections", layer.id, "schema"), "@type": "dct:Standard", "dct:title": texts(of.title),
         },
         "dcat:theme": [
             {"@id": data_theme(of.name), "@type": "skos:Concept"},
-            {"@id": f"{base}/catalogue#theme-{of.name}", "@type": "skos:Concept", "skos:prefLabel": said(of.title)},
+            {"@id": f"{base}/catalogue#theme-{of.name}", "@type": "skos:Concept", "skos:prefLabel": texts(of.title)},
         ],
-        "dcat:keyword": [*said(of.title), *(said(SAMPLE) if layer.sample else [])],
+        "dcat:keyword": [*texts(of.title), *(texts(SAMPLE) if layer.sample else [])],
         "dcat:version": str(version.number),
         "dcat:landingPage": {"@id": f"{address}?f=html", "@type": "foaf:Document"},
         "dcat:distribution": distributions(base, chosen, prepared),
@@ -113,8 +113,8 @@ def dataset(
     first = version.published if chosen.pinned else layer.created
     if first is not None:
         node["dct:issued"] = typed("xsd:dateTime", first.isoformat().replace("+00:00", "Z"))
-    if version.bounds:
-        node["dct:spatial"] = _location(version.bounds)
+    if bounds := chosen.bounds:
+        node["dct:spatial"] = _location(bounds)
     if licence := licence_of(layer.licence):
         node["dct:license"] = licence
     if whole:
@@ -124,7 +124,7 @@ def dataset(
     return node
 
 
-def _of_versions(address: str, chosen: Chosen, steps: Sequence[Step], step: Step | None) -> Node:
+def _of_versions(address: str, chosen: Permit, steps: Sequence[Step], step: Step | None) -> Node:
     layer, node = chosen.layer, Node()
     if chosen.pinned:
         node["dcat:isVersionOf"] = {"@id": address}
@@ -140,7 +140,7 @@ def _of_versions(address: str, chosen: Chosen, steps: Sequence[Step], step: Step
         digest = f" (SHA-256 {record.sha256})" if record.sha256 else ""
         node["dct:provenance"] = {
             "@type": "dct:ProvenanceStatement",
-            "rdfs:label": said(
+            "rdfs:label": texts(
                 Text(
                     en="From {source}{digest}, published by {by} with version {tool} of the program.",
                     vi="Từ {source}{digest}, do {by} công bố bằng chương trình phiên bản {tool}.",
@@ -155,8 +155,8 @@ def _version(address: str, layer: Layer, step: Step) -> Node:
     node: Node = {
         "@id": f"{address}@{version.number}",
         "@type": "dcat:Dataset",
-        "dct:title": said(_titled(layer, version)),
-        "dct:description": said(_described(layer)),
+        "dct:title": texts(_titled(layer, version)),
+        "dct:description": texts(_described(layer)),
         "dct:issued": _moment(version),
         "dcat:version": str(version.number),
         "dcat:isVersionOf": {"@id": address},
@@ -186,7 +186,7 @@ def _agent_address(base: str, agency: Agency) -> str:
 
 
 def _agent(base: str, agency: Agency) -> Node:
-    return {"@id": _agent_address(base, agency), "@type": "foaf:Agent", "foaf:name": said(agency.title)}
+    return {"@id": _agent_address(base, agency), "@type": "foaf:Agent", "foaf:name": texts(agency.title)}
 
 
 def _linguistic(language: Language) -> Node:

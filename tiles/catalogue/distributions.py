@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from tiles.catalogue.nodes import Node, address_of, licence_of, said, typed
+from tiles.catalogue.nodes import Node, address_of, licence_of, texts, typed
 from tiles.catalogue.vocabulary import AUTHORITY
-from tiles.downloads.formats import FORMS, Form
-from tiles.http.selection import Chosen
+from tiles.downloads.formats import FORMS, DownloadFormat
 from tiles.ogc.formats import GEOJSON
 from tiles.ogc.links import path
 from tiles.vector.routes import MEDIA_TYPE as MVT
+from twin.access.permit import Permit
 from twin.catalogue.download_folder import Prepared
 from twin.text import Text
 
@@ -37,7 +37,7 @@ def services(base: str, datasets: Sequence[str]) -> list[Node]:
         {
             "@id": _service(base, name),
             "@type": "dcat:DataService",
-            "dct:title": said(title),
+            "dct:title": texts(title),
             "dcat:endpointURL": {"@id": address},
             "dcat:endpointDescription": {"@id": f"{base}/api"},
             "dct:conformsTo": [{"@id": standard, "@type": "dct:Standard"} for standard in standards],
@@ -51,13 +51,13 @@ def _service(base: str, name: str) -> str:
     return f"{base}/catalogue#service-{name}"
 
 
-def download_address(base: str, chosen: Chosen, form: Form) -> str:
+def download_address(base: str, chosen: Permit, form: DownloadFormat) -> str:
     """Where a layer, or the version that is pinned, can be downloaded."""
     name = path(base, "downloads", chosen.layer.id)
     return f"{name}{f'@{chosen.version.number}' if chosen.pinned else ''}.{form.suffix}"
 
 
-def distributions(base: str, chosen: Chosen, prepared: Mapping[str, Prepared]) -> list[Node]:
+def distributions(base: str, chosen: Permit, prepared: Mapping[str, Prepared]) -> list[Node]:
     """The files, with size and digest where they are prepared, and the services of a dataset."""
     return [
         *(_file(base, chosen, form, prepared.get(form.suffix)) for form in FORMS.values()),
@@ -67,13 +67,13 @@ def distributions(base: str, chosen: Chosen, prepared: Mapping[str, Prepared]) -
     ]
 
 
-def _file(base: str, chosen: Chosen, form: Form, prepared: Prepared | None) -> Node:
+def _file(base: str, chosen: Permit, form: DownloadFormat, prepared: Prepared | None) -> Node:
     address = download_address(base, chosen, form)
     node: Node = {
         "@id": address,
         "@type": "dcat:Distribution",
         "dct:title": form.title,
-        "dct:description": said(form.use),
+        "dct:description": texts(form.use),
         "dcat:accessURL": {"@id": f"{address_of(base, chosen)}?f=html"},
         "dcat:downloadURL": {"@id": address},
         "dct:format": _format(form),
@@ -91,17 +91,17 @@ def _file(base: str, chosen: Chosen, form: Form, prepared: Prepared | None) -> N
     return node
 
 
-def _format(form: Form) -> Node:
+def _format(form: DownloadFormat) -> Node:
     if form.suffix in FILE_TYPES:
         return {"@id": f"{AUTHORITY}file-type/{FILE_TYPES[form.suffix]}", "@type": "dct:MediaTypeOrExtent"}
     return {"@type": "dct:MediaTypeOrExtent", "rdfs:label": form.title}
 
 
-def _access(base: str, chosen: Chosen, service: str, title: Text, address: str, media_type: str) -> Node:
+def _access(base: str, chosen: Permit, service: str, title: Text, address: str, media_type: str) -> Node:
     return {
         "@id": f"{address_of(base, chosen)}#{service}",
         "@type": "dcat:Distribution",
-        "dct:title": said(title),
+        "dct:title": texts(title),
         "dcat:accessURL": {"@id": address},
         "dcat:accessService": {"@id": _service(base, service)},
         "dcat:mediaType": {"@id": f"{IANA}{media_type}", "@type": "dct:MediaType"},
@@ -109,7 +109,7 @@ def _access(base: str, chosen: Chosen, service: str, title: Text, address: str, 
     }
 
 
-def _terms(chosen: Chosen) -> Node:
+def _terms(chosen: Permit) -> Node:
     """Under which terms it may be used."""
     layer = chosen.layer
     node: Node = {}

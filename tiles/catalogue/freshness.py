@@ -1,4 +1,4 @@
-"""How old a layer's data are, against how often its agency said that it would update them."""
+"""How old a layer's data are, compared with the update frequency that its agency states."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ FREQUENCIES: Mapping[str, Text] = {
 }
 
 
-class State(StrEnum):
+class FreshnessLevel(StrEnum):
     """Whether the next version is due."""
 
     FRESH = "fresh"
@@ -31,10 +31,10 @@ class State(StrEnum):
     AS_NEEDED = "irregular"
 
 
-STATES: Mapping[State, Text] = {
-    State.FRESH: Text(en="on time", vi="đúng hạn"),
-    State.LATE: Text(en="late", vi="quá hạn"),
-    State.AS_NEEDED: Text(en="no due date", vi="không định kỳ"),
+STATES: Mapping[FreshnessLevel, Text] = {
+    FreshnessLevel.FRESH: Text(en="on time", vi="đúng hạn"),
+    FreshnessLevel.LATE: Text(en="late", vi="quá hạn"),
+    FreshnessLevel.AS_NEEDED: Text(en="no due date", vi="không định kỳ"),
 }
 
 
@@ -44,7 +44,7 @@ class Freshness:
 
     updated: datetime
     due: datetime | None
-    state: State
+    state: FreshnessLevel
     age: timedelta
 
 
@@ -54,7 +54,7 @@ def freshness(layer: Layer, now: datetime) -> Freshness:
     updated = layer.current.published
     days = DAYS.get(layer.update_frequency)
     due = updated + timedelta(days=days) if days is not None else None
-    state = State.AS_NEEDED if due is None else State.LATE if now > due else State.FRESH
+    state = FreshnessLevel.AS_NEEDED if due is None else FreshnessLevel.LATE if now > due else FreshnessLevel.FRESH
     return Freshness(updated, due, state, max(now - updated, timedelta()))
 
 

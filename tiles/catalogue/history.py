@@ -11,9 +11,11 @@ from typing import Any
 
 import asyncpg
 
-from tiles.http.server import CityState
-from twin.access.policy import Principal, may_see_history
-from twin.catalogue.catalogue import Layer, Version
+from tiles.http.server import CityContext
+from twin.access.permit import Permit, same_key
+from twin.access.policy import may_see_history
+from twin.access.principals import Principal
+from twin.catalogue.catalogue import Version
 from twin.catalogue.differences import counts_sql
 
 log = logging.getLogger("twin.catalogue.catalogue")
@@ -49,33 +51,42 @@ class Counts:
 class Step:
     """One kept version. `record` is there for those who may see it, `counts` where there is a version before it."""
 
-    version: Version
+    permit: Permit
     reason: str
     record: Record | None
     counts: Counts | None
+
+    @property
+    def version(self) -> Version:
+        """The version itself."""
+        return self.permit.version
 
 
 class Changes:
     """The counts of what changed between versions: they never change, so they are counted once."""
 
     def __init__(self) -> None:
-        self._found: OrderedDict[tuple[int, int], Counts | None] = OrderedDict()
+        self._found: OrderedDict[tuple[int, int, str], Counts | None] = OrderedDict()
 
-    async def between(self, city: CityState, before: Version, after: Version) -> Counts | None:
-        """Count what changed; None if that takes too long."""
-        pair = (before.key, after.key)
+    async def between(self, city: CityContext, before: Permit, after: Permit) -> Counts | None:
+        """Count what changed of what may be shown; None if that takes too long or a number is too small to be shown."""
+        pair = (before.version.key, after.version.key, same_key((before, after)))
+        shown = {column.name for column in before.columns} & {column.name for column in after.columns}
+        statement = counts_sql(before.version, after.version, sorted(shown) if pair[2] else None)
         if pair in self._found:
             return self._found[pair]
         async with city.connection(asking=True) as connection:
             try:
                 async with asyncio.timeout(COUNT_SECONDS):
-                    found: Counts | None = Counts(**dict(await connection.fetchrow(counts_sql(before, after))))
+                    row = dict(await connection.fetchrow(statement))
             except (TimeoutError, asyncpg.QueryCanceledError):
-                log.info("what changed between %s and %s takes too long to count", before.table, after.table)
-                found = None
+                log.info("what changed to %s takes too long to count", after.version.table)
+                row = None
             except asyncpg.UndefinedTableError:
                 # Retired a moment ago.
                 return None
+        complete = row is not None and all(after.count(number) is not None for number in row.values())
+        found = Counts(**row) if row is not None and complete else None
         self._found[pair] = found
         if len(self._found) > REMEMBERED:
             self._found.popitem(last=False)
@@ -83,16 +94,16 @@ class Changes:
 
 
 async def history(
-    city: CityState, changes: Changes, reader: Principal, layer: Layer, *, counted: bool
+    city: CityContext, changes: Changes, reader: Principal, permit: Permit, *, counted: bool
 ) -> Sequence[Step]:
-    """The kept versions, the newest first."""
-    versions = [layer.versions[number] for number in sorted(layer.versions, reverse=True)]
+    """Return the kept versions, the newest first."""
+    versions = permit.of_every_version()
     async with city.connection() as connection:
-        rows = {row["id"]: row for row in await connection.fetch(RECORD_SQL, [v.key for v in versions])}
-    known = may_see_history(reader, layer)
+        rows = {row["id"]: row for row in await connection.fetch(RECORD_SQL, [v.version.key for v in versions])}
+    known = may_see_history(reader, permit.layer)
     steps = []
     for version, before in zip(versions, [*versions[1:], None], strict=True):
-        row = rows.get(version.key)
+        row = rows.get(version.version.key)
         counts = await changes.between(city, before, version) if counted and before is not None else None
         steps.append(Step(version, row["reason"] if row else "", _record(row) if known and row else None, counts))
     return steps

@@ -5,14 +5,14 @@ from __future__ import annotations
 from typing import Any
 
 from tiles.catalogue.vocabulary import licence_address
-from tiles.http.selection import Chosen
 from tiles.ogc.links import path
+from twin.access.permit import Permit
 from twin.text import LANGUAGES, Text
 
 Node = dict[str, Any]
 
 
-def said(text: Text) -> list[Node]:
+def texts(text: Text) -> list[Node]:
     """A text in both languages."""
     return [{"@value": text.in_language(lang), "@language": lang} for lang in LANGUAGES if text.in_language(lang)]
 
@@ -31,7 +31,7 @@ def licence_of(licence: str) -> Node | None:
     return {"@id": address, **node} if address else node
 
 
-def address_of(base: str, chosen: Chosen) -> str:
+def address_of(base: str, chosen: Permit) -> str:
     """Where a dataset is described: the layer, or the version that is pinned."""
     address = path(base, "catalogue", chosen.layer.id)
     return f"{address}@{chosen.version.number}" if chosen.pinned else address

@@ -18,15 +18,15 @@ from tiles.catalogue import freshness as fresh
 from tiles.catalogue.distributions import download_address
 from tiles.catalogue.history import Step
 from tiles.catalogue.nodes import address_of
-from tiles.catalogue.search import Wanted
+from tiles.catalogue.search import CatalogueQuery
 from tiles.catalogue.vocabulary import licence_address
 from tiles.catalogue.words import GEOMETRIES, SHARING, SHARING_SAID, TYPES, WORDS
 from tiles.downloads.formats import FORMS
-from tiles.http.principal import city_state
-from tiles.http.selection import Chosen
+from tiles.http.principal import city_context
 from tiles.ogc import display
 from tiles.ogc import pages as plain
 from tiles.ogc.links import Link, base_of, path
+from twin.access.permit import Permit
 from twin.catalogue.catalogue import Layer
 from twin.catalogue.download_folder import Prepared
 from twin.city import City
@@ -72,7 +72,7 @@ def _aged(layer: Layer, now: datetime, city: City, language: Language) -> dict[s
     due = found.due.astimezone(city.time_zone) if found.due else None
     return {
         "state": found.state.value,
-        "said": fresh.STATES[found.state].in_language(language),
+        "label": fresh.STATES[found.state].in_language(language),
         "ago": fresh.ago(found.age).in_language(language),
         "frequency": fresh.FREQUENCIES.get(
             layer.update_frequency, Text(layer.update_frequency, layer.update_frequency)
@@ -83,11 +83,11 @@ def _aged(layer: Layer, now: datetime, city: City, language: Language) -> dict[s
 
 
 def listing(
-    request: Request, shown: Sequence[Layer], seen: Sequence[Layer], total: int, wanted: Wanted,
+    request: Request, shown: Sequence[Permit], seen: Sequence[Permit], total: int, wanted: CatalogueQuery,
     around: Mapping[str, str], links: Sequence[Link], now: datetime, language: Language, headers: Mapping[str, str],
 ) -> Response:  # fmt: skip
     """The list: some layers out of those that fit, and the filters that the layers seen allow."""
-    city, base = city_state(request).settings.profile, base_of(request)
+    city, base = city_context(request).settings.profile, base_of(request)
     entries = [
         {
             "title": layer.title.in_language(language),
@@ -98,14 +98,15 @@ def listing(
             "theme": theme_of(layer).title.in_language(language),
             "sharing": layer.sharing.value,
             "sharing_said": SHARING[layer.sharing].in_language(language),
-            "features": display.number(layer.current.features if layer.current else 0, language),
+            "features": display.count(permit, permit.version.features, language),
             "licence": layer.licence,
             "sample": layer.sample,
             "fresh": _aged(layer, now, city, language),
         }
-        for layer in shown
+        for permit in shown
+        for layer in (permit.layer,)
     ]  # fmt: skip
-    filters = _filters(seen, wanted, language)
+    filters = _filters([permit.layer for permit in seen], wanted, language)
     title = WORDS["catalogue"].in_language(language)
     return _page(
         request, "catalogue", title, [], links, language, headers, entries=entries, filters=filters, wanted=wanted,
@@ -125,12 +126,12 @@ def _about(city: City, language: Language) -> str:
     )
 
 
-def _filters(seen: Sequence[Layer], wanted: Wanted, language: Language) -> list[dict[str, Any]]:
+def _filters(seen: Sequence[Layer], wanted: CatalogueQuery, language: Language) -> list[dict[str, Any]]:
     """Each filter with its choices, by title; only what some layer has is offered."""
     agencies = {layer.agency.name: layer.agency.title.in_language(language) for layer in seen}
     themes = {theme_of(layer).name: theme_of(layer).title.in_language(language) for layer in seen}
     levels = {level.value: SHARING[level].in_language(language) for level in Sharing if _has(seen, level)}
-    states = {state.value: said.in_language(language) for state, said in fresh.STATES.items()}
+    states = {state.value: label.in_language(language) for state, label in fresh.STATES.items()}
     by_title = [sorted(found.items(), key=lambda pair: pair[1].casefold()) for found in (agencies, themes)]
     return [
         {"name": name, "title": WORDS[name].in_language(language), "options": options, "chosen": getattr(wanted, name)}
@@ -145,11 +146,11 @@ def _has(seen: Sequence[Layer], level: Sharing) -> bool:
 
 
 def dataset(
-    request: Request, chosen: Chosen, steps: Sequence[Step], prepared: Mapping[str, Prepared], links: Sequence[Link],
+    request: Request, chosen: Permit, steps: Sequence[Step], prepared: Mapping[str, Prepared], links: Sequence[Link],
     now: datetime, language: Language, headers: Mapping[str, str],
 ) -> Response:  # fmt: skip
     """The page of one layer, or of one version of it."""
-    city, base = city_state(request).settings.profile, base_of(request)
+    city, base = city_context(request).settings.profile, base_of(request)
     layer, version = chosen.layer, chosen.version
     assert layer.current is not None  # noqa: S101
     title, of = layer.title.in_language(language), theme_of(layer)
@@ -162,7 +163,7 @@ def dataset(
         description=layer.description.in_language(language) or of.description.in_language(language),
         agency=layer.agency.title.in_language(language),
         geometry=GEOMETRIES[of.geometry].in_language(language),
-        count=display.number(version.features, language),
+        count=display.count(chosen, version.features, language),
         sharing_said=SHARING[layer.sharing].in_language(language),
         sharing_means=SHARING_SAID[layer.sharing].in_language(language),
         fresh=_aged(layer, now, city, language),
@@ -190,9 +191,9 @@ def dataset(
     )  # fmt: skip
 
 
-def _on_map(base: str, chosen: Chosen, city: City, language: Language) -> str:
+def _on_map(base: str, chosen: Permit, city: City, language: Language) -> str:
     """The map's address at a layer, with the layer switched on."""
-    bounds = chosen.version.bounds or city.outline.bounds
+    bounds = chosen.bounds or city.outline.bounds
     span = max(bounds[2] - bounds[0], bounds[3] - bounds[1], 0.002)
     zoom = min(max(math.log2(360 / span), 8.0), 16.0)
     longitude, latitude = (bounds[0] + bounds[2]) / 2, (bounds[1] + bounds[3]) / 2
@@ -207,10 +208,10 @@ def _size(size: int, language: Language) -> str:
     return f"{size} B"
 
 
-def _fields(chosen: Chosen, language: Language) -> list[dict[str, Any]]:
+def _fields(chosen: Permit, language: Language) -> list[dict[str, Any]]:
     by_name = theme_of(chosen.layer).by_name
     found = []
-    for column in chosen.version.columns:
+    for column in chosen.columns:
         field = by_name.get(column.name)
         terms = field.vocabulary if field is not None and field.vocabulary else {}
         found.append(
@@ -254,7 +255,7 @@ def _step(base: str, layer: Layer, step: Step, city: City, language: Language) -
         "is_current": layer.current is not None and version.number == layer.current.number,
         "day": display.day(version.published, city.time_zone, language),
         "moment": version.published.isoformat(),
-        "features": display.number(version.features, language),
+        "features": display.count(step.permit, version.features, language),
         "reason": step.reason,
         "changes": ", ".join(parts),
         "record": step.record,

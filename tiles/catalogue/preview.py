@@ -15,16 +15,18 @@ import shapely
 
 from layers.contracts import theme_of
 from layers.theme import Theme
-from tiles.http.selection import Chosen
-from tiles.http.server import CityState
-from twin.catalogue.catalogue import Bounds, Layer, Version
+from tiles.http.server import CityContext
+from twin.access.permit import Permit, permit_of
+from twin.access.principals import ANONYMOUS
+from twin.catalogue.catalogue import Bounds, Layer
 from twin.city import City
-from twin.db.tables import DATA_SCHEMA, Sharing
+from twin.db.tables import DATA_SCHEMA
+from twin.errors import NotFound
 
 WIDTH, HEIGHT, MARGIN = 640, 400, 16
 # A layer of one place is shown with this much around it, in degrees of latitude (about 2 km).
 LEAST_SPAN = 0.018
-# How much is drawn at most: more could not be told apart, and the picture stays small.
+# How much is drawn at most: more could not be distinguished, and the picture stays small.
 SHAPES: Mapping[str, int] = {"point": 8000, "line": 4000, "polygon": 4000}
 CELLS, MOST_CELLS, SAMPLED = 900, 3000, 20_000
 # So few cells say less than the features themselves.
@@ -66,17 +68,23 @@ class Frame:
         return np.round(np.column_stack([x, y]), 1)
 
 
-async def draw(city: CityState, chosen: Chosen) -> bytes:
-    """Draw a version. What is underneath are the city's wards if everybody may see them, else its outline."""
-    version, profile = chosen.version, city.settings.profile
-    frame = Frame(version.bounds or profile.outline.bounds)
-    wards = city.layers.get(profile.wards)
-    under = wards.current if wards is not None and wards.sharing is Sharing.OPEN else None
+def wards_for_all(city: CityContext) -> Permit | None:
+    """Return the permit for the city's wards, if everybody may see them."""
+    try:
+        return permit_of(ANONYMOUS, city.layers, city.settings.profile.wards)
+    except NotFound:
+        return None
+
+
+async def draw(city: CityContext, chosen: Permit, wards: Permit | None) -> bytes:
+    """Draw a version over the city's wards, or over its outline."""
+    profile = city.settings.profile
+    frame = Frame(chosen.bounds or profile.outline.bounds)
     async with city.connection(asking=True) as connection:
-        shapes = await _shapes(connection, chosen.layer, version, frame)
+        shapes = await _shapes(connection, chosen, frame)
         if shapes:
             frame = Frame(_bounds([shape for shape, _, _ in shapes]))
-        ground = await _ground(connection, under, frame) if under is not None else []
+        ground = await _ground(connection, wards, frame) if wards is not None else []
     if not ground:
         ground = [profile.outline]
     return _picture(frame, ground, shapes, chosen.layer, profile)
@@ -100,53 +108,52 @@ def _bounds(shapes: Sequence[Any]) -> Bounds:
     return rest if is_much_smaller else whole
 
 
-async def _ground(connection: asyncpg.Connection, wards: Version, frame: Frame) -> list[Any]:
+async def _ground(connection: asyncpg.Connection, wards: Permit, frame: Frame) -> list[Any]:
     rows = await connection.fetch(
-        f"SELECT ST_AsBinary(ST_Simplify(geom, $5, true)) FROM {DATA_SCHEMA}.\"{wards.table}\" "
+        f"SELECT ST_AsBinary(ST_Simplify(geom, $5, true)) FROM {DATA_SCHEMA}.\"{wards.version.table}\" "
         "WHERE geom && ST_MakeEnvelope($1, $2, $3, $4, 4326) LIMIT 1500",
         *frame.bounds, frame.pixel * 0.7,
     )  # fmt: skip
     return _read(row[0] for row in rows)
 
 
-async def _shapes(
-    connection: asyncpg.Connection, layer: Layer, version: Version, frame: Frame
-) -> list[tuple[Any, str, float]]:
-    """What is drawn: geometry in degrees, colour, opacity."""
-    of = theme_of(layer)
+async def _shapes(connection: asyncpg.Connection, permit: Permit, frame: Frame) -> list[tuple[Any, str, float]]:
+    """Return what is drawn: geometry in degrees, colour, opacity."""
+    of, version = theme_of(permit.layer), permit.version
     most = SHAPES[of.geometry]
-    if version.rollup is not None and version.features > most and version.bounds:
-        cells = await _cells(connection, layer, version)
+    if permit.rollup is not None and version.features > most and version.bounds:
+        cells = await _cells(connection, permit)
         if len(cells) >= FEW_CELLS:
             return cells
-    field, color = _paint(_of_style(of), {c.name for c in version.columns})
-    value = f'"{field}"' if field else "NULL"
+    field, color = _paint(_of_style(of), {c.name for c in permit.columns})
+    value = next((c.sql("f") for c in permit.columns if c.name == field), "NULL")
     # Few of many, taken evenly: sorting or reading all of them would take too long.
     share = 100 * SAMPLED / max(version.features, 1)
     sample = f"TABLESAMPLE SYSTEM ({share:.4f}) REPEATABLE (1)" if share < 100 else ""
     rows = await connection.fetch(
         f"SELECT ST_AsBinary(ST_Simplify(geom, $1, true)), {value} AS value "
-        f"FROM {DATA_SCHEMA}.\"{version.table}\" {sample} ORDER BY importance DESC, fid LIMIT {most}",
+        f"FROM {DATA_SCHEMA}.\"{version.table}\" AS f {sample} ORDER BY importance DESC, fid LIMIT {most}",
         frame.pixel * 0.5,
     )  # fmt: skip
     # The most important on top.
     return [(shape, color(row["value"]), 1.0) for row in reversed(rows) for shape in _read([row[0]])]
 
 
-async def _cells(connection: asyncpg.Connection, layer: Layer, version: Version) -> list[tuple[Any, str, float]]:
-    assert version.rollup is not None and version.bounds is not None  # noqa: S101
+async def _cells(connection: asyncpg.Connection, permit: Permit) -> list[tuple[Any, str, float]]:
+    version, rollup = permit.version, permit.rollup
+    assert rollup is not None and version.bounds is not None  # noqa: S101
     west, south, east, north = version.bounds
     area = (east - west) * math.cos(math.radians((south + north) / 2)) * (north - south) * 111.195**2
-    kept = version.rollup["resolutions"]
+    kept = rollup["resolutions"]
     resolution = max((r for r in kept if area / h3.average_hexagon_area(r) <= CELLS), default=min(kept))
-    of = theme_of(layer)
+    of = theme_of(permit.layer)
     cells = of.style.get("cells")
     paint = cells["color"] if isinstance(cells, Mapping) and "color" in cells else _of_style(of)
-    field, color = _paint(paint, set(version.rollup["columns"]))
+    field, color = _paint(paint, set(rollup["columns"]))
     value = f'"{field}"' if field else "NULL"
     rows = await connection.fetch(
         f'SELECT ST_AsBinary(geom), features, {value} AS value FROM {DATA_SCHEMA}."{version.rollup_table}" '
-        f"WHERE resolution = $1 ORDER BY cell LIMIT {MOST_CELLS}",
+        f"WHERE resolution = $1 AND features >= {permit.least_count} ORDER BY cell LIMIT {MOST_CELLS}",
         resolution,
     )
     most = math.log1p(max((row["features"] for row in rows), default=1))
@@ -165,7 +172,7 @@ def _read(found: Any) -> list[Any]:
 
 
 def _of_style(of: Theme) -> Any:
-    """The paint of a theme's style that its features are told apart by."""
+    """Return the paint of a theme's style that distinguishes its features."""
     for part in ("fill", "circle", "line"):
         paint = of.style.get(part)
         color = paint.get("color") if isinstance(paint, Mapping) and "color" in paint else paint

@@ -1,4 +1,4 @@
-"""The catalogue over HTTP: `/catalogue`, and `/catalogue/{layer}` for one dataset; DCAT-AP or a page, as is asked."""
+"""The catalogue over HTTP: `/catalogue`, and `/catalogue/{layer}` for one dataset; DCAT-AP or a page, as requested."""
 
 from __future__ import annotations
 
@@ -12,20 +12,20 @@ import orjson
 from fastapi import APIRouter, Path, Query, Request, Response
 
 from tiles.catalogue import dcat, pages, preview
-from tiles.catalogue.freshness import State
+from tiles.catalogue.freshness import FreshnessLevel
 from tiles.catalogue.history import Changes, history
-from tiles.catalogue.search import Wanted, search
+from tiles.catalogue.search import CatalogueQuery, search
 from tiles.downloads.routes import downloads_of
 from tiles.features.selection import VARY, is_known
-from tiles.http.principal import City, Lang, Reader
-from tiles.http.selection import Chosen, caching, choose_one, etag
-from tiles.http.server import CityState
+from tiles.http.principal import City, CurrentPrincipal, Lang
+from tiles.http.selection import caching, etag
+from tiles.http.server import CityContext
 from tiles.ogc.formats import HTML, Format, negotiate
 from tiles.ogc.links import as_header, base_of, link, self_and_alternates, with_query
 from tiles.ogc.pages import CSS, send_file
 from tiles.ogc.parameters import format_parameter
 from tiles.ogc.schemas import TEXT
-from twin.access.policy import readable
+from twin.access.permit import Permit, every_permit, permit_of
 from twin.db.tables import Sharing
 
 JSONLD = Format("jsonld", "application/ld+json", "JSON-LD (DCAT-AP)", "jsonld", ("application/json",))
@@ -33,7 +33,7 @@ FORMATS = (JSONLD, HTML)
 SVG = "image/svg+xml"
 MOST = 1000
 FOR_PROGRAMS, FOR_PEOPLE = 100, 20
-# Pictures are small and asked for together with their pages.
+# Pictures are small and requested together with their pages.
 PICTURES = 200
 
 router = APIRouter(tags=["catalogue"])
@@ -73,17 +73,17 @@ Dataset = Annotated[
 
 @router.get("/catalogue", summary="The catalogue (DCAT-AP)", responses=RESPONSES, openapi_extra=FORM)
 async def catalogue(
-    request: Request, city: City, reader: Reader, lang: Lang, q: Words = None, agency: Name = None, theme: Name = None,
-    sharing: Level = None, freshness: Due = None,
+    request: Request, city: City, principal: CurrentPrincipal, lang: Lang, q: Words = None, agency: Name = None,
+    theme: Name = None, sharing: Level = None, freshness: Due = None,
     limit: Limit = None, offset: Offset = 0,
 ) -> Response:  # fmt: skip
     """List the layers that the reader may see, as datasets; all filters can be used together."""
     own, now = negotiate(request, FORMATS), datetime.now(UTC)
-    wanted = Wanted(
+    wanted = CatalogueQuery(
         q or None, agency or None, theme or None,
-        Sharing(sharing) if sharing else None, State(freshness) if freshness else None,
+        Sharing(sharing) if sharing else None, FreshnessLevel(freshness) if freshness else None,
     )  # fmt: skip
-    seen = readable(reader, city.layers.values())
+    seen = every_permit(principal, city.layers)
     found = search(seen, wanted, now)
     most = limit or (FOR_PEOPLE if own is HTML else FOR_PROGRAMS)
     shown = found[offset : offset + most]
@@ -97,13 +97,15 @@ async def catalogue(
         answer = pages.listing(request, shown, seen, len(found), wanted, _only(around), links, now, lang, headers)
         return _tagged(request, bytes(answer.body), str(answer.media_type), dict(answer.headers))
     base, downloads = base_of(request), downloads_of(request)
-    datasets = [
-        dcat.dataset(base, Chosen(layer, layer.current, pinned=False), downloads.known(layer, layer.current))
-        for layer in shown
-        if layer.current is not None
-    ]
+    datasets = [dcat.dataset(base, permit, downloads.known(permit)) for permit in shown]
     document = dcat.catalogue(
-        base, city.settings.profile, datasets, shown, with_query(address, given), around, len(found)
+        base,
+        city.settings.profile,
+        datasets,
+        shown,
+        with_query(address, given),
+        around,
+        len(found),
     )
     return _tagged(request, orjson.dumps(document), JSONLD.media_type, headers)
 
@@ -115,14 +117,14 @@ async def style(request: Request) -> Response:
 
 
 @router.get("/catalogue/{layer}", summary="One dataset (DCAT-AP)", responses=RESPONSES, openapi_extra=FORM)
-async def dataset(request: Request, city: City, reader: Reader, lang: Lang, layer: Dataset) -> Response:
+async def dataset(request: Request, city: City, principal: CurrentPrincipal, lang: Lang, layer: Dataset) -> Response:
     """Describe a layer, or one version of it: terms, freshness, fields, versions, files and services."""
-    chosen, own = choose_one(layer, city.layers, reader), negotiate(request, FORMATS)
-    prepared = downloads_of(request).known(chosen.layer, chosen.version)
-    steps = await history(city, _changes(request), reader, chosen.layer, counted=own is HTML)
+    chosen, own = permit_of(principal, city.layers, layer), negotiate(request, FORMATS)
+    prepared = downloads_of(request).known(chosen)
+    steps = await history(city, _changes(request), principal, chosen, counted=own is HTML)
     base = base_of(request)
     links = self_and_alternates(f"{base}/catalogue/{layer}", dict(request.query_params), own, FORMATS, lang)
-    scope = "public" if chosen.layer.sharing is Sharing.OPEN and reader.key is None else "private"
+    scope = "public" if chosen.is_public and principal.key is None else "private"
     headers = {"Cache-Control": f"{scope}, no-cache", "Vary": VARY} | as_header(links)
     if own is HTML:
         headers["Content-Language"] = lang
@@ -136,9 +138,9 @@ async def dataset(request: Request, city: City, reader: Reader, lang: Lang, laye
     "/catalogue/{layer}/preview.svg", summary="A picture of a layer", response_class=Response,
     responses={200: {"content": {SVG: {}}}, 304: {"description": "The reader has it already"}},
 )  # fmt: skip
-async def picture(request: Request, city: City, reader: Reader, layer: Dataset) -> Response:
+async def picture(request: Request, city: City, principal: CurrentPrincipal, layer: Dataset) -> Response:
     """Draw a layer, or one version of it, small and whole."""
-    chosen = choose_one(layer, city.layers, reader)
+    chosen = permit_of(principal, city.layers, layer)
     headers = {
         "Cache-Control": caching((chosen,)), "Vary": "Authorization, X-API-Key",
         "ETag": etag((chosen,), "preview", chosen.layer.title),
@@ -150,17 +152,23 @@ async def picture(request: Request, city: City, reader: Reader, layer: Dataset) 
     return Response(await _drawn(request, city, chosen), media_type=SVG, headers=headers)
 
 
-async def _drawn(request: Request, city: CityState, chosen: Chosen) -> bytes:
+async def _drawn(request: Request, city: CityContext, chosen: Permit) -> bytes:
     state = request.app.state
     if not hasattr(state, "pictures"):
         state.pictures = OrderedDict()
     kept: OrderedDict[tuple[object, ...], bytes] = state.pictures
-    wards = city.layers.get(city.settings.profile.wards)
     # The wards lie underneath, if everybody may see them; the title stands in the picture.
-    under = (wards.current.key if wards.current else None, wards.sharing) if wards else None
-    key = (chosen.version.key, under, chosen.layer.title, chosen.layer.theme, chosen.layer.contract)
+    wards = preview.wards_for_all(city)
+    key = (
+        chosen.version.key,
+        chosen.key,
+        wards and wards.version.key,
+        chosen.layer.title,
+        chosen.layer.theme,
+        chosen.layer.contract,
+    )
     if key not in kept:
-        kept[key] = await preview.draw(city, chosen)
+        kept[key] = await preview.draw(city, chosen, wards)
         if len(kept) > PICTURES:
             kept.popitem(last=False)
     return kept[key]

@@ -9,20 +9,21 @@ from datetime import datetime
 from functools import lru_cache
 
 from layers.contracts import theme_of
-from tiles.catalogue.freshness import State, freshness
+from tiles.catalogue.freshness import FreshnessLevel, freshness
+from twin.access.permit import Permit
 from twin.catalogue.catalogue import Layer
 from twin.db.tables import Sharing
 
 
 @dataclass(frozen=True, slots=True)
-class Wanted:
-    """What a reader looks for; what is None is not asked."""
+class CatalogueQuery:
+    """A search of the catalogue; None means any."""
 
     q: str | None = None
     agency: str | None = None
     theme: str | None = None
     sharing: Sharing | None = None
-    freshness: State | None = None
+    freshness: FreshnessLevel | None = None
 
 
 @lru_cache(maxsize=4096)
@@ -39,13 +40,14 @@ def said_of(layer: Layer) -> str:
     return " ".join([layer.id, layer.attribution, *(text.en for text in texts), *(text.vi for text in texts)])
 
 
-def search(layers: Iterable[Layer], wanted: Wanted, now: datetime) -> list[Layer]:
+def search(permits: Iterable[Permit], wanted: CatalogueQuery, now: datetime) -> list[Permit]:
     """Keep the layers that fit; every word has to be found, somewhere."""
     words = fold(wanted.q).split() if wanted.q else []
     return [
-        layer
-        for layer in layers
-        if (wanted.agency is None or layer.agency.name == wanted.agency)
+        permit
+        for permit in permits
+        if (layer := permit.layer)
+        and (wanted.agency is None or layer.agency.name == wanted.agency)
         and (wanted.theme is None or theme_of(layer).name == wanted.theme)
         and (wanted.sharing is None or layer.sharing is wanted.sharing)
         and (wanted.freshness is None or freshness(layer, now).state is wanted.freshness)

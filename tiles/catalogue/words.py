@@ -83,7 +83,7 @@ WORDS: Mapping[str, Text] = {
     "preview_of": Text(en="Map of “{title}”", vi="Bản đồ lớp “{title}”"),
     "open_map": Text(en="Open in the 3D map", vi="Mở trên bản đồ 3D"),
     "downloads": Text(en="Download", vi="Tải về"),
-    "whole": Text(en="The whole layer, version {number}. A file without a size is prepared when it is first asked for. "
+    "whole": Text(en="The whole layer, version {number}. A file without a size is prepared when it is first requested. "
                      "In CSV, text that a spreadsheet would run as a formula begins with an apostrophe.",
                   vi="Toàn bộ lớp, phiên bản {number}. Tệp chưa ghi dung lượng sẽ được chuẩn bị khi có người tải lần "
                      "đầu. Trong CSV, văn bản mà bảng tính sẽ chạy như công thức được thêm dấu nháy đơn ở đầu."),

@@ -17,10 +17,10 @@ import pyarrow as pa
 import shapely
 
 from tiles.cells.outlines import outlines
-from tiles.cells.statement import Counted
+from tiles.cells.statement import AggregatedCells
 from tiles.features import tables
 from tiles.features.streaming import Chunks
-from twin.catalogue.catalogue import Layer, Version
+from twin.access.permit import Permit
 from twin.cells.cover import Int64
 from twin.cells.rollup import Rolled
 from twin.text import Language, Text
@@ -32,41 +32,41 @@ FEATURES = Text(en="Features, each counted once", vi="Số đối tượng, mỗ
 PER_KM2 = Text(en="Features per km² of the cell", vi="Số đối tượng trên mỗi km² của ô")
 CELL = Text(en="H3 cell", vi="Ô H3")
 
-Parts = AsyncGenerator[Counted, None]
+Parts = AsyncGenerator[AggregatedCells, None]
 
 
 @dataclass(frozen=True, slots=True)
-class About:
+class CellsMetadata:
     """What the numbers are: of which version of which layer, at which resolution, from which columns."""
 
-    layer: Layer
-    version: Version
+    permit: Permit
     resolution: int
     columns: tuple[Rolled, ...]
     language: Language
 
     def document(self) -> dict[str, Any]:
-        """What is said once for all cells."""
+        """The metadata that all cells share."""
+        layer, version = self.permit.layer, self.permit.version
         return {
-            "layer": self.layer.id,
-            "title": self.layer.title.in_language(self.language),
-            "version": self.version.number,
-            "published": self.version.published.isoformat().replace("+00:00", "Z"),
-            "licence": self.layer.licence,
-            "attribution": self.layer.attribution,
-            "sample": self.layer.sample,
+            "layer": layer.id,
+            "title": layer.title.in_language(self.language),
+            "version": version.number,
+            "published": version.published.isoformat().replace("+00:00", "Z"),
+            "licence": layer.licence,
+            "attribution": layer.attribution,
+            "sample": layer.sample,
             "resolution": self.resolution,
-            "resolutions": list(range(self.version.resolution + 1)),
+            "resolutions": list(range(self.permit.resolution + 1)),
             "properties": self.properties(),
         }
 
     def properties(self) -> dict[str, dict[str, Any]]:
         """Each number's title, type and unit (UCUM), and by which rule the features' values become the cell's."""
-        said: dict[str, dict[str, Any]] = {
+        properties: dict[str, dict[str, Any]] = {
             "features": {"title": FEATURES.in_language(self.language), "type": "integer"},
             "per_km2": {"title": PER_KM2.in_language(self.language), "type": "number", "unit": "/km2"},
         }
-        by_name = {c.name: c for c in self.version.columns}
+        by_name = {c.name: c for c in self.permit.columns}
         for rolled in self.columns:
             column = by_name[rolled.name]
             about: dict[str, Any] = {
@@ -76,8 +76,8 @@ class About:
                 about["unit"] = column.unit
             if rolled.weight:
                 about["weight"] = rolled.weight
-            said[rolled.name] = about
-        return said
+            properties[rolled.name] = about
+        return properties
 
     @property
     def names(self) -> list[str]:
@@ -91,28 +91,28 @@ def as_text(cells: Int64) -> list[str]:
     return texts
 
 
-def densities(counted: Counted) -> list[float]:
+def densities(counted: AggregatedCells) -> list[float]:
     """Features per square kilometre, by each cell's own area."""
     areas = pa.array(h3ronpy.cells_area_km2(counted.cells.view(np.uint64))).to_numpy(zero_copy_only=False)
     rounded: list[float] = np.round(np.array(counted.features, dtype=np.float64) / areas, 3).tolist()
     return rounded
 
 
-def _rows(counted: Counted) -> list[tuple[Any, ...]]:
+def _rows(counted: AggregatedCells) -> list[tuple[Any, ...]]:
     return list(zip(as_text(counted.cells), counted.features, densities(counted), *counted.values, strict=True))
 
 
 # Pages ---------------------------------------------------------------------------------------------
 
 
-def as_json(counted: Counted, about: About, ending: dict[str, Any]) -> bytes:
+def as_json(counted: AggregatedCells, about: CellsMetadata, ending: dict[str, Any]) -> bytes:
     """A page of cells as JSON."""
     names = about.names
     cells = [dict(zip(names, row, strict=True)) for row in _rows(counted)]
     return orjson.dumps(about.document() | {"cells": cells} | ending)
 
 
-def as_geojson(counted: Counted, about: About, ending: dict[str, Any]) -> bytes:
+def as_geojson(counted: AggregatedCells, about: CellsMetadata, ending: dict[str, Any]) -> bytes:
     """A page of cells as GeoJSON polygons."""
     names = about.names
     features = []
@@ -126,7 +126,7 @@ def as_geojson(counted: Counted, about: About, ending: dict[str, Any]) -> bytes:
 # All in one go -------------------------------------------------------------------------------------
 
 
-async def as_csv(parts: Parts, about: About) -> Chunks:
+async def as_csv(parts: Parts, about: CellsMetadata) -> Chunks:
     """Cells as CSV, safe to open in a spreadsheet."""
     rows: list[Sequence[Any]] = [about.names]
     async with aclosing(parts):
@@ -144,23 +144,23 @@ def _written(rows: Sequence[Sequence[Any]]) -> bytes:
     return text.getvalue().encode()
 
 
-def schema_of(about: About) -> pa.Schema:
-    """The Arrow schema: `cell` as H3's own unsigned number; what is said of the numbers in the fields' metadata."""
-    said = about.properties()
+def schema_of(about: CellsMetadata) -> pa.Schema:
+    """The Arrow schema: `cell` as H3's own unsigned number; titles, units and rules in the fields' metadata."""
+    properties = about.properties()
     types = {"features": pa.int64(), "per_km2": pa.float64()} | {c.name: tables.ARROW[c.result] for c in about.columns}
     fields = [pa.field("cell", pa.uint64(), nullable=False, metadata={"title": CELL.in_language(about.language)})]
-    fields += [pa.field(name, type_, metadata=said[name]) for name, type_ in types.items()]
+    fields += [pa.field(name, type_, metadata=properties[name]) for name, type_ in types.items()]
     whole = about.document()
     metadata = {"city_twin": json.dumps({k: v for k, v in whole.items() if k != "resolutions"}, ensure_ascii=False)}
     return pa.schema(fields, metadata)
 
 
-def _batch(counted: Counted, schema: pa.Schema) -> pa.RecordBatch:
+def _batch(counted: AggregatedCells, schema: pa.Schema) -> pa.RecordBatch:
     values = [counted.cells.view(np.uint64), counted.features, densities(counted), *counted.values]
     return pa.record_batch([pa.array(v, f.type) for v, f in zip(values, schema, strict=True)], schema=schema)
 
 
-async def as_arrow(parts: Parts, about: About) -> Chunks:
+async def as_arrow(parts: Parts, about: CellsMetadata) -> Chunks:
     """Cells as a stream of Arrow's IPC format."""
     schema, sink = schema_of(about), tables.Sink()
     writer = pa.ipc.new_stream(sink, schema)
@@ -172,7 +172,7 @@ async def as_arrow(parts: Parts, about: About) -> Chunks:
     yield sink.taken()
 
 
-async def as_parquet(parts: Parts, about: About) -> Chunks:
+async def as_parquet(parts: Parts, about: CellsMetadata) -> Chunks:
     """Cells as Parquet, a row group at a time."""
     schema = schema_of(about)
 

@@ -9,20 +9,19 @@ from fastapi import Request
 from starlette.datastructures import QueryParams
 
 from layers.contracts import theme_of
-from tiles.cells.answers import About
+from tiles.cells.answers import CellsMetadata
 from tiles.cells.outlines import square_kilometres
-from tiles.cells.statement import Question
+from tiles.cells.statement import CellsQuery
 from tiles.cells.tiles import finest_at
 from tiles.features.paging import BAD_TOKEN, read_token, version_of_token
-from tiles.features.selection import choose
-from tiles.http.principal import city_state, language_of, principal_of
-from tiles.http.selection import Chosen
-from tiles.ogc import parameters as asked
+from tiles.features.selection import permit_for
+from tiles.http.principal import city_context, language_of, principal_of
+from tiles.ogc import parameters as request_parameters
 from tiles.ogc.formats import CSV, MVT, Format, negotiate
 from tiles.ogc.parameters import Parameter
 from tiles.vector.tile_matrix_sets import Grid, check_tile, find_grid
 from tiles.vector.tilesets import TILE
-from twin.access.policy import find_readable
+from twin.access.permit import Permit, permit_of
 from twin.catalogue.catalogue import Version
 from twin.cells.cover import MAX_RESOLUTION
 from twin.cells.rollup import Rolled, finest_within, resolution_for
@@ -31,7 +30,7 @@ from twin.query.expressions import Parameters
 from twin.query.reference import offered
 from twin.text import Text
 
-# Without a wish, the finest resolution of which the asked area holds at most about so many cells; and the usual page.
+# By default, the finest resolution of which the requested area holds at most about so many cells; and the usual page.
 USUAL_CELLS = 5000
 # What every row has; a field that is called so does not come along.
 TAKEN = frozenset({"cell", "features", "per_km2"})
@@ -44,12 +43,12 @@ FORMATS = (JSON, GEOJSON, CSV, ARROW, PARQUET)
 
 RESOLUTION = Parameter(
     "resolution", "H3 resolution, from 0 to that of the layer's own cells (`cellResolution` of the collection). "
-    f"Without it the finest of which the asked area holds about {USUAL_CELLS:,} cells at most.",
+    f"Without it the finest of which the requested area holds about {USUAL_CELLS:,} cells at most.",
     {"type": "integer", "format": "h3-resolution", "minimum": 0, "maximum": MAX_RESOLUTION},
 )  # fmt: skip
 PARAMETERS = (
-    asked.format_parameter(FORMATS),
-    asked.LANG,
+    request_parameters.format_parameter(FORMATS),
+    request_parameters.LANG,
     RESOLUTION,
     Parameter("bbox", "Cells that meet this box: west, south, east, north in degrees (EPSG:4326; six numbers: with "
               "heights, which are not used). West may be greater than east: the box then crosses the 180th meridian. "
@@ -57,16 +56,16 @@ PARAMETERS = (
               {"type": "array", "items": {"type": "number"}, "minItems": 4, "maxItems": 6,
                "oneOf": [{"minItems": 4, "maxItems": 4}, {"minItems": 6, "maxItems": 6}]}),
     *(replace(p, description=f"{p.description} The numbers are those of the features that match.")
-      if p.name == "filter" else p for p in asked.FILTER),
-    asked.DATETIME,
+      if p.name == "filter" else p for p in request_parameters.FILTER),
+    request_parameters.DATETIME,
     Parameter("properties", "Only these numbers beside `features` and `per_km2`, with commas.",
               {"type": "array", "items": {"type": "string", "format": "rolled"}}),
     Parameter("limit", f"How many cells at most: {USUAL_CELLS:,} a page without it, and at most the server's limit "
               "(10,000, as set by TWIN_ITEMS_LIMIT). Formats that are written in one go (csv, arrow, parquet) give "
               "all cells without it, up to TWIN_STREAM_LIMIT.",
               {"type": "integer", "minimum": 1, "default": USUAL_CELLS}),
-    asked.VERSION,
-    asked.AS_OF,
+    request_parameters.VERSION,
+    request_parameters.AS_OF,
     Parameter("token", "Where a page begins; comes with the link `next`.", {"type": "string", "format": "cell-token"}),
 )  # fmt: skip
 NAMES = frozenset(p.name for p in PARAMETERS)
@@ -79,13 +78,13 @@ NARROWING = ("filter", "filter-lang", "filter-crs", "datetime")
 
 
 @dataclass(frozen=True, slots=True)
-class Wanted:
+class CellsRequest:
     """A request for cells, understood."""
 
-    chosen: Chosen
+    chosen: Permit
     format: Format
-    question: Question
-    about: About
+    question: CellsQuery
+    about: CellsMetadata
     limit: int
     given: dict[str, str]
 
@@ -97,84 +96,88 @@ class Wanted:
 
 
 @dataclass(frozen=True, slots=True)
-class WantedTile:
+class CellTileRequest:
     """A request for a tile of cells, understood; `narrowed` tells one filter from another."""
 
-    chosen: Chosen
+    chosen: Permit
     grid: Grid
-    question: Question
+    question: CellsQuery
     narrowed: str
 
 
-async def understand(request: Request, layer_id: str) -> Wanted:
+async def understand(request: Request, layer_id: str) -> CellsRequest:
     """Read a request for cells."""
-    city, given = city_state(request), request.query_params
-    layer = find_readable(principal_of(request), city.layers, layer_id)
+    city, given = city_context(request), request.query_params
+    current = permit_of(principal_of(request), city.layers, layer_id)
     form = negotiate(request, FORMATS)
-    asked.check_language(given)
-    asked.check_names(given, NAMES, {})
-    number, at = asked.read_version(given), asked.read_as_of(given)
+    request_parameters.check_language(given)
+    request_parameters.check_names(given, NAMES, {})
+    number, at = request_parameters.read_version(given), request_parameters.read_as_of(given)
     if "token" in given and number is None and at is None:
         number = version_of_token(given["token"])
-    chosen = await choose(city, layer, number, at)
-    version, settings = chosen.version, city.settings
-    area = asked.read_box(given["bbox"]) if "bbox" in given else None
-    resolution = read_resolution(given, version)
+    chosen = await permit_for(city, current, number, at)
+    settings = city.settings
+    area = request_parameters.read_box(given["bbox"]) if "bbox" in given else None
+    resolution = read_resolution(given, chosen)
     if resolution is None:
-        resolution = _suiting(version, area.bounds if area is not None else None)
+        resolution = _suiting(chosen, area.bounds if area is not None else None)
     parameters = Parameters()
     narrowing = QueryParams({k: v for k, v in given.items() if k in NARROWING})
     references = offered(settings.profile)
-    conditions = await asked.read_conditions(city.parser, narrowing, version, references, parameters)
+    conditions = await request_parameters.read_conditions(city.parser, narrowing, chosen, references, parameters)
     columns = read_columns(given, chosen)
     if form.whole:
-        limit = asked.read_limit(given, settings.stream_limit, settings.stream_limit)
+        limit = request_parameters.read_limit(given, settings.stream_limit, settings.stream_limit)
     else:
-        limit = asked.read_limit(given, min(USUAL_CELLS, settings.items_limit), settings.items_limit)
-    return Wanted(
+        limit = request_parameters.read_limit(given, min(USUAL_CELLS, settings.items_limit), settings.items_limit)
+    return CellsRequest(
         chosen=chosen,
         format=form,
-        question=Question(version, resolution, columns, area, conditions, parameters, _after(given, version)),
-        about=About(layer, version, resolution, columns, language_of(request)),
+        question=CellsQuery(chosen, resolution, columns, area, conditions, parameters, _after(given, chosen.version)),
+        about=CellsMetadata(chosen, resolution, columns, language_of(request)),
         limit=limit,
         given=dict(given),
     )
 
 
-async def understand_tile(request: Request, layer_id: str, grid: str, matrix: int, row: int, column: int) -> WantedTile:
+async def understand_tile(
+    request: Request, layer_id: str, grid: str, matrix: int, row: int, column: int
+) -> CellTileRequest:
     """Read a request for a tile of cells."""
-    city, given = city_state(request), request.query_params
-    layer = find_readable(principal_of(request), city.layers, layer_id)
-    asked.check_language(given)
-    asked.check_names(given, TILE_NAMES, {})
+    city, given = city_context(request), request.query_params
+    current = permit_of(principal_of(request), city.layers, layer_id)
+    request_parameters.check_language(given)
+    request_parameters.check_names(given, TILE_NAMES, {})
     # Programs that draw maps say little of what they take, and there is but one format of tiles.
     if "f" in given:
         negotiate(request, [MVT])
     profile = city.settings.profile
     found = find_grid(grid, profile)
     check_tile(found, matrix, column, row)
-    chosen = await choose(city, layer, asked.read_version(given), asked.read_as_of(given))
-    version, zoom = chosen.version, found.zoom(matrix)
-    resolution = read_resolution(given, version, finest_at(zoom))
+    chosen = await permit_for(
+        city, current, request_parameters.read_version(given), request_parameters.read_as_of(given)
+    )
+    zoom = found.zoom(matrix)
+    resolution = read_resolution(given, chosen, finest_at(zoom))
     if resolution is None:
-        resolution = min(resolution_for(zoom, theme_of(layer).rollup_cells), version.resolution)
+        resolution = min(resolution_for(zoom, theme_of(chosen.layer).rollup_cells), chosen.resolution)
     parameters = Parameters()
-    conditions = await asked.read_filter(city.parser, given, version, offered(profile), parameters)
-    said = "\0".join(given.get(parameter.name, "") for parameter in asked.FILTER)
-    return WantedTile(
+    conditions = await request_parameters.read_filter(city.parser, given, chosen, offered(profile), parameters)
+    text = "\0".join(given.get(parameter.name, "") for parameter in request_parameters.FILTER)
+    return CellTileRequest(
         chosen=chosen,
         grid=found,
-        question=Question(version, resolution, offered_columns(chosen), None, conditions, parameters),
-        narrowed=hashlib.sha256(said.encode()).hexdigest()[:24] if conditions else "",
+        question=CellsQuery(chosen, resolution, offered_columns(chosen), None, conditions, parameters),
+        narrowed=hashlib.sha256(text.encode()).hexdigest()[:24] if conditions else "",
     )
 
 
-def read_resolution(given: QueryParams, version: Version, finest: int | None = None) -> int | None:
-    """Read `resolution`, which may be as fine as the version's cells, or as `finest` if that is coarser."""
+def read_resolution(given: QueryParams, permit: Permit, finest: int | None = None) -> int | None:
+    """Read `resolution`, which may be as fine as the cells that may be shown, or as `finest` if that is coarser."""
     text = given.get("resolution")
     if text is None:
         return None
-    finest = version.resolution if finest is None else min(finest, version.resolution)
+    finest = permit.resolution if finest is None else min(finest, permit.resolution)
     if not (text.isascii() and text.isdigit() and len(text) <= 3 and int(text) <= finest):
         raise BadInput(
             Text(
@@ -185,13 +188,13 @@ def read_resolution(given: QueryParams, version: Version, finest: int | None = N
     return int(text)
 
 
-def offered_columns(chosen: Chosen) -> tuple[Rolled, ...]:
-    """The columns of a version that have a value in a cell."""
-    rolled = theme_of(chosen.layer).rolled(c.name for c in chosen.version.columns)
+def offered_columns(chosen: Permit) -> tuple[Rolled, ...]:
+    """Return the columns that have a value in a cell and may be shown."""
+    rolled = theme_of(chosen.layer).rolled(c.name for c in chosen.columns)
     return tuple(c for c in rolled if c.name not in TAKEN)
 
 
-def read_columns(given: QueryParams, chosen: Chosen) -> tuple[Rolled, ...]:
+def read_columns(given: QueryParams, chosen: Permit) -> tuple[Rolled, ...]:
     """Read `properties`: the numbers that an answer has, in the order of the theme."""
     there, text = offered_columns(chosen), given.get("properties")
     if text is None:
@@ -207,13 +210,13 @@ def read_columns(given: QueryParams, chosen: Chosen) -> tuple[Rolled, ...]:
     return tuple(c for c in there if c.name in names)
 
 
-def _suiting(version: Version, box: tuple[float, float, float, float] | None) -> int:
-    """The resolution that shows an area well: the box that is asked for, as far as there are features in it."""
-    bounds = version.bounds or (0.0, 0.0, 0.0, 0.0)
+def _suiting(permit: Permit, box: tuple[float, float, float, float] | None) -> int:
+    """The resolution that shows an area well: the requested box, as far as there are features in it."""
+    bounds = permit.bounds or (0.0, 0.0, 0.0, 0.0)
     if box is not None:
         inner = max(box[0], bounds[0]), max(box[1], bounds[1]), min(box[2], bounds[2]), min(box[3], bounds[3])
         bounds = inner if inner[0] <= inner[2] and inner[1] <= inner[3] else box
-    return min(finest_within(square_kilometres(bounds), USUAL_CELLS), version.resolution)
+    return min(finest_within(square_kilometres(bounds), USUAL_CELLS), permit.resolution)
 
 
 def _after(given: QueryParams, version: Version) -> int | None:

@@ -16,27 +16,27 @@ from tiles.cells.requests import (
     PARAMETERS,
     PARQUET,
     TILE_PARAMETERS,
-    Wanted,
+    CellsRequest,
     understand,
     understand_tile,
 )
 from tiles.cells.schemas import AS_GEOJSON, AS_JSON
-from tiles.cells.statement import Counted, counted, first
+from tiles.cells.statement import AggregatedCells, counted, first
 from tiles.cells.tiles import make_tile
 from tiles.features.items import LayerId
-from tiles.features.paging import Place, write_token
+from tiles.features.paging import PageStart, write_token
 from tiles.features.selection import is_known, keeping
-from tiles.features.streaming import Stream, primed, streaming
+from tiles.features.streaming import StreamedResponse, primed, streaming
 from tiles.http import content_encoding as encodings
 from tiles.http.openapi import reads_parameters
-from tiles.http.principal import city_state
+from tiles.http.principal import city_context
 from tiles.http.selection import caching, etag
-from tiles.http.server import CityState
+from tiles.http.server import CityContext
 from tiles.ogc.formats import CSV
 from tiles.ogc.links import as_header, base_of, link, path, self_and_alternates, with_query
 from tiles.ogc.schemas import BINARY, content
 from tiles.vector.routes import MEDIA_TYPE, VARY, about
-from tiles.vector.tile_cache import Tile
+from tiles.vector.tile_cache import CachedTile
 from tiles.vector.tilesets import Column, GridId, Matrix, Row
 from twin.text import Text
 
@@ -60,7 +60,7 @@ async def cells(request: Request, layer: LayerId) -> Response:
     Each feature is counted once: in the lowest of the cells that it touches at the layer's own resolution, and in
     that cell's ancestors. JSON and GeoJSON come in pages, the other formats in one go.
     """
-    city, wanted = city_state(request), await understand(request, layer)
+    city, wanted = city_context(request), await understand(request, layer)
     headers = keeping(request, wanted.chosen, wanted.format.name, wanted.about.language)
     if is_known(request, headers):
         return Response(status_code=304, headers=headers)
@@ -73,22 +73,22 @@ async def cells(request: Request, layer: LayerId) -> Response:
     return Response(write(found, wanted.about, ending), media_type=wanted.format.media_type, headers=headers)
 
 
-def _address(request: Request, wanted: Wanted) -> str:
+def _address(request: Request, wanted: CellsRequest) -> str:
     return path(base_of(request), "collections", wanted.chosen.layer.id, "cells")
 
 
-def _links(request: Request, wanted: Wanted, found: Counted, more: bool) -> list[dict[str, Any]]:
+def _links(request: Request, wanted: CellsRequest, found: AggregatedCells, more: bool) -> list[dict[str, Any]]:
     address, language, layer = _address(request, wanted), wanted.about.language, wanted.chosen.layer
     links = self_and_alternates(address, wanted.given, wanted.format, FORMATS, language)
     if more:
-        place = Place(wanted.chosen.version.number, True, (), int(found.cells[-1]))
+        place = PageStart(wanted.chosen.version.number, True, (), int(found.cells[-1]))
         href = with_query(address, wanted.pinned | {"token": write_token(place, ())})
         links.append(link(href, "next", wanted.format.media_type, Text(en="Next page", vi="Trang sau"), language))
     links.append(link(address.removesuffix("/cells"), "collection", "application/json", layer.title, language))
     return links
 
 
-async def _whole(request: Request, city: CityState, wanted: Wanted, headers: dict[str, str]) -> Response:
+async def _whole(request: Request, city: CityContext, wanted: CellsRequest, headers: dict[str, str]) -> Response:
     write = {CSV: answers.as_csv, ARROW: answers.as_arrow}.get(wanted.format, answers.as_parquet)
     links = self_and_alternates(_address(request, wanted), wanted.given, wanted.format, FORMATS, wanted.about.language)
     version = wanted.chosen.version.number
@@ -99,10 +99,10 @@ async def _whole(request: Request, city: CityState, wanted: Wanted, headers: dic
         headers["Content-Encoding"] = "identity"
     seconds = city.settings.stream_seconds
     chunks = await primed(write(_all(city, wanted), wanted.about), seconds)
-    return Stream(chunks, seconds, media_type=wanted.format.media_type, headers=headers)
+    return StreamedResponse(chunks, seconds, media_type=wanted.format.media_type, headers=headers)
 
 
-async def _all(city: CityState, wanted: Wanted) -> AsyncGenerator[Counted, None]:
+async def _all(city: CityContext, wanted: CellsRequest) -> AsyncGenerator[AggregatedCells, None]:
     left = wanted.limit
     async with streaming(city) as connection, aclosing(counted(connection, wanted.question)) as read:
         async for part in read:
@@ -127,10 +127,10 @@ async def cell_tile(
     request: Request, layer: LayerId, grid: GridId, matrix: Matrix, row: Row, column: Column
 ) -> Response:
     """Give the cells in a tile as hexagons, in one MVT layer `<layer>:cells`, with the same numbers as the table."""
-    city = city_state(request)
+    city = city_context(request)
     wanted = await understand_tile(request, layer, grid, matrix, row, column)
     # What is counted stands in the name of the grid: a layer has several tiles at one place.
-    name = f"{wanted.grid.id}/cells/{wanted.question.resolution}/{wanted.narrowed}"
+    name = f"{wanted.grid.id}/cells/{wanted.question.resolution}/{wanted.narrowed}/{wanted.chosen.key}"
     chosen = (wanted.chosen,)
     tag = etag(chosen, name, matrix, column, row)
     headers = {"Cache-Control": caching(chosen), "ETag": tag, "Vary": VARY}
@@ -138,7 +138,7 @@ async def cell_tile(
         return Response(status_code=304, headers=headers)
     encoding = encodings.chosen(request.headers.get("accept-encoding", ""))
 
-    async def make() -> Tile:
+    async def make() -> CachedTile:
         async with city.connection(asking=True) as connection:
             return await make_tile(
                 connection, wanted.chosen.layer.id, wanted.question, wanted.grid, matrix, column, row, encoding

@@ -13,6 +13,7 @@ import shapely
 from shapely.geometry.base import BaseGeometry
 
 from tiles.cells.outlines import around, meeting
+from twin.access.permit import Permit
 from twin.catalogue.catalogue import Version
 from twin.cells.cover import Int64
 from twin.cells.rollup import Rolled, parent_sql, value_sql
@@ -31,7 +32,7 @@ Values = Sequence[Any]
 
 
 @dataclass(frozen=True, slots=True)
-class Counted:
+class AggregatedCells:
     """Some cells in the order of their indexes, with their counts and the values of the columns, as parallel lists."""
 
     cells: Int64
@@ -41,16 +42,19 @@ class Counted:
     def __len__(self) -> int:
         return len(self.cells)
 
-    def first(self, count: int) -> Counted:
+    def first(self, count: int) -> AggregatedCells:
         """The first of them."""
-        return Counted(self.cells[:count], self.features[:count], [v[:count] for v in self.values])
+        return AggregatedCells(self.cells[:count], self.features[:count], [v[:count] for v in self.values])
 
 
 @dataclass(frozen=True, slots=True)
-class Question:
-    """Which cells are meant: of one version and resolution, meeting an area, with the features under conditions."""
+class CellsQuery:
+    """Which cells are meant: of one version and resolution, meeting an area, with the features under conditions.
 
-    version: Version
+    Cells of fewer features than the permit lets be shown are left out.
+    """
+
+    permit: Permit
     resolution: int
     columns: tuple[Rolled, ...]
     area: BaseGeometry | None = None
@@ -59,9 +63,14 @@ class Question:
     after: int | None = None
 
     @property
+    def version(self) -> Version:
+        """The version whose cells are meant."""
+        return self.permit.version
+
+    @property
     def from_rollup(self) -> bool:
         """Whether the version's roll-up holds the answer."""
-        kept = self.version.rollup
+        kept = self.permit.rollup
         if kept is None or self.conditions or self.resolution not in kept["resolutions"]:
             return False
         # A theme may have learned another rule since the version was published.
@@ -74,8 +83,10 @@ class Question:
 
     def _of_rollup(self, parameters: Parameters) -> tuple[str, list[object]]:
         conditions = [f"r.resolution = {self.resolution}"]
+        if self.permit.least_count > 1:
+            conditions.append(f"r.features >= {self.permit.least_count}")
         if self.area is not None:
-            # Box against box: what exactly meets the area is told outside.
+            # Box against box: which of them meet the area exactly is found outside.
             conditions.append(
                 f"r.geom && ST_GeomFromWKB({parameters.add(to_wkb(_envelope(self.area)), 'bytea')}, 4326)"
             )
@@ -102,7 +113,11 @@ class Question:
             conditions.append(f"{cell} > {parameters.add(self.after, 'bigint')}")
         where = f" WHERE {' AND '.join(conditions)}" if conditions else ""
         values = "".join(f", {value_sql(c, 'f')}" for c in self.columns)
-        return f"SELECT {cell} AS cell, count(*){values} FROM {source}{where} GROUP BY 1 ORDER BY 1", parameters.values
+        having = f" HAVING count(*) >= {self.permit.least_count}" if self.permit.least_count > 1 else ""
+        return (
+            f"SELECT {cell} AS cell, count(*){values} FROM {source}{where} GROUP BY 1{having} ORDER BY 1",
+            parameters.values,
+        )
 
 
 def _envelope(area: BaseGeometry) -> BaseGeometry:
@@ -110,34 +125,34 @@ def _envelope(area: BaseGeometry) -> BaseGeometry:
     return shapely.box(*shapely.bounds(area))
 
 
-async def counted(connection: asyncpg.Connection, asked: Question) -> AsyncGenerator[Counted, None]:
+async def counted(connection: asyncpg.Connection, query: CellsQuery) -> AsyncGenerator[AggregatedCells, None]:
     """The cells of a question, some at a time; the connection must be in a transaction."""
-    has_cell = asked.from_rollup or await connection.fetchval(HAS_CELL_SQL, f"{DATA_SCHEMA}.{asked.version.table}")
-    sql, values = asked.statement(has_cell=has_cell)
+    has_cell = query.from_rollup or await connection.fetchval(HAS_CELL_SQL, f"{DATA_SCHEMA}.{query.version.table}")
+    sql, values = query.statement(has_cell=has_cell)
     cursor = await connection.cursor(sql, *values)
     while rows := await cursor.fetch(ROWS):
         cells = np.fromiter((row[0] for row in rows), np.int64, len(rows))
-        if asked.area is not None:
-            here = meeting(cells, asked.area)
+        if query.area is not None:
+            here = meeting(cells, query.area)
             rows, cells = [row for row, meets in zip(rows, here, strict=True) if meets], cells[here]
         if rows:
             _, features, *columns = (list(column) for column in zip(*rows, strict=True))
-            yield Counted(cells, features, columns)
+            yield AggregatedCells(cells, features, columns)
 
 
-async def first(connection: asyncpg.Connection, asked: Question, most: int) -> tuple[Counted, bool]:
+async def first(connection: asyncpg.Connection, query: CellsQuery, most: int) -> tuple[AggregatedCells, bool]:
     """The first cells of a question in one piece, and whether there are more."""
-    parts: list[Counted] = []
-    async with connection.transaction(readonly=True), aclosing(counted(connection, asked)) as read:
+    parts: list[AggregatedCells] = []
+    async with connection.transaction(readonly=True), aclosing(counted(connection, query)) as read:
         async for part in read:
             parts.append(part)
             if sum(map(len, parts)) > most:
                 break
     if not parts:
-        return Counted(np.empty(0, np.int64), [], [[] for _ in asked.columns]), False
-    whole = Counted(
+        return AggregatedCells(np.empty(0, np.int64), [], [[] for _ in query.columns]), False
+    whole = AggregatedCells(
         np.concatenate([p.cells for p in parts]),
         [n for p in parts for n in p.features],
-        [[v for p in parts for v in p.values[i]] for i in range(len(asked.columns))],
+        [[v for p in parts for v in p.values[i]] for i in range(len(query.columns))],
     )
     return whole.first(most), len(whole) > most

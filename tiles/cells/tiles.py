@@ -11,10 +11,10 @@ import shapely
 
 from tiles.cells.answers import as_text, densities
 from tiles.cells.outlines import outlines
-from tiles.cells.statement import Question, first
+from tiles.cells.statement import CellsQuery, first
 from tiles.http.content_encoding import Encoding, encode
 from tiles.vector.mvt import BUFFER, EXTENT
-from tiles.vector.tile_cache import Tile
+from tiles.vector.tile_cache import CachedTile
 from tiles.vector.tile_matrix_sets import Grid, placed
 from twin.cells.rollup import Rolled, resolution_for
 
@@ -30,17 +30,17 @@ def finest_at(zoom: int) -> int:
 
 
 async def make_tile(
-    connection: asyncpg.Connection, layer_id: str, asked: Question, grid: Grid, z: int, x: int, y: int,
+    connection: asyncpg.Connection, layer_id: str, query: CellsQuery, grid: Grid, z: int, x: int, y: int,
     encoding: Encoding,
-) -> Tile:  # fmt: skip
+) -> CachedTile:  # fmt: skip
     """Make the tile: the cells that meet it are read, their outlines computed here, and written by the database."""
     # A few times the usual number: near the poles a tile holds more of the earth's cells than elsewhere.
-    found, more = await first(connection, replace(asked, area=_area(grid, z, x, y)), 4 * MOST_CELLS)
+    found, more = await first(connection, replace(query, area=_area(grid, z, x, y)), 4 * MOST_CELLS)
     values = [as_text(found.cells), found.features, densities(found), *map(_plain, found.values)]
     shapes = shapely.to_wkb(outlines(found.cells)).tolist()
-    statement = _statement(f"{layer_id}:cells", asked.columns, grid)
+    statement = _statement(f"{layer_id}:cells", query.columns, grid)
     body: bytes = await connection.fetchval(statement, *grid.values([(z, x, y)]), shapes, *values) or b""
-    return Tile((layer_id,) if more else (), {encoding: encode(body, encoding)})
+    return CachedTile((layer_id,) if more else (), {encoding: encode(body, encoding)})
 
 
 def _area(grid: Grid, z: int, x: int, y: int) -> shapely.Polygon:
@@ -72,6 +72,6 @@ def _statement(name: str, columns: tuple[Rolled, ...], grid: Grid) -> str:
     return (
         f"SELECT ST_AsMVT(tile, '{name}', {EXTENT}, 'geom') FROM (SELECT {names}, "
         f"ST_AsMVTGeom({grid.on_grid('ST_GeomFromWKB(wkb, 4326)')}, place.box, {EXTENT}, {BUFFER}) AS geom "
-        f"FROM {grid.asked(BUFFER / EXTENT)} AS place, "
+        f"FROM {grid.places_sql(BUFFER / EXTENT)} AS place, "
         f"unnest(${outline}::bytea[], {arrays}) AS cells(wkb, {names})) AS tile WHERE geom IS NOT NULL"
     )

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 
 import click
 
+from twin.access.permit import operator_permits
 from twin.cli import console, print_json, say
 from twin.commands import as_json
 from twin.config import load_settings
@@ -48,16 +49,15 @@ def prepare(layers: tuple[str, ...], forms: tuple[str, ...], as_json: bool) -> N
 async def _prepare(names: Sequence[str], forms: Sequence[str]) -> list[dict[str, object]]:
     from tiles.downloads import formats as known
     from tiles.downloads.prepare import Downloads
-    from tiles.http.selection import choose_any
-    from tiles.http.server import CityState
+    from tiles.http.server import CityContext
 
     settings = load_settings()
-    city = CityState(settings, open_database(settings))
+    city = CityContext(settings, open_database(settings))
     made: list[dict[str, object]] = []
     async with city.running():
         await city.refresh()
         downloads = Downloads(city)
-        for chosen in choose_any(names, city.layers):
+        for chosen in operator_permits(city.layers, names):
             for form in forms:
                 file = await downloads.prepare(chosen, known.FORMS[form])
                 made.append(

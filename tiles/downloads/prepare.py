@@ -18,9 +18,9 @@ import asyncpg
 
 from tiles.catalogue.citations import words
 from tiles.downloads import formats as forms
-from tiles.downloads.formats import Form
-from tiles.http.selection import Chosen
-from tiles.http.server import CityState
+from tiles.downloads.formats import DownloadFormat
+from tiles.http.server import CityContext
+from twin.access.permit import Permit
 from twin.catalogue.catalogue import Layer, Version
 from twin.catalogue.download_folder import DownloadFolder, Making, Prepared, is_being_made
 from twin.errors import NoRoom, NotFound, Unavailable
@@ -66,7 +66,7 @@ async def _in_thread(work: Callable[..., T], *arguments: Any) -> T:
 class Downloads:
     """The prepared downloads of a city, and those being prepared by this process."""
 
-    def __init__(self, city: CityState) -> None:
+    def __init__(self, city: CityContext) -> None:
         self._city = city
         settings = city.settings
         # One folder may serve several databases, whose versions have the same names.
@@ -90,29 +90,34 @@ class Downloads:
             if tasks:
                 await asyncio.wait(tasks, timeout=5)
 
-    def key(self, layer: Layer, version: Version) -> str:
-        """The name of a version's files: another one if anything that is written into them is another."""
-        said = [
+    def key(self, permit: Permit) -> str:
+        """Return the name of a version's files: another one if anything that is written into them is another."""
+        name = self._name(permit.layer, permit.version)
+        return f"{name}-{permit.key}" if permit.key else name
+
+    def _name(self, layer: Layer, version: Version) -> str:
+        """Return the name of the files that hold nothing back; those that do have the permit's key behind it."""
+        parts = [
             FORM_NUMBER,
             version.key,
             version.published.isoformat(),
             words(layer, version, self._city.settings.profile),
         ]
-        digest = hashlib.sha256(json.dumps(said, sort_keys=True).encode()).hexdigest()
+        digest = hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
         return f"{version.table}-{digest[:16]}"
 
-    def find(self, chosen: Chosen, form: Form) -> Prepared | None:
+    def find(self, chosen: Permit, form: DownloadFormat) -> Prepared | None:
         """The file, if it is there."""
-        return self.folder.find(self.key(chosen.layer, chosen.version), form.suffix)
+        return self.folder.find(self.key(chosen), form.suffix)
 
-    def known(self, layer: Layer, version: Version) -> Mapping[str, Prepared]:
+    def known(self, permit: Permit) -> Mapping[str, Prepared]:
         """The files of a version that are there, by suffix, without using them."""
-        key, names = self.key(layer, version), self.folder.names()
+        key, names = self.key(permit), self.folder.names()
         return {suffix: names[key, suffix] for suffix in forms.FORMS if (key, suffix) in names}
 
-    def prepare(self, chosen: Chosen, form: Form) -> asyncio.Task[Prepared]:
-        """Make the file, or take part in its making. It goes on if whoever asked goes away: the next one has it."""
-        name = (self.key(chosen.layer, chosen.version), form.suffix)
+    def prepare(self, chosen: Permit, form: DownloadFormat) -> asyncio.Task[Prepared]:
+        """Make the file, or take part in its making. It goes on if the client goes away: the next one has it."""
+        name = (self.key(chosen), form.suffix)
         if name not in self._tasks:
             task = self._tasks[name] = asyncio.create_task(self._prepare(chosen, form, name[0]))
 
@@ -125,7 +130,7 @@ class Downloads:
             task.add_done_callback(done)
         return self._tasks[name]
 
-    async def _prepare(self, chosen: Chosen, form: Form, key: str) -> Prepared:
+    async def _prepare(self, chosen: Permit, form: DownloadFormat, key: str) -> Prepared:
         async with asyncio.timeout(self._city.settings.stream_seconds):
             try:
                 making = await self._begin(chosen, form, key)
@@ -149,7 +154,7 @@ class Downloads:
         self.tidy(keep=prepared)
         return prepared
 
-    async def _begin(self, chosen: Chosen, form: Form, key: str) -> Making:
+    async def _begin(self, chosen: Permit, form: DownloadFormat, key: str) -> Making:
         """Wait for the right to make a file."""
         try:
             while (making := await _in_thread(self.folder.begin, key, form.suffix)) is None:
@@ -161,16 +166,16 @@ class Downloads:
             raise Unavailable(NO_FOLDER.format(id=chosen.layer.id)) from None
         return making
 
-    async def _make(self, chosen: Chosen, form: Form, making: Making) -> Prepared:
-        said = words(chosen.layer, chosen.version, self._city.settings.profile)
+    async def _make(self, chosen: Permit, form: DownloadFormat, making: Making) -> Prepared:
+        metadata = words(chosen.layer, chosen.version, self._city.settings.profile)
         if form.grows:
-            async with aclosing(forms.chunks(self._city, chosen, form, said)) as chunks:
+            async with aclosing(forms.chunks(self._city, chosen, form, metadata)) as chunks:
                 async for chunk in chunks:
                     await _in_thread(making.write, chunk)
             return await _in_thread(making.finish)
         workspace = await _in_thread(making.workspace)
         try:
-            path = await forms.write(self._city, chosen, form, said, workspace)
+            path = await forms.write(self._city, chosen, form, metadata, workspace)
         except Exception as error:
             if shutil.disk_usage(self.folder.root).free < FULL_BYTES:
                 raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC)) from error
@@ -207,8 +212,9 @@ class Downloads:
         versions = {version.table: (layer, version) for layer in layers for version in layer.versions.values()}
 
         def is_wanted(key: str) -> bool:
-            found = versions.get(key.rpartition("-")[0])
-            return found is not None and self.key(*found) == key
+            table, digest, *_ = key.split("-")
+            found = versions.get(table)
+            return found is not None and self._name(*found) == f"{table}-{digest}"
 
         try:
             removed = await _in_thread(self.folder.sweep, is_wanted, self._budget, keep.path if keep else None)

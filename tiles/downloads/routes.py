@@ -10,13 +10,14 @@ from fastapi import APIRouter, HTTPException, Path, Request, Response
 from fastapi.responses import FileResponse, StreamingResponse
 
 from tiles.catalogue.vocabulary import licence_address
-from tiles.downloads.formats import FORMS, Form
+from tiles.downloads.formats import FORMS, DownloadFormat
 from tiles.downloads.prepare import Downloads
 from tiles.http.head import ASKED
-from tiles.http.principal import City, Reader, language_of
-from tiles.http.selection import Chosen, caching, choose_one
+from tiles.http.principal import City, CurrentPrincipal, language_of
+from tiles.http.selection import caching
 from tiles.ogc.links import as_header, base_of, link, path
 from tiles.ogc.schemas import BINARY, TEXT
+from twin.access.permit import Permit, permit_of
 from twin.catalogue.download_folder import Prepared
 from twin.errors import NotFound
 from twin.text import Text
@@ -54,10 +55,10 @@ def downloads_of(request: Request) -> Downloads:
     "/downloads/{layer}.{form}", summary="A whole layer as a file", responses=RESPONSES, response_class=FileResponse
 )
 async def download(
-    request: Request, city: City, reader: Reader, layer: Annotated[str, NAME], form: Annotated[str, SUFFIX]
+    request: Request, city: City, principal: CurrentPrincipal, layer: Annotated[str, NAME], form: Annotated[str, SUFFIX]
 ) -> Response:
-    """Send all features of a layer's version. The file is made when it is first asked for, and kept."""
-    chosen = choose_one(layer, city.layers, reader)
+    """Send all features of a layer's version. The file is made at the first request, and kept."""
+    chosen = permit_of(principal, city.layers, layer)
     if form not in FORMS:
         raise NotFound(
             Text(
@@ -79,7 +80,7 @@ async def download(
             )  # fmt: skip
         prepared = await asyncio.shield(making)
     if prepared is None:
-        # Nobody knows yet how long it will be, and nobody asked for it.
+        # Its length is not known yet, and no range was requested.
         return StreamingResponse(iter(()), media_type=own.media_type, headers=headers)
     headers |= {"ETag": f'"{prepared.sha256[:32]}"', "Content-Encoding": "identity"}
     if _is_known(request, headers["ETag"]):
@@ -91,7 +92,7 @@ async def download(
     return FileResponse(prepared.path, media_type=own.media_type, headers=headers)
 
 
-def _headers(request: Request, chosen: Chosen, form: Form) -> dict[str, str]:
+def _headers(request: Request, chosen: Permit, form: DownloadFormat) -> dict[str, str]:
     layer, language = chosen.layer, language_of(request)
     base = base_of(request)
     links = [
@@ -110,14 +111,14 @@ def _headers(request: Request, chosen: Chosen, form: Form) -> dict[str, str]:
 
 
 async def _beginning(
-    downloads: Downloads, chosen: Chosen, form: Form, making: asyncio.Task[Prepared], *, in_parts: bool
+    downloads: Downloads, chosen: Permit, form: DownloadFormat, making: asyncio.Task[Prepared], *, in_parts: bool
 ) -> int | None:
     """A handle on the growing file, if it may be sent so and is not ready soon; None once it is ready or has failed."""
     if in_parts or not form.grows:
         await asyncio.wait([making])
         return None
     await asyncio.wait([making], timeout=PATIENCE_SECONDS)
-    key = downloads.key(chosen.layer, chosen.version)
+    key = downloads.key(chosen)
     while not making.done():
         if (handle := downloads.folder.growing(key, form.suffix)) is not None:
             return handle
@@ -131,14 +132,14 @@ def _is_known(request: Request, tag: str) -> bool:
 
 
 def _check_range(request: Request, prepared: Prepared, tag: str) -> None:
-    """See to the ranges asked for: ones that cannot be understood are as good as none, as HTTP wants it."""
-    asked = request.headers.get("range")
-    if asked is None:
+    """Answer the requested ranges; unreadable ones count as none, as HTTP says."""
+    requested = request.headers.get("range")
+    if requested is None:
         return
-    if RANGES.fullmatch(asked) is None or prepared.size == 0:
+    if RANGES.fullmatch(requested) is None or prepared.size == 0:
         request.scope["headers"] = [(name, value) for name, value in request.scope["headers"] if name != b"range"]
         return
-    ranges = [part.strip() for part in asked.partition("=")[2].split(",")]
+    ranges = [part.strip() for part in requested.partition("=")[2].split(",")]
     bounds = [part.partition("-") for part in ranges]
     backwards = any(first and last and int(first) > int(last) for first, _, last in bounds)
     beyond = all(int(first) >= prepared.size if first else int(last) == 0 for first, _, last in bounds)
@@ -146,7 +147,7 @@ def _check_range(request: Request, prepared: Prepared, tag: str) -> None:
         raise HTTPException(
             416,
             Text(
-                en="The file has {size:,} bytes; what is asked for lies beyond them.",
+                en="The file has {size:,} bytes; the requested range lies beyond them.",
                 vi="Tệp có {size:,} byte; phần được hỏi nằm ngoài.",
             ).format(size=prepared.size),
             {"Content-Range": f"bytes */{prepared.size}"},

@@ -13,7 +13,7 @@ from layers.contracts import theme_of
 from tiles.features import statement, tables
 from tiles.features.paging import (
     BAD_TOKEN,
-    Place,
+    PageStart,
     SortKey,
     read_sortby,
     read_token,
@@ -21,23 +21,22 @@ from tiles.features.paging import (
     write_token,
 )
 from tiles.features.rendering import closing, feature_texts, opening, place_of, with_members
-from tiles.features.selection import choose, is_known, keeping
-from tiles.features.statement import FeatureText, Rows
-from tiles.features.streaming import Chunks, Stream, batches, primed, streaming
+from tiles.features.selection import is_known, keeping, permit_for
+from tiles.features.statement import FeatureText, RowQuery
+from tiles.features.streaming import Chunks, StreamedResponse, batches, primed, streaming
 from tiles.http.openapi import reads_parameters
-from tiles.http.principal import city_state, language_of, principal_of
-from tiles.http.selection import Chosen
-from tiles.http.server import CityState
+from tiles.http.principal import city_context, language_of, principal_of
+from tiles.http.server import CityContext
 from tiles.ogc import formats, pages
-from tiles.ogc import parameters as asked
+from tiles.ogc import parameters as request_parameters
 from tiles.ogc.formats import Format, negotiate
 from tiles.ogc.links import Link, as_header, base_of, link, path, self_and_alternates, with_query
 from tiles.ogc.schemas import COLLECTION, FEATURE, content
-from twin.access.policy import find_readable
+from twin.access.permit import Permit, permit_of
 from twin.catalogue.catalogue import Column
 from twin.errors import BadInput, NotFound
 from twin.query.expressions import Parameters
-from twin.query.queryables import queryables
+from twin.query.queryables import moment_of, queryables
 from twin.query.reference import Reference, offered
 from twin.text import Language, Text
 
@@ -72,15 +71,15 @@ LayerId = Annotated[str, Path(description="`agency.layer`, as /collections lists
 
 
 @dataclass(frozen=True, slots=True)
-class Wanted:
+class ItemsRequest:
     """A request for items, understood: which rows, how many, in which form."""
 
-    chosen: Chosen
+    chosen: Permit
     format: Format
     language: Language
     reference: Reference
     columns: tuple[Column, ...]
-    rows: Rows
+    rows: RowQuery
     limit: int
     count: bool
     address: str
@@ -100,14 +99,14 @@ class Wanted:
     @property
     def matched(self) -> int | None:
         """How many features there are in all, where that is known without counting."""
-        return self.chosen.version.features if not self.rows.conditions else None
+        return self.chosen.features if not self.rows.conditions else None
 
 
 @router.get(
     "/collections/{layer}/items",
     summary="Features of a layer",
     responses=content(COLLECTION, formats.ITEMS),
-    openapi_extra={"parameters": [p.openapi() for p in asked.ITEMS]},
+    openapi_extra={"parameters": [p.openapi() for p in request_parameters.ITEMS]},
 )
 @reads_parameters
 async def items(request: Request, layer: LayerId) -> Response:
@@ -121,55 +120,59 @@ async def items(request: Request, layer: LayerId) -> Response:
     }
     if is_known(request, headers):
         return Response(status_code=304, headers=headers)
-    city = city_state(request)
+    city = city_context(request)
     if wanted.format is formats.HTML:
         return await _page_for_people(request, city, wanted, headers)
     if wanted.format.whole:
         return await _whole(city, wanted, headers)
     if wanted.limit > AT_ONCE:
         chunks = await primed(_long_page(city, wanted), city.settings.stream_seconds)
-        return Stream(chunks, city.settings.stream_seconds, media_type=wanted.format.media_type, headers=headers)
+        return StreamedResponse(
+            chunks, city.settings.stream_seconds, media_type=wanted.format.media_type, headers=headers
+        )
     return Response(await _page(city, wanted), media_type=wanted.format.media_type, headers=headers)
 
 
-async def _understand(request: Request, layer_id: str) -> Wanted:
-    city, given = city_state(request), request.query_params
-    layer = find_readable(principal_of(request), city.layers, layer_id)
+async def _understand(request: Request, layer_id: str) -> ItemsRequest:
+    city, given = city_context(request), request.query_params
+    current = permit_of(principal_of(request), city.layers, layer_id)
     chosen_format = negotiate(request, formats.ITEMS)
-    asked.check_language(given)
-    number, at = asked.read_version(given), asked.read_as_of(given)
-    newest = await choose(city, layer, number, at)
+    request_parameters.check_language(given)
+    number, at = request_parameters.read_version(given), request_parameters.read_as_of(given)
+    newest = await permit_for(city, current, number, at)
     # The names that may be used are those of the version; a token says which one that is, if nothing else does.
     if "token" in given and number is None and at is None:
-        newest = await choose(city, layer, version_of_token(given["token"]), None)
-    known = queryables(newest.version)
-    asked.check_names(given, asked.ITEMS_NAMES, {n: q for n, q in known.items() if q.kind != "geometry"})
+        newest = await permit_for(city, current, version_of_token(given["token"]), None)
+    known = queryables(newest.columns)
+    request_parameters.check_names(
+        given, request_parameters.ITEMS_NAMES, {n: q for n, q in known.items() if q.kind != "geometry"}
+    )
     keys = read_sortby(given["sortby"], known) if "sortby" in given else ()
     place = _place(given.get("token"), keys, newest)
     settings, references = city.settings, offered(city.settings.profile)
     everything = chosen_format.whole
-    limit = asked.read_limit(
+    limit = request_parameters.read_limit(
         given,
-        settings.stream_limit if everything else min(asked.DEFAULT_LIMIT, settings.items_limit),
+        settings.stream_limit if everything else min(request_parameters.DEFAULT_LIMIT, settings.items_limit),
         settings.stream_limit if everything else settings.items_limit,
     )
     parameters = Parameters()
-    conditions = await asked.read_conditions(city.parser, given, newest.version, references, parameters)
-    return Wanted(
+    conditions = await request_parameters.read_conditions(city.parser, given, newest, references, parameters)
+    return ItemsRequest(
         chosen=newest,
         format=chosen_format,
         language=language_of(request),
-        reference=asked.read_crs(given, "crs", references),
-        columns=asked.read_columns(given, newest.version),
-        rows=Rows(newest.version, conditions, parameters, keys, place),
+        reference=request_parameters.read_crs(given, "crs", references),
+        columns=request_parameters.read_columns(given, newest.columns),
+        rows=RowQuery(newest.version, conditions, parameters, keys, place),
         limit=min(limit, ON_A_PAGE) if chosen_format is formats.HTML else limit,
-        count=asked.read_flag(given, "count"),
-        address=path(base_of(request), "collections", layer.id, "items"),
+        count=request_parameters.read_flag(given, "count"),
+        address=path(base_of(request), "collections", newest.layer.id, "items"),
         given=dict(given),
     )
 
 
-def _place(token: str | None, keys: Sequence[SortKey], chosen: Chosen) -> Place | None:
+def _place(token: str | None, keys: Sequence[SortKey], chosen: Permit) -> PageStart | None:
     if token is None:
         return None
     place = read_token(token, keys)
@@ -178,14 +181,14 @@ def _place(token: str | None, keys: Sequence[SortKey], chosen: Chosen) -> Place 
     return place
 
 
-def _text_of(wanted: Wanted) -> FeatureText:
+def _text_of(wanted: ItemsRequest) -> FeatureText:
     if wanted.format is formats.JSONFG:
         of = theme_of(wanted.chosen.layer)
-        return statement.jsonfg(wanted.chosen.version, wanted.columns, wanted.reference, of.name)
+        return statement.jsonfg(moment_of(wanted.chosen.columns), wanted.columns, wanted.reference, of.name)
     return statement.geojson(wanted.columns, wanted.reference)
 
 
-def _members(wanted: Wanted) -> dict[str, Any]:
+def _members(wanted: ItemsRequest) -> dict[str, Any]:
     """What a collection says before its features."""
     if wanted.format is not formats.JSONFG:
         return {}
@@ -197,7 +200,7 @@ def _members(wanted: Wanted) -> dict[str, Any]:
     return {"conformsTo": JSONFG_CONFORMS, "featureType": of.name, "geometryDimension": dimension, **system}
 
 
-async def _page(city: CityState, wanted: Wanted) -> bytes:
+async def _page(city: CityContext, wanted: ItemsRequest) -> bytes:
     """A page that is read at once."""
     rows, matched = await _read(city, wanted, _text_of(wanted).columns())
     before, after = _neighbours(wanted, rows)
@@ -207,7 +210,7 @@ async def _page(city: CityState, wanted: Wanted) -> bytes:
     return opening(_members(wanted)) + features.encode() + closing(end)
 
 
-async def _read(city: CityState, wanted: Wanted, columns: Sequence[str]) -> tuple[list[Any], int | None]:
+async def _read(city: CityContext, wanted: ItemsRequest, columns: Sequence[str]) -> tuple[list[Any], int | None]:
     """The rows of a page, with one more that tells whether there is another page; and how many there are in all."""
     sql, values = wanted.rows.select(columns, wanted.limit + 1)
     # Without a condition any plan is the right one, and need not be made again; an order may cost a sort of the layer.
@@ -216,20 +219,19 @@ async def _read(city: CityState, wanted: Wanted, columns: Sequence[str]) -> tupl
         return rows, await _matched(connection, wanted)
 
 
-async def _matched(connection: Any, wanted: Wanted) -> int | None:
-    if wanted.matched is not None or not wanted.count:
+async def _matched(connection: Any, wanted: ItemsRequest) -> int | None:
+    if not wanted.rows.conditions or not wanted.count:
         return wanted.matched
     sql, values = wanted.rows.count()
-    found: int = await connection.fetchval(sql, *values)
-    return found
+    return wanted.chosen.count(await connection.fetchval(sql, *values))
 
 
-def _in_order(wanted: Wanted, rows: Sequence[Any]) -> Sequence[Any]:
+def _in_order(wanted: ItemsRequest, rows: Sequence[Any]) -> Sequence[Any]:
     rows = rows[: wanted.limit]
     return rows if wanted.rows.forward else rows[::-1]
 
 
-def _neighbours(wanted: Wanted, rows: Sequence[Any]) -> tuple[Place | None, Place | None]:
+def _neighbours(wanted: ItemsRequest, rows: Sequence[Any]) -> tuple[PageStart | None, PageStart | None]:
     """Where the page before ends and where the next one begins, if there are such pages.
 
     `rows` are as they were read: towards the end of the page, or backwards from it, with one more if there is one.
@@ -238,7 +240,7 @@ def _neighbours(wanted: Wanted, rows: Sequence[Any]) -> tuple[Place | None, Plac
     kept = _in_order(wanted, rows)
     if not kept:
         # Beyond the end: what lies on the other side of the place can still be had.
-        turned = Place(place.version, not place.forward, place.keys, place.fid) if place else None
+        turned = PageStart(place.version, not place.forward, place.keys, place.fid) if place else None
         return (turned, None) if wanted.rows.forward else (None, turned)
     number = wanted.chosen.version.number
     before = place_of(kept[0], wanted.keys, number, forward=False)
@@ -249,13 +251,13 @@ def _neighbours(wanted: Wanted, rows: Sequence[Any]) -> tuple[Place | None, Plac
 
 
 def _ending(
-    wanted: Wanted, returned: int, matched: int | None, before: Place | None, after: Place | None
+    wanted: ItemsRequest, returned: int, matched: int | None, before: PageStart | None, after: PageStart | None
 ) -> dict[str, Any]:
     counted = {} if matched is None else {"numberMatched": matched}
     return {**counted, "numberReturned": returned, "links": _links(wanted, before, after)}
 
 
-def _links(wanted: Wanted, before: Place | None, after: Place | None) -> list[Link]:
+def _links(wanted: ItemsRequest, before: PageStart | None, after: PageStart | None) -> list[Link]:
     links = self_and_alternates(wanted.address, wanted.given, wanted.format, formats.ITEMS, wanted.language)
     for rel, place, title in (
         ("next", after, Text(en="Next page", vi="Trang sau")),
@@ -269,7 +271,7 @@ def _links(wanted: Wanted, before: Place | None, after: Place | None) -> list[Li
     return links
 
 
-async def _long_page(city: CityState, wanted: Wanted) -> Chunks:
+async def _long_page(city: CityContext, wanted: ItemsRequest) -> Chunks:
     """A page that is sent while it is read; its links come at its end, when they are known."""
     if not wanted.rows.forward:
         # Read from its end: it has to be turned round first.
@@ -280,7 +282,7 @@ async def _long_page(city: CityState, wanted: Wanted) -> Chunks:
     first = None
     async with streaming(city) as connection:
         matched = await _matched(connection, wanted)
-        # Sent with the first rows: what goes wrong before they are there can still be said properly.
+        # Sent with the first rows: an error before they are there can still become a problem document.
         start = opening(_members(wanted))
         async with aclosing(batches(connection, select)) as read:
             async for rows in read:
@@ -301,7 +303,7 @@ async def _long_page(city: CityState, wanted: Wanted) -> Chunks:
 # All in one go -------------------------------------------------------------------------------------
 
 
-async def _whole(city: CityState, wanted: Wanted, headers: dict[str, str]) -> Response:
+async def _whole(city: CityContext, wanted: ItemsRequest, headers: dict[str, str]) -> Response:
     own = wanted.format
     chunks: Chunks
     if own in (formats.NDJSON, formats.SEQUENCE):
@@ -323,17 +325,19 @@ async def _whole(city: CityState, wanted: Wanted, headers: dict[str, str]) -> Re
         # It is compressed already, column by column.
         headers["Content-Encoding"] = "identity"
     seconds = city.settings.stream_seconds
-    return Stream(await primed(chunks, seconds), seconds, media_type=own.media_type, headers=headers)
+    return StreamedResponse(await primed(chunks, seconds), seconds, media_type=own.media_type, headers=headers)
 
 
-async def _all_rows(city: CityState, wanted: Wanted, columns: Sequence[str]) -> AsyncGenerator[Sequence[Any], None]:
+async def _all_rows(
+    city: CityContext, wanted: ItemsRequest, columns: Sequence[str]
+) -> AsyncGenerator[Sequence[Any], None]:
     select = wanted.rows.select(columns, wanted.limit)
     async with streaming(city) as connection, aclosing(batches(connection, select)) as read:
         async for rows in read:
             yield rows
 
 
-async def _lines(rows: AsyncGenerator[Sequence[Any], None], wanted: Wanted, mark: str) -> Chunks:
+async def _lines(rows: AsyncGenerator[Sequence[Any], None], wanted: ItemsRequest, mark: str) -> Chunks:
     async with aclosing(rows):
         async for batch in rows:
             texts = feature_texts(batch, len(wanted.keys), wanted.reference)
@@ -343,7 +347,9 @@ async def _lines(rows: AsyncGenerator[Sequence[Any], None], wanted: Wanted, mark
 # For people ----------------------------------------------------------------------------------------
 
 
-async def _page_for_people(request: Request, city: CityState, wanted: Wanted, headers: dict[str, str]) -> Response:
+async def _page_for_people(
+    request: Request, city: CityContext, wanted: ItemsRequest, headers: dict[str, str]
+) -> Response:
     rows, matched = await _read(city, wanted, statement.table(wanted.columns, geometry=False))
     before, after = _neighbours(wanted, rows)
     start = statement.AFTER_FID + len(wanted.keys)
@@ -360,27 +366,30 @@ async def _page_for_people(request: Request, city: CityState, wanted: Wanted, he
     "/collections/{layer}/items/{feature:path}",
     summary="One feature",
     responses=content(FEATURE, formats.ITEM),
-    openapi_extra={"parameters": [p.openapi() for p in asked.ITEM]},
+    openapi_extra={"parameters": [p.openapi() for p in request_parameters.ITEM]},
 )
 @reads_parameters
 async def item(
     request: Request, layer: LayerId, feature: Annotated[str, Path(description="The feature's `id`.")]
 ) -> Response:
     """Give one feature by its id."""
-    city, given = city_state(request), request.query_params
-    found = find_readable(principal_of(request), city.layers, layer)
+    city, given = city_context(request), request.query_params
+    current = permit_of(principal_of(request), city.layers, layer)
     own = negotiate(request, formats.ITEM)
-    asked.check_language(given)
-    asked.check_names(given, asked.ITEM_NAMES, {})
-    chosen = await choose(city, found, asked.read_version(given), asked.read_as_of(given))
-    reference = asked.read_crs(given, "crs", offered(city.settings.profile))
-    columns, language = asked.read_columns(given, chosen.version), language_of(request)
+    request_parameters.check_language(given)
+    request_parameters.check_names(given, request_parameters.ITEM_NAMES, {})
+    chosen = await permit_for(
+        city, current, request_parameters.read_version(given), request_parameters.read_as_of(given)
+    )
+    found = chosen.layer
+    reference = request_parameters.read_crs(given, "crs", offered(city.settings.profile))
+    columns, language = request_parameters.read_columns(given, chosen.columns), language_of(request)
     headers = keeping(request, chosen, own.name, language) | {"Content-Crs": f"<{reference.uri}>"}
-    rows = Rows(chosen.version, ["f.id = $1::text"], Parameters([feature]))
+    rows = RowQuery(chosen.version, ["f.id = $1::text"], Parameters([feature]))
     if own is formats.HTML:
         select = rows.select(statement.table(columns, geometry=False), None)
     elif own is formats.JSONFG:
-        text = statement.jsonfg(chosen.version, columns, reference, theme_of(found).name)
+        text = statement.jsonfg(moment_of(chosen.columns), columns, reference, theme_of(found).name)
         select = rows.select(text.columns(), None)
     else:
         select = rows.select(statement.geojson(columns, reference).columns(), None)

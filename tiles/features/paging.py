@@ -39,7 +39,7 @@ class SortKey:
 
 
 @dataclass(frozen=True, slots=True)
-class Place:
+class PageStart:
     """A place between two features: after the one with these keys, or before it."""
 
     version: int
@@ -75,7 +75,7 @@ def order_by(keys: Sequence[SortKey], forward: bool) -> str:
     return ", ".join([*parts, "f.fid" if forward else "f.fid DESC"])
 
 
-def beyond(keys: Sequence[SortKey], place: Place, parameters: Parameters) -> str:
+def beyond(keys: Sequence[SortKey], place: PageStart, parameters: Parameters) -> str:
     """The condition that a feature lies after the place (before it, when going backwards)."""
     fid = f"f.fid {'>' if place.forward else '<'} {parameters.add(place.fid, 'bigint')}"
     condition = fid
@@ -85,32 +85,32 @@ def beyond(keys: Sequence[SortKey], place: Place, parameters: Parameters) -> str
             level = f"{key.sql} IS NULL"
             further = "false" if place.forward else f"{key.sql} IS NOT NULL"
         else:
-            said = parameters.add(value, CASTS[key.of.kind])
-            level = f"{key.sql} = {said}"
+            bound = parameters.add(value, CASTS[key.of.kind])
+            level = f"{key.sql} = {bound}"
             sign = ">" if key.descending is not place.forward else "<"
-            further = f"{key.sql} {sign} {said}" + (f" OR {key.sql} IS NULL" if place.forward else "")
+            further = f"{key.sql} {sign} {bound}" + (f" OR {key.sql} IS NULL" if place.forward else "")
         condition = f"(({further}) OR ({level} AND {condition}))"
     return condition
 
 
-def write_token(place: Place, keys: Sequence[SortKey]) -> str:
+def write_token(place: PageStart, keys: Sequence[SortKey]) -> str:
     """Write a place as a token; it names the version, so that all pages are of one state of the layer."""
-    said = [place.version, place.forward, place.fid, _signature(keys), *place.keys]
-    return base64.urlsafe_b64encode(orjson.dumps(said, default=str)).decode().rstrip("=")
+    parts = [place.version, place.forward, place.fid, _signature(keys), *place.keys]
+    return base64.urlsafe_b64encode(orjson.dumps(parts, default=str)).decode().rstrip("=")
 
 
-def read_token(token: str, keys: Sequence[SortKey]) -> Place:
+def read_token(token: str, keys: Sequence[SortKey]) -> PageStart:
     """Read a token. It only ever fills bound parameters, and each value must be of its key's kind."""
     try:
-        version, forward, fid, signature, *values = said = _unpacked(token)
+        version, forward, fid, signature, *values = parts = _unpacked(token)
         if signature != _signature(keys) or len(values) != len(keys):
             raise ValueError(signature)
         if not (_whole(version) and _whole(fid) and isinstance(forward, bool)):
-            raise ValueError(said)
+            raise ValueError(parts)
         read = tuple(_value(value, key.of.kind) for value, key in zip(values, keys, strict=True))
     except (ValueError, TypeError, binascii.Error):
         raise BadInput(BAD_TOKEN) from None
-    return Place(version, forward, read, fid)
+    return PageStart(version, forward, read, fid)
 
 
 def version_of_token(token: str) -> int:

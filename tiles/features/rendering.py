@@ -9,7 +9,7 @@ import numpy as np
 import orjson
 import shapely
 
-from tiles.features.paging import Place, SortKey
+from tiles.features.paging import PageStart, SortKey
 from tiles.features.statement import AFTER_FID
 from twin.query.reference import Reference
 
@@ -26,9 +26,9 @@ def feature_texts(rows: Sequence[Row], keys: int, reference: Reference) -> list[
     return [f"{row[start]}{text}{row[start + 1]}" for row, text in zip(rows, written, strict=True)]
 
 
-def place_of(row: Row, keys: Sequence[SortKey], version: int, *, forward: bool) -> Place:
+def place_of(row: Row, keys: Sequence[SortKey], version: int, *, forward: bool) -> PageStart:
     """The place after a row, or before it."""
-    return Place(version, forward, tuple(row[AFTER_FID : AFTER_FID + len(keys)]), row[0])
+    return PageStart(version, forward, tuple(row[AFTER_FID : AFTER_FID + len(keys)]), row[0])
 
 
 def opening(members: dict[str, Any]) -> bytes:

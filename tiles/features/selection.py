@@ -1,4 +1,4 @@
-"""Which layer and which version a request means, and how long its answer may be kept."""
+"""Which version a request means, and how long its answer may be kept."""
 
 from __future__ import annotations
 
@@ -6,9 +6,9 @@ from datetime import datetime
 
 from fastapi import Request
 
-from tiles.http.selection import Chosen, caching, etag
-from tiles.http.server import CityState
-from twin.catalogue.catalogue import Layer
+from tiles.http.selection import caching, etag
+from tiles.http.server import CityContext
+from twin.access.permit import Permit, as_current
 from twin.errors import NotFound
 from twin.text import Text
 
@@ -20,32 +20,22 @@ ORDER BY id DESC LIMIT 1
 """
 
 
-async def choose(city: CityState, layer: Layer, number: int | None, at: datetime | None) -> Chosen:
-    """The version of that number, else the one that was current at a time, else the current one."""
+async def permit_for(city: CityContext, current: Permit, number: int | None, at: datetime | None) -> Permit:
+    """Return the permit for the version of a number, else for the one that was current at a time, else as it is."""
     if at is not None:
         async with city.connection() as connection:
-            number = await connection.fetchval(AT_SQL, layer.id, at)
+            number = await connection.fetchval(AT_SQL, current.layer.id, at)
         if number is None:
             raise NotFound(
                 Text(
                     en="“{id}” had no version yet at {at}.", vi="Lớp “{id}” chưa có phiên bản nào vào lúc {at}."
-                ).format(id=layer.id, at=at.isoformat())
+                ).format(id=current.layer.id, at=at.isoformat())
             )
-    if number is None:
-        assert layer.current is not None  # noqa: S101  # find_readable saw to it
-        return Chosen(layer, layer.current, pinned=False)
-    version = layer.versions.get(number)
-    if version is None:
-        raise NotFound(
-            Text(
-                en="“{id}” has no version {number} any more. Kept versions: {kept}.",
-                vi="Lớp “{id}” không còn phiên bản {number}. Các phiên bản còn giữ: {kept}.",
-            ).format(id=layer.id, number=number, kept=", ".join(map(str, sorted(layer.versions))))
-        )
-    return Chosen(layer, version, pinned=at is None)
+        return as_current(current.of_version(number))
+    return current if number is None else current.of_version(number)
 
 
-def keeping(request: Request, chosen: Chosen, form: str, language: str = "") -> dict[str, str]:
+def keeping(request: Request, chosen: Permit, form: str, language: str = "") -> dict[str, str]:
     """Headers of an answer that follows from a version, an address and this program alone."""
     return {
         "Cache-Control": caching((chosen,)),

@@ -5,11 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from tiles.features.paging import Place, SortKey, beyond, order_by
+from tiles.features.paging import PageStart, SortKey, beyond, order_by
 from twin.catalogue.catalogue import Column, Version
 from twin.db.tables import DATA_SCHEMA
 from twin.query.expressions import Parameters
-from twin.query.queryables import moment_of
 from twin.query.reference import WGS84, Reference
 
 # Columns before the sort keys: the feature's number.
@@ -17,18 +16,18 @@ AFTER_FID = 1
 
 
 @dataclass(frozen=True, slots=True)
-class Rows:
+class RowQuery:
     """Which rows are meant: of one version, under conditions, in an order, from a place on."""
 
     version: Version
     conditions: Sequence[str] = ()
     parameters: Parameters = field(default_factory=Parameters)
     keys: Sequence[SortKey] = ()
-    place: Place | None = None
+    place: PageStart | None = None
 
     @property
     def forward(self) -> bool:
-        """Whether rows come in the order asked for; a page before a place is read from its end."""
+        """Whether rows come in the requested order; a page before a place is read from its end."""
         return self.place is None or self.place.forward
 
     def select(self, columns: Sequence[str], limit: int | None) -> tuple[str, list[object]]:
@@ -81,7 +80,7 @@ def _geometry(reference: Reference) -> str:
 def _properties(columns: Sequence[Column]) -> str:
     if not columns:
         return "'{}'"
-    names = ", ".join(f'f."{c.name}"' for c in columns)
+    names = ", ".join(f'{c.sql("f")} AS "{c.name}"' for c in columns)
     return f"(SELECT row_to_json(p) FROM (SELECT {names}) AS p)::text"
 
 
@@ -94,11 +93,11 @@ def geojson(columns: Sequence[Column], reference: Reference) -> FeatureText:
     )
 
 
-def jsonfg(version: Version, columns: Sequence[Column], reference: Reference, feature_type: str) -> FeatureText:
-    """Features as JSON-FG: with their time, and `place` where the coordinate system is not longitude and latitude."""
+def jsonfg(moment: Column | None, columns: Sequence[Column], reference: Reference, feature_type: str) -> FeatureText:
+    """Features as JSON-FG: with their time by its column, and `place` where the coordinates are not degrees."""
     start = (
         f"""'{{"type":"Feature","id":' || to_json(f.id)::text || ',"featureType":"{feature_type}","time":' || """
-        f"{_time(version)}"
+        f"{_time(moment)}"
     )
     tail = f"""',"properties":' || {_properties(columns)} || '}}'"""
     if reference == WGS84:
@@ -110,18 +109,21 @@ def jsonfg(version: Version, columns: Sequence[Column], reference: Reference, fe
     )
 
 
-def _time(version: Version) -> str:
-    column = moment_of(version)
+def _time(column: Column | None) -> str:
     if column is None:
         return "'null'"
     if column.type == "date":
-        said = f"""'{{"date":"' || to_char(f."{column.name}", 'YYYY-MM-DD') || '"}}'"""
+        time = f"""'{{"date":"' || to_char({column.sql("f")}, 'YYYY-MM-DD') || '"}}'"""
     else:
-        written = f"""to_char(f."{column.name}" AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"')"""
-        said = f"""'{{"timestamp":"' || {written} || '"}}'"""
-    return f"coalesce({said}, 'null')"
+        written = f"""to_char({column.sql("f")} AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"')"""
+        time = f"""'{{"timestamp":"' || {written} || '"}}'"""
+    return f"coalesce({time}, 'null')"
 
 
 def table(columns: Sequence[Column], *, geometry: bool = True) -> list[str]:
     """The columns of a table of features: the id, the properties, the geometry as WKB."""
-    return ["f.id", *(f'f."{c.name}"' for c in columns), *(["ST_AsBinary(f.geom) AS wkb"] if geometry else [])]
+    return [
+        "f.id",
+        *(f'{c.sql("f")} AS "{c.name}"' for c in columns),
+        *(["ST_AsBinary(f.geom) AS wkb"] if geometry else []),
+    ]

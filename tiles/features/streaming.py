@@ -13,7 +13,7 @@ from fastapi.responses import StreamingResponse
 from starlette.types import Send
 
 from tiles.http.problems import DATABASE_GONE
-from tiles.http.server import CityState
+from tiles.http.server import CityContext
 from twin.errors import Unavailable
 from twin.text import Text
 
@@ -28,7 +28,7 @@ BUSY = Text(
 Chunks = AsyncGenerator[bytes, None]
 
 
-class Stream(StreamingResponse):
+class StreamedResponse(StreamingResponse):
     """Sends chunks within a bounded time, and closes what makes them, however it ends."""
 
     def __init__(self, chunks: Chunks, seconds: float, **options: Any) -> None:
@@ -47,7 +47,7 @@ class Stream(StreamingResponse):
 
 
 @asynccontextmanager
-async def streaming(city: CityState) -> AsyncGenerator[asyncpg.Connection, None]:
+async def streaming(city: CityContext) -> AsyncGenerator[asyncpg.Connection, None]:
     """Lend a connection for a long answer: so many at a time, half of them to one client, so that others find one."""
     async with city.stream_shares.place(), _place(city), city.connection(asking=True) as connection:
         transaction = connection.transaction(readonly=True)
@@ -61,7 +61,7 @@ async def streaming(city: CityState) -> AsyncGenerator[asyncpg.Connection, None]
 
 
 @asynccontextmanager
-async def _place(city: CityState) -> AsyncGenerator[None, None]:
+async def _place(city: CityContext) -> AsyncGenerator[None, None]:
     """Take one of the places for long answers."""
     try:
         async with asyncio.timeout(city.settings.pool_wait):
@@ -85,7 +85,7 @@ async def batches(
 
 
 async def primed(chunks: Chunks, seconds: float) -> Chunks:
-    """The same chunks, with the first one made already: what goes wrong until then can still be said properly."""
+    """The same chunks, with the first one made already: an error until then can still become a problem document."""
     try:
         async with asyncio.timeout(seconds):
             first = await anext(chunks)

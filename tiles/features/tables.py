@@ -28,8 +28,8 @@ from tiles.features.streaming import Chunks
 from twin.catalogue.catalogue import Column
 from twin.query.reference import WGS84, Reference
 
-Rows = Sequence[Sequence[Any]]
-RowBatches = AsyncGenerator[Rows, None]
+RowQuery = Sequence[Sequence[Any]]
+RowBatches = AsyncGenerator[RowQuery, None]
 
 # What spreadsheets take for the beginning of a formula, also in its wide form, and what hides one. Text that has
 # apostrophes before such a beginning gets one more, so that taking one away always gives the text back.
@@ -98,7 +98,7 @@ def _written(rows: Sequence[Sequence[Any]]) -> bytes:
     return text.getvalue().encode()
 
 
-def _shapes(rows: Rows) -> Any:
+def _shapes(rows: RowQuery) -> Any:
     return shapely.from_wkb(np.array([row[-1] for row in rows], dtype=object))
 
 
@@ -115,7 +115,7 @@ def _geometry_name(columns: Sequence[Column]) -> str:
     return "geometry" if "geometry" not in {c.name for c in columns} else "geom"
 
 
-def _batch(rows: Rows, keys: int, schema: pa.Schema, of: Reference) -> pa.RecordBatch:
+def _batch(rows: RowQuery, keys: int, schema: pa.Schema, of: Reference) -> pa.RecordBatch:
     # Formats of Arrow put x before y in every system.
     wkb = [row[-1] for row in rows]
     if not of.is_wgs84:
@@ -126,15 +126,15 @@ def _batch(rows: Rows, keys: int, schema: pa.Schema, of: Reference) -> pa.Record
 
 
 async def as_geoparquet(
-    rows: RowBatches, keys: int, columns: Sequence[Column], of: Reference, said: Mapping[str, str] | None = None
+    rows: RowBatches, keys: int, columns: Sequence[Column], of: Reference, metadata: Mapping[str, str] | None = None
 ) -> Chunks:
-    """Rows as GeoParquet 1.1 (WKB), a row group at a time, sent as it is written; `said` are words about the file."""
+    """Rows as GeoParquet 1.1 (WKB), a row group at a time, sent as it is written; `metadata` describes the file."""
     name = _geometry_name(columns)
     about: dict[str, Any] = {"encoding": "WKB", "geometry_types": []}
     if not (of.is_wgs84 and of == WGS84):
         about["crs"] = json.loads(CRS.from_epsg(of.code).to_json())
     geo = {"version": "1.1.0", "primary_column": name, "columns": {name: about}}
-    words = {name.encode(): text.encode() for name, text in (said or {}).items()}
+    words = {name.encode(): text.encode() for name, text in (metadata or {}).items()}
     schema = _schema(columns, {b"geo": json.dumps(geo).encode(), **words})
 
     async def batches() -> RecordBatches:
@@ -220,7 +220,7 @@ async def write_with_gdal(
     given_up = False
     failures: list[Exception] = []
 
-    async def following() -> Rows | None:
+    async def following() -> RowQuery | None:
         try:
             return None if given_up else await anext(rows, None)
         except Exception as error:

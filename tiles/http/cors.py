@@ -15,7 +15,7 @@ EXPOSED = (
 DAY = 86_400
 
 
-class Cors(CORSMiddleware):
+class CorsMiddleware(CORSMiddleware):
     """Starlette's, which also tells those who do not say where they come from.
 
     A cache in between keeps one answer for all: were it kept from a reader without `Origin`, the page that comes next

@@ -39,7 +39,7 @@ KEPT = Gauge("twin_answers_kept", "Open answers in memory: how many, their bytes
              multiprocess_mode="livesum")  # fmt: skip
 
 
-class Observed:
+class MetricsMiddleware:
     """Gives each request a number, counts and times it, and logs what failed or took long."""
 
     def __init__(self, app: ASGIApp, slow_seconds: float) -> None:
@@ -80,8 +80,8 @@ class Observed:
 def _number(scope: Scope) -> str:
     for name, value in scope["headers"]:
         if name == b"x-request-id":
-            said = value.decode("latin-1")
-            return said if REQUEST_ID.fullmatch(said) else secrets.token_hex(8)
+            given = value.decode("latin-1")
+            return given if REQUEST_ID.fullmatch(given) else secrets.token_hex(8)
     return secrets.token_hex(8)
 
 

@@ -29,7 +29,10 @@ PROBLEM = {
         "title": {"type": "string"},
         "status": {"type": "integer", "minimum": 400, "maximum": 599},
         "detail": {"type": "string", "description": "What is wrong and what to do, in the reader's language."},
-        "request_id": {"type": "string", "description": "As in the header X-Request-ID and in the server's log."},
+        "request_id": {
+            "type": "string",
+            "description": "Of errors of the server: as in the header X-Request-ID and in the log.",
+        },
     },
 }
 PROBLEMS = {
@@ -45,7 +48,7 @@ WRITTEN_OUT = ("limit", "bbox", "datetime")
 MARK = "reads_parameters"
 # What is tagged so needs a key.
 WRITING = "publishing"
-# Probes and gauges, which are asked by programs that add things of their own.
+# Probes and gauges, which are requested by programs that add parameters of their own.
 OPERATIONS = "operations"
 
 # Bytes of a query string. A filter may have 60,000 characters; the HTTP server itself takes an address of 65,534 bytes.
@@ -169,7 +172,7 @@ def document(app: FastAPI) -> dict[str, Any]:
             _settle(operation)
             for parameter in operation.get("parameters", ()):
                 _settle_parameter(parameter, most)
-        # What an address can do is told to anybody.
+        # The methods of an address are public.
         if "options" in operations:
             operations["options"]["security"] = [{}]
     return found
@@ -207,8 +210,8 @@ def _settle(operation: dict[str, Any]) -> None:
     problem = {PROBLEM_TYPE: {"schema": {"$ref": "#/components/schemas/Problem"}}}
     responses = operation["responses"]
     responses.pop("422", None)
-    for status, said in PROBLEMS.items():
-        responses.setdefault(status, {"description": said})
+    for status, description in PROBLEMS.items():
+        responses.setdefault(status, {"description": description})
     for status, response in responses.items():
         if int(status) >= 400:
             response.setdefault("content", problem)

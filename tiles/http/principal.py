@@ -6,19 +6,20 @@ from typing import Annotated
 
 from fastapi import Depends, Query, Request
 
-from tiles.http.server import CityState
-from twin.access.policy import Principal, authenticate
+from tiles.http.server import CityContext
+from twin.access.keys import authenticate
+from twin.access.principals import Principal
 from twin.text import LANGUAGES, Language, language_of_header
 
 
 def language_of(request: Request) -> Language:
     """The reader's language: `?lang=`, else Accept-Language, else the city's first."""
-    asked = request.query_params.get("lang")
-    if asked in LANGUAGES:
-        return asked
+    wanted = request.query_params.get("lang")
+    if wanted in LANGUAGES:
+        return wanted
     if accepted := language_of_header(request.headers.get("accept-language")):
         return accepted
-    first = city_state(request).settings.profile.languages[0]
+    first = city_context(request).settings.profile.languages[0]
     return "vi" if first == "vi" else "en"
 
 
@@ -29,27 +30,27 @@ async def asked_language(
     return lang or language_of(request)
 
 
-def city_state(request: Request) -> CityState:
+def city_context(request: Request) -> CityContext:
     """What the server knows of the city."""
-    state: CityState = request.app.state.city
+    state: CityContext = request.app.state.city
     return state
 
 
 def principal_of(request: Request) -> Principal:
     """Who asks, by their key; nobody in particular without one."""
-    return authenticate(token_of(request), city_state(request).keys)
+    return authenticate(token_of(request), city_context(request).keys)
 
 
 def token_of(request: Request) -> str | None:
-    """The key in `Authorization: Bearer` or `X-API-Key`, as it is said."""
+    """The key in `Authorization: Bearer` or `X-API-Key`, as it was sent."""
     scheme, _, token = request.headers.get("authorization", "").partition(" ")
     if scheme.lower() == "bearer":
         return token.strip()
     return request.headers.get("x-api-key")
 
 
-async def _city_state(request: Request) -> CityState:
-    return city_state(request)
+async def _city_context(request: Request) -> CityContext:
+    return city_context(request)
 
 
 async def _principal_of(request: Request) -> Principal:
@@ -57,6 +58,6 @@ async def _principal_of(request: Request) -> Principal:
 
 
 # Asynchronous, for FastAPI hands others to a thread at each request.
-City = Annotated[CityState, Depends(_city_state)]
-Reader = Annotated[Principal, Depends(_principal_of)]
+City = Annotated[CityContext, Depends(_city_context)]
+CurrentPrincipal = Annotated[Principal, Depends(_principal_of)]
 Lang = Annotated[Language, Depends(asked_language)]

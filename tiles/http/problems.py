@@ -89,8 +89,9 @@ def problem(request: Request, status: int, detail: Text | str, headers: dict[str
         .encode("utf-8", "replace")
         .decode(),
     }
-    if "request_id" in log_fields():
-        # The lines of the log with the same one say more.
+    if status >= 500 and "request_id" in log_fields():
+        # The lines of the log with the same one say more. Other problems are equal for equal requests: a hidden layer
+        # answers like a missing one.
         body["request_id"] = log_fields()["request_id"]
     return JSONResponse(
         body, status, {"Content-Language": language, "Cache-Control": "no-store", **(headers or {})},

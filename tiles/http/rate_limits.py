@@ -12,8 +12,8 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from tiles.http.clients import CURRENT, Client, address_of
 from tiles.http.principal import token_of
 from tiles.http.problems import problem
-from tiles.http.server import CityState
-from twin.access.policy import authenticate
+from tiles.http.server import CityContext
+from twin.access.keys import authenticate
 from twin.errors import TwinError
 from twin.text import Text
 
@@ -30,7 +30,7 @@ THIS_ADDRESS = Text(en="your address", vi="địa chỉ của bạn")
 MINUTE = 60.0
 
 
-class LastMinute:
+class MinuteWindow:
     """Counts by the sliding window counter: this minute's requests, and of the last minute's the share that is left.
 
     Libraries that count in memory were measured: the one that is kept best starts a thread every ten milliseconds to
@@ -55,12 +55,12 @@ class LastMinute:
         return True
 
     def wait(self, seconds: float) -> int:
-        """The seconds until a minute begins, by when somebody who asked too often may go on."""
+        """The seconds until a minute begins, after which a client over the limit may go on."""
         return max(1, math.ceil(MINUTE - seconds % MINUTE))
 
 
-class Limited:
-    """Passes requests on until a client has asked too often in the last minute; then says when to come back.
+class RateLimitMiddleware:
+    """Passes requests on until a client has sent too many in the last minute; then says when to come back.
 
     A valid key is counted by itself; requests without one, or with a wrong one, by the address they come from. Each
     process of the server counts for itself.
@@ -69,7 +69,7 @@ class Limited:
     def __init__(self, app: ASGIApp, whole: FastAPI, address_limit: int, key_limit: int) -> None:
         self.app = app
         self.whole = whole
-        self._counts = LastMinute()
+        self._counts = MinuteWindow()
         self._address_limit = address_limit
         self._key_limit = key_limit
 
@@ -93,7 +93,7 @@ class Limited:
     def _key(self, scope: Scope) -> str | None:
         if not any(name in (b"authorization", b"x-api-key") for name, _ in scope["headers"]):
             return None
-        city: CityState = self.whole.state.city
+        city: CityContext = self.whole.state.city
         with suppress(TwinError):
             return authenticate(token_of(Request(scope)), city.keys).key
         return None

@@ -12,7 +12,7 @@ from cachetools import LRUCache
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from tiles.http.metrics import ROUTE
-from tiles.http.server import CityState
+from tiles.http.server import CityContext
 from twin.catalogue.catalogue import Layer
 
 # Larger answers are few, and cost more to keep than to make again.
@@ -21,7 +21,7 @@ LARGEST = 256 * 1024
 OVERHEAD = 1_500
 # What an answer may depend on, as its header Vary says: these are part of its name here. Who shows a key is never
 # answered from memory.
-ASKED = (b"host", b"accept", b"accept-encoding", b"accept-language")
+REQUEST_HEADERS = (b"host", b"accept", b"accept-encoding", b"accept-language")
 OTHERWISE = frozenset({b"authorization", b"x-api-key", b"range"})
 # What goes on for ever would keep the catalogue of its beginning alive.
 ENDLESS = "/live"
@@ -33,7 +33,7 @@ Name = tuple[Any, ...]
 
 
 @dataclass(slots=True)
-class _Answer:
+class _CachedResponse:
     """What was answered to a question, for as long as the answer says."""
 
     until: float
@@ -47,7 +47,7 @@ class _Answer:
 
 
 @dataclass(slots=True)
-class _Heard:
+class _CapturedResponse:
     """An answer on its way out."""
 
     status: int = 0
@@ -55,16 +55,16 @@ class _Heard:
     body: bytes | None = None
 
 
-class Remembered:
+class ResponseCacheMiddleware:
     """Answers again what it has seen answered: complete, `public`, small, and to nobody in particular.
 
     What such answers are made of changes only with the catalogue. They stay no longer than their own `max-age`.
     """
 
-    def __init__(self, app: ASGIApp, city: CityState, limit: int) -> None:
+    def __init__(self, app: ASGIApp, city: CityContext, limit: int) -> None:
         self.app = app
         self.city = city
-        self._answers: LRUCache[Name, _Answer] = LRUCache(limit, getsizeof=_Answer.size)
+        self._answers: LRUCache[Name, _CachedResponse] = LRUCache(limit, getsizeof=_CachedResponse.size)
         self._catalogue: Mapping[str, Layer] | None = None
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -78,19 +78,19 @@ class Remembered:
             # Nothing of it is true any more; and nothing keeps the old catalogue's answers alive.
             self._answers.clear()
             self._catalogue = catalogue
-        found: _Answer | None = self._answers.get(name)
+        found: _CachedResponse | None = self._answers.get(name)
         if found is not None and time.monotonic() < found.until:
             self.city.answers["found"] += 1
             await _again(found, scope, send)
             return
-        heard = _Heard()
+        captured = _CapturedResponse()
 
         async def listen(message: Message) -> None:
-            _hear(heard, message)
+            _capture(captured, message)
             await send(message)
 
         await self.app(scope, receive, listen)
-        answer = _keepable(heard, scope)
+        answer = _keepable(captured, scope)
         # What changed meanwhile may have been answered from before.
         if answer is not None and self._catalogue is catalogue and answer.size() <= self._answers.maxsize:
             self._answers[name] = answer
@@ -101,16 +101,16 @@ def _name(scope: Scope) -> Name | None:
     """What a question is known by; nothing for one that may not be answered from memory."""
     if scope["type"] != "http" or scope["method"] != "GET" or scope["path"] == ENDLESS:
         return None
-    asked: dict[bytes, bytes] = {}
+    found: dict[bytes, bytes] = {}
     for header, value in scope["headers"]:
         # Said twice, it depends on the reader which one counts: nobody may get the other's answer.
-        if header in OTHERWISE or (header in ASKED and header in asked):
+        if header in OTHERWISE or (header in REQUEST_HEADERS and header in found):
             return None
-        asked[header] = value
-    return scope["scheme"], scope["path"], scope["query_string"], *(asked.get(header) for header in ASKED)
+        found[header] = value
+    return scope["scheme"], scope["path"], scope["query_string"], *(found.get(header) for header in REQUEST_HEADERS)
 
 
-async def _again(found: _Answer, scope: Scope, send: Send) -> None:
+async def _again(found: _CachedResponse, scope: Scope, send: Send) -> None:
     scope[ROUTE] = found.route
     if any(name == b"if-none-match" and _names(value, found.tag) for name, value in scope["headers"]):
         headers = [(n, v) for n, v in found.headers if n not in (b"content-length", b"content-type")]
@@ -126,25 +126,25 @@ def _names(given: bytes, tag: bytes) -> bool:
     return given == b"*" or tag in (part.strip() for part in given.split(b","))
 
 
-def _hear(heard: _Heard, message: Message) -> None:
+def _capture(captured: _CapturedResponse, message: Message) -> None:
     if message["type"] == "http.response.start":
-        heard.status, heard.headers = message["status"], list(message["headers"])
-    elif message["type"] == "http.response.body" and heard.body is None:
+        captured.status, captured.headers = message["status"], list(message["headers"])
+    elif message["type"] == "http.response.body" and captured.body is None:
         # One that comes in pieces is long, and may break off.
-        heard.body = b"" if message.get("more_body") else message.get("body", b"")
+        captured.body = b"" if message.get("more_body") else message.get("body", b"")
 
 
-def _keepable(heard: _Heard, scope: Scope) -> _Answer | None:
-    if heard.status != 200 or not heard.body or len(heard.body) > LARGEST:
+def _keepable(captured: _CapturedResponse, scope: Scope) -> _CachedResponse | None:
+    if captured.status != 200 or not captured.body or len(captured.body) > LARGEST:
         return None
-    said = {name.lower(): value.decode("latin-1") for name, value in heard.headers}
-    age = MAX_AGE.search(said.get(b"cache-control", ""))
-    vary = {part.strip().lower() for part in said.get(b"vary", "").split(",")} - {""}
-    if age is None or "public" not in said[b"cache-control"] or not vary <= VARY or b"etag" not in said:
+    headers = {name.lower(): value.decode("latin-1") for name, value in captured.headers}
+    age = MAX_AGE.search(headers.get(b"cache-control", ""))
+    vary = {part.strip().lower() for part in headers.get(b"vary", "").split(",")} - {""}
+    if age is None or "public" not in headers[b"cache-control"] or not vary <= VARY or b"etag" not in headers:
         return None
     # A route that was found tells its address; what was answered before a route is not worth keeping.
     route = getattr(scope.get("route"), "path", None)
     if route is None:
         return None
     until = time.monotonic() + int(age[1])
-    return _Answer(until, heard.headers, heard.body, said[b"etag"].encode("latin-1"), route)
+    return _CachedResponse(until, captured.headers, captured.body, headers[b"etag"].encode("latin-1"), route)

@@ -1,4 +1,4 @@
-"""What a server process keeps in memory: the catalogue, the keys, a pool of connections; told of changes by events."""
+"""The memory of a server process: the catalogue, the keys, pools of connections; events notify it of changes."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ import asyncpg
 from tiles.http.clients import CURRENT, Shares
 from tiles.ogc.filter_parsing import FilterParser
 from tiles.raster.files import RasterFiles
-from tiles.vector.batching import TileMaker
+from tiles.vector.batching import TileBatcher
 from tiles.vector.tile_cache import TileCache
-from twin.access.policy import KEYS_SQL, Key, parse_keys
+from twin.access.keys import KEYS_SQL, Key, parse_keys
 from twin.catalogue.catalogue import SNAPSHOT_SQL, Layer, parse_snapshot
 from twin.config import Settings
 from twin.db.database import Database
@@ -59,7 +59,7 @@ async def _reset(connection: asyncpg.Connection) -> None:
         await connection.reset()
 
 
-class CityState:
+class CityContext:
     """The city as this process knows it. The catalogue is replaced whole, so a request sees one moment of it."""
 
     def __init__(self, settings: Settings, database: Database) -> None:
@@ -69,7 +69,7 @@ class CityState:
         self.info: dict[str, str] = {}
         self.tiles = TileCache(settings.tile_cache_mb * 1_000_000)
         # Half of the connections: the other questions do not wait for tiles.
-        self.maker = TileMaker(self.connection, max(1, settings.pool_size // 2), settings.pool_wait)
+        self.maker = TileBatcher(self.connection, max(1, settings.pool_size // 2), settings.pool_wait)
         self.rasters = RasterFiles(settings.raster_folder, settings.pool_wait)
         self._layers: dict[str, Layer] | None = None
         # Told after each reading of the catalogue, and after each of the keys alone.
@@ -119,7 +119,7 @@ class CityState:
     async def connection(self, *, asking: bool = False) -> AsyncIterator[asyncpg.Connection]:
         """Borrow a read-only connection; waits a bounded time for a free one.
 
-        `asking` gives one whose statements are planned for the values they are asked with: for questions that
+        `asking` gives one whose statements are planned for their values: for queries that
         readers write themselves, where the values decide which index is the right one. Those have a pool of their
         own, so that long answers do not keep tiles waiting; without a key they have less time.
         """
@@ -146,7 +146,7 @@ class CityState:
             options["server_settings"] |= {
                 "statement_timeout": str(milliseconds),
                 "lock_timeout": str(min(milliseconds, int(LOCK_SECONDS * 1000))),
-                # The questions asked of every layer are long: planned once a connection, not at each request.
+                # The queries of every layer are long: planned once a connection, not at each request.
                 "plan_cache_mode": "force_custom_plan" if asking else "force_generic_plan",
                 "jit": "off",
                 # Starting helpers takes longer than most questions, and there are other readers for the other cores.

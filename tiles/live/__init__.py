@@ -1,1 +1,1 @@
-"""`/live`: what changes in the city, told while it happens."""
+"""`/live`: changes of the city, sent while they happen."""

@@ -13,7 +13,7 @@ from starlette.types import Receive, Scope, Send
 from tiles.live import events
 from tiles.live.followers import Followers
 from tiles.live.visible import View, changes, state_of
-from twin.access.policy import Principal
+from twin.access.principals import Principal
 
 MEDIA_TYPE = "text/event-stream"
 # X-Accel-Buffering: nginx would collect events before it passes them on.
@@ -24,7 +24,7 @@ RETRY_MS = (2_000, 5_000)
 UNREAD_SECONDS = 20.0
 
 
-class LiveAnswer(StreamingResponse):
+class LiveResponse(StreamingResponse):
     """Goes on until the reader leaves, the key ends, or the server stops.
 
     It holds what its reader knows and nothing else: no connection, no queue, no old catalogue.
@@ -79,7 +79,7 @@ class LiveAnswer(StreamingResponse):
             before, view = view, self._current_view()
             self._view = view
             if found := list(changes(before, view)):
-                yield events.told(found, view)
+                yield events.changed(found, view)
 
     def _has_news(self) -> bool:
         """Whether there is anything that this reader may see: a change of its layers, or the end of its stream."""

@@ -1,6 +1,6 @@
 """The events of `/live` as they are written: `text/event-stream`, an event's name, JSON in one line.
 
-The name says what the data is about, so that what is told later comes under names of its own beside these:
+The name says what the data is about, so that later kinds come under names of its own beside these:
 `current` (what is current now) and `layer` (a layer changed).
 """
 
@@ -12,7 +12,7 @@ from typing import Any
 
 import orjson
 
-from tiles.live.visible import Change, View, state_of
+from tiles.live.visible import LayerChange, View, state_of
 
 HEARTBEAT = b":\n\n"
 
@@ -27,7 +27,7 @@ def current(view: View) -> bytes:
     return _event("current", {"layers": {name: seen.version for name, seen in view.items()}}, state_of(view))
 
 
-def told(changes: Sequence[Change], view: View) -> bytes:
+def changed(changes: Sequence[LayerChange], view: View) -> bytes:
     """Changes, after which the reader knows the view.
 
     Only the last one carries the view's name: who loses the connection in the middle must not seem to know them all.
@@ -35,7 +35,7 @@ def told(changes: Sequence[Change], view: View) -> bytes:
     return b"".join(_told(changes, state_of(view)))
 
 
-def _told(changes: Sequence[Change], state: str) -> Iterator[bytes]:
+def _told(changes: Sequence[LayerChange], state: str) -> Iterator[bytes]:
     for number, change in enumerate(changes, 1):
         yield _event("layer", asdict(change), state if number == len(changes) else None)
 

@@ -13,9 +13,9 @@ from typing import Any
 
 from prometheus_client import Gauge
 
-from tiles.http.server import CityState
-from tiles.live.visible import Views
-from twin.access.policy import Principal
+from tiles.http.server import CityContext
+from tiles.live.visible import VisibleLayers
+from twin.access.principals import Principal
 from twin.errors import TooMany, Unavailable
 from twin.text import Text
 
@@ -39,9 +39,9 @@ STOPPING = Text(
 class Followers:
     """The open streams of one server process. Each has an event of its own, so that it looks once for many changes."""
 
-    def __init__(self, city: CityState) -> None:
+    def __init__(self, city: CityContext) -> None:
         self.city = city
-        self.views = Views(city)
+        self.views = VisibleLayers(city)
         self.heartbeat = city.settings.live_heartbeat
         self.stopping = False
         # The open streams' events, each with the question whether its reader may see anything new.
@@ -99,26 +99,26 @@ class Followers:
     @asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
         """Follow the catalogue and the keys while the server runs."""
-        told = (self.city.on_change, self.city.on_keys)
-        for tell in told:
-            tell.append(self.wake)
+        callbacks = (self.city.on_change, self.city.on_keys)
+        for callback in callbacks:
+            callback.append(self.wake)
         try:
             with _when_asked_to_stop(self.stop):
                 yield
         finally:
-            for tell in told:
-                tell.remove(self.wake)
+            for callback in callbacks:
+                callback.remove(self.wake)
             self.stop()
 
 
 @contextmanager
-def _when_asked_to_stop(tell: Callable[[], None]) -> Iterator[None]:
+def _when_asked_to_stop(callback: Callable[[], None]) -> Iterator[None]:
     """Hear of the signal itself: a server waits for all answers to end before it tells the application to stop."""
     loop = asyncio.get_running_loop()
     before: dict[int, Callable[[int, FrameType | None], Any]] = {}
 
-    def heard(number: int, frame: FrameType | None) -> None:
-        loop.call_soon_threadsafe(tell)
+    def stop(number: int, frame: FrameType | None) -> None:
+        loop.call_soon_threadsafe(callback)
         before[number](number, frame)
 
     numbers = (signal.SIGINT, signal.SIGTERM) if threading.current_thread() is threading.main_thread() else ()
@@ -126,7 +126,7 @@ def _when_asked_to_stop(tell: Callable[[], None]) -> Iterator[None]:
         # Where the signal ends the process at once there is nothing to hear.
         if callable(first := signal.getsignal(number)):
             before[number] = first
-            signal.signal(number, heard)
+            signal.signal(number, stop)
     try:
         yield
     finally:

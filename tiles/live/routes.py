@@ -8,12 +8,12 @@ from fastapi import APIRouter, Header, Query, Request, Response
 
 from tiles.http.clients import address_of
 from tiles.http.head import ASKED
-from tiles.http.principal import City, Reader
+from tiles.http.principal import City, CurrentPrincipal
 from tiles.live import events
-from tiles.live.answer import HEADERS, MEDIA_TYPE, LiveAnswer
+from tiles.live.answer import HEADERS, MEDIA_TYPE, LiveResponse
 from tiles.live.followers import Followers
 from tiles.live.schemas import EVENT, SAID
-from twin.access.policy import find_readable
+from twin.access.permit import permit_of
 
 router = APIRouter(tags=["live"])
 
@@ -25,7 +25,7 @@ router = APIRouter(tags=["live"])
 async def live(
     request: Request,
     city: City,
-    reader: Reader,
+    principal: CurrentPrincipal,
     layers: Annotated[
         str | None, Query(description="Layers to follow, with commas; else all that the reader may see.")
     ] = None,
@@ -39,9 +39,9 @@ async def live(
     followers: Followers = request.app.state.followers
     names = None if layers is None else tuple(dict.fromkeys(layers.split(",")))
     for name in names or ():
-        find_readable(reader, city.layers, name)
-    # Before anything is sent: as long as the city is not open, this can still be said.
-    view = followers.views.of(reader, names)
+        permit_of(principal, city.layers, name)
+    # Before anything is sent: as long as the city is not open, this can still become a problem document.
+    view = followers.views.of(principal, names)
     if once or request.scope.get(ASKED):
         return Response(events.current(view), media_type=MEDIA_TYPE, headers=HEADERS)
-    return LiveAnswer(followers, reader, reader.key or address_of(request.scope), names, last_event_id)
+    return LiveResponse(followers, principal, principal.key or address_of(request.scope), names, last_event_id)

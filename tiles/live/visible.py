@@ -7,29 +7,30 @@ from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Literal
 
-from tiles.http.server import CityState
-from twin.access.policy import Principal, readable
+from tiles.http.server import CityContext
+from twin.access.permit import Permit, every_permit
+from twin.access.principals import Principal
 from twin.catalogue.catalogue import Layer
 
 # `shown`: the reader sees the layer now and did not before. `published`, `rolled-back`: another version is current, a
-# later or an earlier one. `changed`: what is said of the layer is another. `hidden`: the reader sees it no more.
+# later or an earlier one. `changed`: the description of the layer is another. `hidden`: no longer readable.
 Kind = Literal["shown", "published", "rolled-back", "changed", "hidden"]
 
 
 @dataclass(frozen=True, slots=True)
-class Seen:
-    """A layer as far as a change of it is told: its current version, and a digest of what is said of it."""
+class VisibleLayer:
+    """A layer as far as its changes are sent: its current version, and a digest of its description."""
 
     version: int
     published: str
     entry: str
 
 
-View = Mapping[str, Seen]
+View = Mapping[str, VisibleLayer]
 
 
 @dataclass(frozen=True, slots=True)
-class Change:
+class LayerChange:
     """One layer that is another for a reader. One that is hidden has no version any more."""
 
     layer: str
@@ -38,25 +39,33 @@ class Change:
     published: str | None
 
 
-class Views:
+class VisibleLayers:
     """What each reader sees of the catalogue as it is now; made once a catalogue, for many readers ask at once."""
 
-    def __init__(self, city: CityState) -> None:
+    def __init__(self, city: CityContext) -> None:
         self._city = city
         self._catalogue: Mapping[str, Layer] | None = None
-        self._seen: dict[str, Seen] = {}
+        self._seen: dict[tuple[str, str], VisibleLayer] = {}
         self._of: dict[Principal, View] = {}
 
     def of(self, reader: Principal, names: Collection[str] | None = None) -> View:
         """The reader's layers by id; with `names` those of them only."""
         catalogue = self._city.layers
         if catalogue is not self._catalogue:
-            self._catalogue, self._of = catalogue, {}
-            self._seen = {layer.id: _seen(layer) for layer in catalogue.values() if layer.current is not None}
+            self._catalogue, self._of, self._seen = catalogue, {}, {}
         view = self._of.get(reader)
         if view is None:
-            view = self._of[reader] = {layer.id: self._seen[layer.id] for layer in readable(reader, catalogue.values())}
+            view = self._of[reader] = {
+                permit.layer.id: self._described(permit) for permit in every_permit(reader, catalogue)
+            }
         return view if names is None else {name: view[name] for name in names if name in view}
+
+    def _described(self, permit: Permit) -> VisibleLayer:
+        """Return the description of a layer, the same one for all principals whose permits are equal."""
+        name = (permit.layer.id, permit.key)
+        if name not in self._seen:
+            self._seen[name] = _seen(permit)
+        return self._seen[name]
 
 
 def state_of(view: View) -> str:
@@ -67,17 +76,17 @@ def state_of(view: View) -> str:
     return digest.hexdigest()
 
 
-def changes(before: View, now: View) -> Iterator[Change]:
+def changes(before: View, now: View) -> Iterator[LayerChange]:
     """Tell what became different, however many steps lay in between."""
     for name, seen in now.items():
         old = before.get(name)
         if old != seen:
-            yield Change(name, _kind(old, seen), seen.version, seen.published)
+            yield LayerChange(name, _kind(old, seen), seen.version, seen.published)
     for name in before.keys() - now.keys():
-        yield Change(name, "hidden", None, None)
+        yield LayerChange(name, "hidden", None, None)
 
 
-def _kind(before: Seen | None, now: Seen) -> Kind:
+def _kind(before: VisibleLayer | None, now: VisibleLayer) -> Kind:
     if before is None:
         return "shown"
     if before.version == now.version:
@@ -85,12 +94,11 @@ def _kind(before: Seen | None, now: Seen) -> Kind:
     return "published" if now.version > before.version else "rolled-back"
 
 
-def _seen(layer: Layer) -> Seen:
-    current = layer.current
-    assert current is not None  # noqa: S101
-    said = (
+def _seen(permit: Permit) -> VisibleLayer:
+    layer, current = permit.layer, permit.version
+    description = (
         layer.theme, layer.contract, layer.title, layer.description, layer.licence, layer.attribution,
-        layer.sharing.value, layer.sample, layer.visible, layer.update_frequency, layer.agency,
+        layer.sharing.value, layer.sample, layer.visible, layer.update_frequency, layer.agency, permit.key,
     )  # fmt: skip
-    entry = hashlib.blake2b(repr(said).encode(), digest_size=12).hexdigest()
-    return Seen(current.number, current.published.isoformat().replace("+00:00", "Z"), entry)
+    entry = hashlib.blake2b(repr(description).encode(), digest_size=12).hexdigest()
+    return VisibleLayer(current.number, current.published.isoformat().replace("+00:00", "Z"), entry)

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import datetime, tzinfo
 from typing import Any
 
+from layers.contracts import theme_of
 from layers.theme import Field, Theme
-from twin.catalogue.catalogue import Column, Layer
+from twin.access.permit import Permit
+from twin.catalogue.catalogue import Column
 from twin.text import Language, Text
 
 # UCUM codes that are not what people write.
@@ -21,6 +23,8 @@ UNITS: dict[str, Text] = {
     "{person}/km2": Text(en="people/km²", vi="người/km²"),
     "{pcu}/h": Text(en="pcu/h", vi="xe quy đổi/giờ"),
 }
+# The colour of features whose own may not be shown.
+UNTINTED = "#b8b8b8"
 YES = Text(en="yes", vi="có")
 NO = Text(en="no", vi="không")
 
@@ -29,6 +33,11 @@ def number(value: float, language: Language) -> str:
     """Write a number with the language's marks: 1,234.5 or 1.234,5; at most two decimals."""
     text = f"{value:,.2f}".rstrip("0").rstrip(".") if isinstance(value, float) else f"{value:,}"
     return text.translate(str.maketrans(",.", ".,")) if language == "vi" else text
+
+
+def count(permit: Permit, features: int, language: Language) -> str:
+    """Write a number of features, or that it is less than the least that may be shown."""
+    return f"< {permit.least_count}" if permit.count(features) is None else number(features, language)
 
 
 def day(moment: datetime, zone: tzinfo, language: Language) -> str:
@@ -57,12 +66,13 @@ def value(raw: Any, field: Field | None, language: Language) -> str:
     return str(raw)
 
 
-def rows(layer: Layer, theme: Theme, properties: Mapping[str, Any], language: Language) -> list[dict[str, str]]:
-    """What a feature says, field by field: the theme's fields first, then the agency's own; empty ones left out."""
-    assert layer.current is not None  # noqa: S101
+def rows(
+    columns: Sequence[Column], theme: Theme, properties: Mapping[str, Any], language: Language
+) -> list[dict[str, str]]:
+    """Return what a feature says, column by column, as people read it; empty ones and the label are left out."""
     return [
         _row(column, theme.by_name.get(column.name), properties[column.name], language)
-        for column in layer.current.columns
+        for column in columns
         if properties.get(column.name) is not None and column.name != theme.label
     ]
 
@@ -81,10 +91,30 @@ def title(theme: Theme, properties: Mapping[str, Any]) -> str | None:
     return str(named) if named else None
 
 
-def legend(theme: Theme, language: Language) -> list[dict[str, str]]:
-    """The legend that follows from a theme's style: its terms, its steps, or its one colour."""
+def shown_style(permit: Permit) -> dict[str, Any]:
+    """Return the style of a layer without what reads a column that may not be shown; its colours become one."""
+    style = theme_of(permit.layer).style
+    return _shown(style, permit) if permit.key else dict(style)
+
+
+def _shown(part: Mapping[str, Any], permit: Permit) -> dict[str, Any]:
+    found = {}
+    for name, entry in part.items():
+        if not isinstance(entry, Mapping):
+            found[name] = entry
+        elif permit.shows(entry.get("field", "")):
+            found[name] = _shown(entry, permit)
+        elif "categories" in entry or isinstance(entry.get("other"), str):
+            found[name] = entry.get("other", UNTINTED)
+        elif "stops" in entry and isinstance(entry["stops"][0][1], str):
+            found[name] = UNTINTED
+    return found
+
+
+def legend(theme: Theme, style: Mapping[str, Any], language: Language) -> list[dict[str, str]]:
+    """Return the legend that follows from a style: its terms, its steps, or its one colour."""
     for part in ("fill", "line", "circle"):
-        paint = theme.style.get(part)
+        paint = style.get(part)
         color = paint.get("color") if isinstance(paint, Mapping) and "color" in paint else paint
         if color is None:
             continue

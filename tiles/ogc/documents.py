@@ -11,19 +11,18 @@ from fastapi import APIRouter, Request, Response
 from layers.contracts import theme_of
 from tiles.features.items import LayerId
 from tiles.features.paging import SORTABLE
-from tiles.features.selection import VARY, choose, is_known, keeping
+from tiles.features.selection import VARY, is_known, keeping, permit_for
 from tiles.http.openapi import MEDIA_TYPE as OPENAPI
 from tiles.http.openapi import MEDIA_TYPE_30 as OPENAPI_30
 from tiles.http.openapi import reads_parameters
-from tiles.http.principal import Lang, city_state, language_of, principal_of
-from tiles.http.selection import Chosen
+from tiles.http.principal import Lang, city_context, language_of, principal_of
 from tiles.ogc import formats, pages
-from tiles.ogc import parameters as asked
+from tiles.ogc import parameters as request_parameters
 from tiles.ogc.formats import Format, negotiate
 from tiles.ogc.links import RELATION, Link, base_of, link, path, self_and_alternates
 from tiles.ogc.property_schemas import geometry_schema, id_schema, properties_schema
 from tiles.ogc.schemas import CONFORMANCE, LANDING, PROPERTY_SCHEMA, content
-from twin.access.policy import find_readable
+from twin.access.permit import Permit, permit_of
 from twin.query.queryables import queryables
 from twin.text import Language, Text
 
@@ -40,8 +39,13 @@ CONFORMS = (
     "http://www.opengis.net/spec/ogcapi-features-5/1.0/conf/sortables",
 )
 JSON_SCHEMA = "https://json-schema.org/draft/2020-12/schema"
-DOCUMENT = (asked.format_parameter(formats.DOCUMENT).openapi(),)
-SCHEMA = (asked.format_parameter(formats.SCHEMAS), asked.LANG, asked.VERSION, asked.AS_OF)
+DOCUMENT = (request_parameters.format_parameter(formats.DOCUMENT).openapi(),)
+SCHEMA = (
+    request_parameters.format_parameter(formats.SCHEMAS),
+    request_parameters.LANG,
+    request_parameters.VERSION,
+    request_parameters.AS_OF,
+)
 
 router = APIRouter(tags=["features"])
 
@@ -79,7 +83,7 @@ async def landing(request: Request, lang: Lang) -> Response:
 
 def _landing(request: Request, language: Language) -> Response:
     own = negotiate(request, formats.DOCUMENT)
-    city, base = city_state(request), base_of(request)
+    city, base = city_context(request), base_of(request)
     profile = city.settings.profile
     links = [
         *self_and_alternates(path(base, "landing"), {}, own, formats.DOCUMENT, language),
@@ -126,37 +130,37 @@ def _json(document: Any, own: Format, headers: dict[str, str]) -> Response:
 
 # Schemas -------------------------------------------------------------------------------------------
 
-Build = Callable[[Chosen, Language], dict[str, Any]]
+Build = Callable[[Permit, Language], dict[str, Any]]
 
 
-def _everything(chosen: Chosen, language: Language) -> dict[str, Any]:
+def _everything(chosen: Permit, language: Language) -> dict[str, Any]:
     of = theme_of(chosen.layer)
-    columns = {c.name for c in chosen.version.columns}
+    columns = {c.name for c in chosen.columns}
     return {
         "properties": {
             "id": id_schema(language),
             "geometry": geometry_schema(chosen.layer, language),
-            **properties_schema(chosen.layer, chosen.version, language),
+            **properties_schema(chosen, language),
         },
         "required": ["id", "geometry", *(f.name for f in of.fields if f.required and f.name in columns)],
         "additionalProperties": False,
     }
 
 
-def _queryable(chosen: Chosen, language: Language) -> dict[str, Any]:
+def _queryable(chosen: Permit, language: Language) -> dict[str, Any]:
     return {
         "properties": {
             "id": id_schema(language),
             "geometry": geometry_schema(chosen.layer, language),
-            **properties_schema(chosen.layer, chosen.version, language),
+            **properties_schema(chosen, language),
         },
         "additionalProperties": False,
     }
 
 
-def _sortable(chosen: Chosen, language: Language) -> dict[str, Any]:
-    known = queryables(chosen.version)
-    found = {"id": id_schema(language), **properties_schema(chosen.layer, chosen.version, language)}
+def _sortable(chosen: Permit, language: Language) -> dict[str, Any]:
+    known = queryables(chosen.columns)
+    found = {"id": id_schema(language), **properties_schema(chosen, language)}
     return {
         "properties": {name: schema for name, schema in found.items() if known[name].kind in SORTABLE},
         "additionalProperties": False,
@@ -164,12 +168,15 @@ def _sortable(chosen: Chosen, language: Language) -> dict[str, Any]:
 
 
 async def _schema(request: Request, layer: str, name: str, build: Build) -> Response:
-    city, given = city_state(request), request.query_params
-    found = find_readable(principal_of(request), city.layers, layer)
+    city, given = city_context(request), request.query_params
+    current = permit_of(principal_of(request), city.layers, layer)
+    found = current.layer
     own, language = negotiate(request, formats.SCHEMAS), language_of(request)
-    asked.check_language(given)
-    asked.check_names(given, frozenset(p.name for p in SCHEMA), {})
-    chosen = await choose(city, found, asked.read_version(given), asked.read_as_of(given))
+    request_parameters.check_language(given)
+    request_parameters.check_names(given, frozenset(p.name for p in SCHEMA), {})
+    chosen = await permit_for(
+        city, current, request_parameters.read_version(given), request_parameters.read_as_of(given)
+    )
     headers = keeping(request, chosen, own.name, language) | {"Content-Language": language}
     if is_known(request, headers):
         return Response(status_code=304, headers=headers)
@@ -187,11 +194,11 @@ async def _schema(request: Request, layer: str, name: str, build: Build) -> Resp
     return _json(document, formats.SCHEMA, headers)
 
 
-def _add(name: str, summary: str, said: str, build: Build) -> None:
+def _add(name: str, summary: str, description: str, build: Build) -> None:
     async def endpoint(request: Request, layer: LayerId) -> Response:
         return await _schema(request, layer, name, build)
 
-    endpoint.__doc__ = said
+    endpoint.__doc__ = description
     endpoint.__name__ = name
     router.add_api_route(
         f"/collections/{{layer}}/{name}", reads_parameters(endpoint), methods=["GET"], summary=summary,
@@ -202,7 +209,7 @@ def _add(name: str, summary: str, said: str, build: Build) -> None:
 
 _add("schema", "What features of a layer are made of",
      "Give the JSON Schema of the features: titles, units, terms, roles.", _everything)  # fmt: skip
-_add("queryables", "What a layer's features can be asked by",
+_add("queryables", "The queryables of a layer",
      "Give the names that `filter` and parameters `name=value` may use.", _queryable)  # fmt: skip
 _add("sortables", "What a layer's features can be sorted by",
      "Give the names that `sortby` may use.", _sortable)  # fmt: skip
@@ -221,7 +228,7 @@ def collection_links(request: Request, layer_id: str, language: Language, own: F
         ("schema", "describedby", Text(en="Schema", vi="Lược đồ")),
         ("schema", "http://www.opengis.net/def/rel/ogc/1.0/schema", Text(en="Schema", vi="Lược đồ")),
         ("queryables", "http://www.opengis.net/def/rel/ogc/1.0/queryables",
-         Text(en="What can be asked by", vi="Thuộc tính hỏi được")),
+         Text(en="Queryables", vi="Thuộc tính hỏi được")),
         ("sortables", "http://www.opengis.net/def/rel/ogc/1.0/sortables",
          Text(en="What can be sorted by", vi="Thuộc tính sắp xếp được")),
     ):  # fmt: skip

@@ -8,25 +8,25 @@ from twin.text import Text
 
 
 @dataclass(frozen=True, slots=True)
-class Door:
-    """A way into the city's data, with addresses that show what is asked for.
+class EntryPoint:
+    """A way into the city's data, with addresses as examples.
 
     In `path`, the language and a place in the middle of the city are filled in.
     """
 
     title: Text
-    said: Text
+    description: Text
     path: str
     addresses: tuple[str, ...] = ()
 
 
 DOORS = (
-    Door(
+    EntryPoint(
         Text(en="The map", vi="Bản đồ"),
         Text(en="The city in three dimensions, with every layer.", vi="Thành phố ba chiều với mọi lớp dữ liệu."),
         "/?lang={lang}",
     ),
-    Door(
+    EntryPoint(
         Text(en="Data catalogue", vi="Danh mục dữ liệu"),
         Text(
             en="Every layer with its agency, licence, age, versions and downloads; for programs as DCAT-AP.",
@@ -35,7 +35,7 @@ DOORS = (
         "/catalogue?f=html&lang={lang}",
         ("/catalogue", "/downloads/{layer}.gpkg"),
     ),
-    Door(
+    EntryPoint(
         Text(en="Features", vi="Đối tượng"),
         Text(
             en="OGC API — Features: by area, time, CQL2 filter and version, in VN-2000 and others, in eight formats.",
@@ -44,7 +44,7 @@ DOORS = (
         "/collections?f=html&lang={lang}",
         ("/collections/{layer}/items?bbox=…&filter=…&f=csv",),
     ),
-    Door(
+    EntryPoint(
         Text(en="Tiles", vi="Ô bản đồ"),
         Text(
             en="Vector and raster tiles for any map library, on the web's grid and on the city's own in VN-2000.",
@@ -53,7 +53,7 @@ DOORS = (
         "/tileMatrixSets",
         ("/tiles/{layers}/tilejson.json", "/tiles/{layers}/{z}/{x}/{y}.mvt", "/tiles/{layer}/{z}/{x}/{y}.png"),
     ),
-    Door(
+    EntryPoint(
         Text(en="Cells", vi="Ô H3"),
         Text(
             en="What is known of a place, from all layers at once; a layer counted in H3 cells, for tables and charts.",
@@ -62,7 +62,7 @@ DOORS = (
         "/cells/at?lng={lng}&lat={lat}",
         ("/cells/at?lng=…&lat=…", "/collections/{layer}/cells?resolution=8&f=csv"),
     ),
-    Door(
+    EntryPoint(
         Text(en="Live", vi="Trực tiếp"),
         Text(
             en="Told when a layer changes, as server-sent events.",
@@ -71,7 +71,7 @@ DOORS = (
         "",
         ("/live",),
     ),
-    Door(
+    EntryPoint(
         Text(en="Description of all addresses", vi="Mô tả mọi địa chỉ"),
         Text(
             en="OpenAPI 3.1, for programs that write programs and for trying out.",
@@ -79,7 +79,7 @@ DOORS = (
         ),
         "/api",
     ),
-    Door(
+    EntryPoint(
         Text(en="Standards that are kept", vi="Các tiêu chuẩn được tuân theo"),
         Text(en="The conformance classes, by name.", vi="Tên các lớp tương thích."),
         "/conformance?f=html&lang={lang}",

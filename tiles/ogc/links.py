@@ -22,8 +22,8 @@ RELATION = "http://www.opengis.net/def/rel/ogc/1.0/"
 
 def link(href: str, rel: str, media_type: str, title: Text | str, language: Language) -> Link:
     """One link; its title is in the reader's language."""
-    said = title.in_language(language) if isinstance(title, Text) else title
-    return {"href": href, "rel": rel, "type": media_type, "title": said}
+    text = title.in_language(language) if isinstance(title, Text) else title
+    return {"href": href, "rel": rel, "type": media_type, "title": text}
 
 
 def base_of(request: Request) -> str:

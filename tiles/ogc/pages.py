@@ -14,13 +14,13 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from layers.contracts import theme_of
 from tiles.features.selection import is_known
-from tiles.http.principal import city_state
-from tiles.http.selection import Chosen
+from tiles.http.principal import city_context
 from tiles.ogc import display
 from tiles.ogc.entry_points import DOORS
 from tiles.ogc.formats import ITEMS
 from tiles.ogc.links import Link, base_of, path
-from twin.access.policy import ANONYMOUS, readable
+from twin.access.permit import Permit, every_permit
+from twin.access.principals import ANONYMOUS
 from twin.catalogue.catalogue import Column
 from twin.text import LANGUAGES, Language, Text
 
@@ -54,7 +54,7 @@ WORDS = {
     "prev": Text(en="Previous page", vi="Trang trước"),
     "sample": Text(en="Sample data", vi="Dữ liệu mẫu"),
     "schema": Text(en="Schema", vi="Lược đồ"),
-    "queryables": Text(en="What can be asked by", vi="Thuộc tính hỏi được"),
+    "queryables": Text(en="Queryables", vi="Thuộc tính hỏi được"),
     "conformance": Text(en="Standards that are kept", vi="Các tiêu chuẩn được tuân theo"),
     "name": Text(en="Name", vi="Tên"),
     "title": Text(en="Title", vi="Nhan đề"),
@@ -102,13 +102,13 @@ def send_file(request: Request, package: str, name: str, media_type: str) -> Res
 @router.get(f"/{STYLE}")
 async def style(request: Request) -> Response:
     """Give the pages' style sheet."""
-    return send_file(request, "tiles.features", STYLE, CSS)
+    return send_file(request, "tiles.ogc", STYLE, CSS)
 
 
 @router.get(f"/{ICON}")
 async def icon(request: Request) -> Response:
     """Give the sign of the city's pages, the map's as well."""
-    return send_file(request, "tiles.features", ICON, "image/svg+xml")
+    return send_file(request, "tiles.ogc", ICON, "image/svg+xml")
 
 
 def _page(
@@ -122,11 +122,11 @@ def _page(
         title=title, trail=[(words["home"], f"{base}/landing?f=html"), *trail], links=links, language=language,
         languages=languages, w=words, base=base, style=f"{base}/{STYLE}", **facts,
     )  # fmt: skip
-    said = SECURITY | dict(headers) | {"Content-Language": language}
-    return Response(html, media_type="text/html; charset=utf-8", headers=said)
+    every = SECURITY | dict(headers) | {"Content-Language": language}
+    return Response(html, media_type="text/html; charset=utf-8", headers=every)
 
 
-def _trail(request: Request, language: Language, chosen: Chosen | None = None) -> list[tuple[str, str]]:
+def _trail(request: Request, language: Language, chosen: Permit | None = None) -> list[tuple[str, str]]:
     base = base_of(request)
     trail = [(WORDS["layers"].in_language(language), f"{base}/collections?f=html")]
     if chosen is not None:
@@ -137,20 +137,19 @@ def _trail(request: Request, language: Language, chosen: Chosen | None = None) -
 
 def landing(request: Request, document: Mapping[str, Any], language: Language, headers: Mapping[str, str]) -> Response:
     """The landing page: what there is for people, for programs and for maps."""
-    base, city = base_of(request), city_state(request)
+    base, city = base_of(request), city_context(request)
     lng, lat = (city.fact("view") or {}).get("center", city.settings.profile.view.center)
     box = lng - 0.02, lat - 0.02, lng + 0.02, lat + 0.02
     doors = [
         {
-            "title": door.title.in_language(language), "said": door.said.in_language(language),
+            "title": door.title.in_language(language), "description": door.description.in_language(language),
             "href": base + door.path.format(lang=language, lng=f"{lng:.3f}", lat=f"{lat:.3f}") if door.path else "",
             "addresses": door.addresses,
         }
         for door in DOORS
     ]  # fmt: skip
     # One that everybody may read: the page is the same for all.
-    open_layers = readable(ANONYMOUS, (city.known_layers or {}).values())
-    example = min((layer.id for layer in open_layers if layer.current), default=None)
+    example = min((permit.layer.id for permit in every_permit(ANONYMOUS, city.known_layers or {})), default=None)
     return _page(
         request, "landing", document["title"], [], document["links"], language, headers, document=document,
         doors=doors, example=example, around=", ".join(f"{n:.2f}" for n in box),
@@ -179,7 +178,7 @@ def layers(request: Request, document: Mapping[str, Any], language: Language, he
 
 def layer(request: Request, described: Mapping[str, Any], language: Language, headers: Mapping[str, str]) -> Response:
     """One layer."""
-    base, zone = base_of(request), city_state(request).settings.profile.time_zone
+    base, zone = base_of(request), city_context(request).settings.profile.time_zone
     west, south, east, north = described["bounds"] or (0, 0, 0, 0)
     return _page(
         request, "layer", described["title"], _trail(request, language), described["links"], language, headers,
@@ -199,7 +198,7 @@ def _code(address: str) -> str:
 
 
 def schema(
-    request: Request, chosen: Chosen, document: Mapping[str, Any], language: Language, headers: Mapping[str, str]
+    request: Request, chosen: Permit, document: Mapping[str, Any], language: Language, headers: Mapping[str, str]
 ) -> Response:
     """The properties of a layer's features."""
     title = WORDS["schema"].in_language(language)
@@ -209,7 +208,7 @@ def schema(
     )  # fmt: skip
 
 
-def _shown(chosen: Chosen, columns: Sequence[Column], row: Sequence[Any], language: Language) -> list[str]:
+def _shown(chosen: Permit, columns: Sequence[Column], row: Sequence[Any], language: Language) -> list[str]:
     of = theme_of(chosen.layer)
     return [
         display.value(value, of.by_name.get(column.name), language) if value is not None else ""
@@ -226,7 +225,7 @@ def _headings(columns: Sequence[Column], language: Language) -> list[str]:
 
 
 def items(
-    request: Request, chosen: Chosen, columns: Sequence[Column], rows: Sequence[Sequence[Any]], matched: int | None,
+    request: Request, chosen: Permit, columns: Sequence[Column], rows: Sequence[Sequence[Any]], matched: int | None,
     links: Sequence[Link], language: Language, headers: Mapping[str, str],
 ) -> Response:  # fmt: skip
     """A page of features as a table; rows have the id first."""
@@ -242,7 +241,7 @@ def items(
 
 
 def item(
-    request: Request, chosen: Chosen, columns: Sequence[Column], row: Sequence[Any], links: Sequence[Link],
+    request: Request, chosen: Permit, columns: Sequence[Column], row: Sequence[Any], links: Sequence[Link],
     language: Language, headers: Mapping[str, str],
 ) -> Response:  # fmt: skip
     """One feature."""

@@ -14,7 +14,8 @@ from starlette.datastructures import QueryParams
 
 from tiles.ogc import formats
 from tiles.ogc.filter_parsing import FilterParser
-from twin.catalogue.catalogue import Column, Version
+from twin.access.permit import Permit
+from twin.catalogue.catalogue import Column
 from twin.errors import BadInput
 from twin.query import spatial
 from twin.query.costs import check_cost
@@ -41,13 +42,13 @@ class Parameter:
 
     def openapi(self) -> dict[str, Any]:
         """The parameter as OpenAPI describes it."""
-        said: dict[str, Any] = {
+        document: dict[str, Any] = {
             "name": self.name, "in": "query", "required": False, "description": self.description,
             "schema": dict(self.schema),
         }  # fmt: skip
         if self.schema.get("type") == "array":
-            said |= {"style": "form", "explode": False}
-        return said
+            document |= {"style": "form", "explode": False}
+        return document
 
 
 def format_parameter(offered: Sequence[formats.Format]) -> Parameter:
@@ -186,40 +187,40 @@ def read_crs(given: QueryParams, name: str, known: Mapping[str, Reference]) -> R
     return WGS84 if text is None else read_reference(text, name, known)
 
 
-def read_columns(given: QueryParams, version: Version) -> tuple[Column, ...]:
-    """Read `properties`: the columns that an answer has, in the order of the table."""
+def read_columns(given: QueryParams, columns: tuple[Column, ...]) -> tuple[Column, ...]:
+    """Read `properties`: the columns out of those that may be shown which an answer has, in their order."""
     text = given.get("properties")
     if text is None:
-        return version.columns
-    asked = {name.strip() for name in text.split(",")} - {""}
-    unknown = asked - {c.name for c in version.columns} - {"id", "geometry"}
+        return columns
+    wanted = {name.strip() for name in text.split(",")} - {""}
+    unknown = wanted - {c.name for c in columns} - {"id", "geometry"}
     if unknown:
         raise BadInput(
             Text(
                 en="properties: there is no “{name}”. Known: {known}.", vi="properties: không có “{name}”. Có: {known}."
-            ).format(name=min(unknown)[:60], known=", ".join(c.name for c in version.columns))
+            ).format(name=min(unknown)[:60], known=", ".join(c.name for c in columns))
         )
-    return tuple(c for c in version.columns if c.name in asked)
+    return tuple(c for c in columns if c.name in wanted)
 
 
 async def read_conditions(
-    parser: FilterParser, given: QueryParams, version: Version, references: Mapping[str, Reference],
+    parser: FilterParser, given: QueryParams, permit: Permit, references: Mapping[str, Reference],
     parameters: Parameters,
 ) -> list[str]:  # fmt: skip
     """Return the conditions that a request sets, as SQL that is joined with AND; their values go to the parameters."""
-    known, found = queryables(version), []
+    known, found = queryables(permit.columns), []
     if (text := given.get("bbox")) is not None:
         box = spatial.to_wkb(read_box(text, read_crs(given, "bbox-crs", references)))
         found.append(f"ST_Intersects(f.geom, ST_GeomFromWKB({parameters.add(box, 'bytea')}, 4326))")
     elif "bbox-crs" in given:
         read_crs(given, "bbox-crs", references)
     if (text := given.get("datetime")) is not None:
-        span, column = read_datetime(text), moment_of(version)
+        span, column = read_datetime(text), moment_of(permit.columns)
         if column is not None:
             found += _during(span, column, parameters)
     if (text := given.get("ids")) is not None:
         found.append(_ids(text, parameters))
-    found += await read_filter(parser, given, version, references, parameters)
+    found += await read_filter(parser, given, permit, references, parameters)
     for name, text in given.items():
         if name not in ITEMS_NAMES:
             found.append(f"{known[name].sql} = {_value(name, text, known[name], parameters)}")
@@ -240,7 +241,7 @@ def read_box(text: str, reference: Reference = WGS84) -> BaseGeometry:
 
 
 def _during(span: Span, column: Column, parameters: Parameters) -> list[str]:
-    found, name = [], f'f."{column.name}"'
+    found, name = [], column.sql("f")
     for sign, moment in ((">=", span.start), ("<=", span.end)):
         if moment is not None and column.type == "date":
             found.append(f"{name} {sign} {parameters.add(moment.date(), 'date')}")
@@ -259,7 +260,7 @@ def _ids(text: str, parameters: Parameters) -> str:
 
 
 async def read_filter(
-    parser: FilterParser, given: QueryParams, version: Version, references: Mapping[str, Reference],
+    parser: FilterParser, given: QueryParams, permit: Permit, references: Mapping[str, Reference],
     parameters: Parameters,
 ) -> list[str]:  # fmt: skip
     """Read `filter`, if there is one: a condition, whose values are added to the parameters."""
@@ -271,9 +272,9 @@ async def read_filter(
     if text is None:
         return []
     tree = await parser.parse(text, language)
-    translator = Translator(queryables(version), parameters, reference, version.bounds)
+    translator = Translator(queryables(permit.columns), parameters, reference, permit.version.bounds)
     condition = await parser.translate(text, lambda: translator.condition(tree))
-    check_cost(translator.cost, version.features)
+    check_cost(translator.cost, permit.version.features)
     return [condition]
 
 

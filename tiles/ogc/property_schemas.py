@@ -6,7 +6,8 @@ from typing import Any
 
 from layers.contracts import theme_of
 from layers.theme import Field, GeometryKind
-from twin.catalogue.catalogue import Column, Layer, Version
+from twin.access.permit import Permit
+from twin.catalogue.catalogue import Column, Layer
 from twin.query.queryables import moment_of
 from twin.text import Language, Text
 
@@ -27,11 +28,11 @@ GEOMETRY_TITLE = Text(en="Geometry", vi="Hình học")
 ID_TITLE = Text(en="Identifier", vi="Mã định danh")
 
 
-def properties_schema(layer: Layer, version: Version, language: Language) -> dict[str, Any]:
-    """JSON Schemas of the properties, in the order of the columns, with their part in OGC's features."""
-    of, moment = theme_of(layer), moment_of(version)
+def properties_schema(permit: Permit, language: Language) -> dict[str, Any]:
+    """Return JSON Schemas of the properties that may be shown, in their order, with their part in OGC's features."""
+    of, moment = theme_of(permit.layer), moment_of(permit.columns)
     found = {}
-    for position, column in enumerate(version.columns, 1):
+    for position, column in enumerate(permit.columns, 1):
         schema = _column(column, of.by_name.get(column.name), language) | {"x-ogc-propertySeq": position}
         if column is moment:
             schema["x-ogc-role"] = "primary-instant"

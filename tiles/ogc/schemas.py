@@ -88,7 +88,7 @@ ONE_LAYER: Schema = {
         "itemType": {"const": "feature"}, "crs": {"type": "array", "items": {"type": "string"}},
         "storageCrs": {"type": "string"}, "extent": EXTENT, "bounds": {"oneOf": [BOX, {"type": "null"}]},
         "version": {"type": "integer"}, "versions": {"type": "array", "items": {"type": "integer"}},
-        "featureCount": {"type": "integer"}, "published": {"type": "string", "format": "date-time"},
+        "featureCount": {"type": ["integer", "null"]}, "published": {"type": "string", "format": "date-time"},
         "licence": {"type": "string"}, "attribution": {"type": "string"}, "links": LINKS,
     },
 }  # fmt: skip

@@ -15,10 +15,13 @@ from fastapi import Depends, HTTPException, Request
 from sqlalchemy.orm import Session
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from tiles.http.principal import City, city_state, principal_of, token_of
+from tiles.http.principal import City, city_context, principal_of, token_of
 from tiles.http.problems import TRY_LATER
-from tiles.http.server import CityState
-from twin.access.policy import NEEDS_KEY, Principal, note_denied, principal_of_key, require_publisher, revoked_key
+from tiles.http.server import CityContext
+from twin.access.audit import note_denied
+from twin.access.keys import principal_of_key, revoked_key
+from twin.access.policy import NEEDS_KEY, require_publisher
+from twin.access.principals import Principal
 from twin.catalogue.catalogue import Layer, split_layer_id
 from twin.errors import Forbidden, TwinError, Unauthenticated, Unavailable
 from twin.text import Text
@@ -36,7 +39,7 @@ STOPPED = Text(
 
 
 @contextmanager
-def writing(city: CityState) -> Iterator[Session]:
+def writing(city: CityContext) -> Iterator[Session]:
     """A transaction of the writer. What is wrong with the database is for the log alone."""
     try:
         with city.database.session() as session:
@@ -67,7 +70,7 @@ def known_principal(request: Request, city: City) -> Principal:
 
 def require_publisher_now(request: Request, principal: Principal, layer_id: str) -> Layer:
     """The layer, if the principal's key may publish into it by what the database says at this moment."""
-    city = city_state(request)
+    city = city_context(request)
     split_layer_id(layer_id)
     try:
         with writing(city) as session:
@@ -83,8 +86,8 @@ Known = Annotated[Principal, Depends(known_principal)]
 
 
 @dataclass(frozen=True, slots=True)
-class BodyLimit:
-    """Refuses bodies that are larger than anything that is asked for, while they arrive."""
+class BodyLimitMiddleware:
+    """Refuses bodies larger than any that is expected, while they arrive."""
 
     app: ASGIApp
 

@@ -24,7 +24,8 @@ from starlette.requests import ClientDisconnect
 from tiles.http.principal import City
 from tiles.http.problems import problem
 from tiles.publishing.requests import Known, require_publisher_now, writing
-from twin.access.policy import Principal, require_publisher
+from twin.access.policy import require_publisher
+from twin.access.principals import Principal
 from twin.db.tables import Upload
 from twin.errors import BadInput, NoRoom
 from twin.jobs.uploads import NO_ROOM, find_upload, folder_of, go_on, open_upload
@@ -61,7 +62,7 @@ PROBLEMS: dict[int | str, dict[str, Any]] = {
     401: {"description": "No key, or one that is not valid"},
     403: {"description": "The key may not publish into this layer"},
     404: {"description": "There is no such layer or upload for this key"},
-    412: {"description": "Another version of the protocol was asked for"},
+    412: {"description": "Another version of the protocol was requested"},
     503: {"description": "The database is not reachable"},
 }
 FULL: dict[int | str, dict[str, Any]] = {507: {"description": "The disk is full; what has arrived is kept"}}
@@ -107,9 +108,9 @@ def begin(
     ],
 ) -> dict[str, Any]:  # fmt: skip
     """Make room for a file that is meant for a layer; its address is in `Location`."""
-    said = _metadata(upload_metadata)
-    sha256 = said.get("sha256", "").lower() or None
-    if "layer" not in said:
+    metadata = _metadata(upload_metadata)
+    sha256 = metadata.get("sha256", "").lower() or None
+    if "layer" not in metadata:
         raise BadInput(
             Text(
                 en="Upload-Metadata names no layer. Example: layer {value}",
@@ -118,12 +119,12 @@ def begin(
         )
     if sha256 and not SHA256.fullmatch(sha256):
         raise BadInput(Text(en="sha256 has 64 hexadecimal digits.", vi="sha256 phải gồm 64 chữ số thập lục phân."))
-    layer = require_publisher_now(request, principal, said["layer"])
+    layer = require_publisher_now(request, principal, metadata["layer"])
     folder = folder_of(city.settings)
     with writing(city) as session:
         assert principal.key is not None  # noqa: S101
         upload = open_upload(
-            session, city.settings, principal.key, layer.id, said.get("filename", ""), upload_length, sha256
+            session, city.settings, principal.key, layer.id, metadata.get("filename", ""), upload_length, sha256
         )
         _or_no_room(lambda: folder.begin(upload.id, upload.length))
     response.headers["Location"] = f"/uploads/{upload.id}"
@@ -164,11 +165,11 @@ async def send_on(
     with folder_of(city.settings).appending(upload) as file:
         start = file.tell()
         if upload_offset != start:
-            said = Text(
+            message = Text(
                 en="The piece begins at {offset:,}, but {there:,} bytes have arrived. Go on from there.",
                 vi="Phần gửi bắt đầu từ {offset:,} nhưng đã nhận {there:,} byte. Hãy gửi tiếp từ đó.",
             )
-            there = said.format(offset=upload_offset, there=start)
+            there = message.format(offset=upload_offset, there=start)
             return problem(request, 409, there, {"Upload-Offset": str(start), "Tus-Resumable": TUS})
         await _append(request, file, found.length - start)
         end = file.tell()
@@ -241,7 +242,7 @@ async def _append(request: Request, file: BinaryIO, room: int) -> None:
                 await run_in_threadpool(file.truncate, start)
                 raise BadInput(
                     Text(
-                        en="More bytes came than Upload-Length said; this piece is not kept.",
+                        en="More bytes came than Upload-Length states; this piece is not kept.",
                         vi="Số byte gửi nhiều hơn Upload-Length đã khai; phần này không được giữ.",
                     )
                 )
@@ -291,7 +292,7 @@ async def _write(file: BinaryIO, waiting: bytearray) -> None:
 
 
 def _or_no_room(step: Any) -> None:
-    """Do something with files; a full disk is said as such."""
+    """Do something with files; a full disk gets its own message."""
     try:
         step()
     except OSError as error:

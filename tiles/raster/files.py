@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import numpy as np
 from pyproj import CRS
 
-from tiles.http.selection import Chosen
+from twin.access.permit import Permit
 from twin.catalogue.raster_files import RasterFolder
 from twin.crs import transform, with_shift
 from twin.errors import Unavailable
@@ -57,7 +57,7 @@ DAMAGED = Text(
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Opened:
+class OpenRaster:
     """An open file, used by one thread at a time.
 
     `shifted` is its system with the datum shift in it, where GDAL would take another; `pixel` is the size of its
@@ -95,7 +95,7 @@ class RasterFiles:
     def __init__(self, folder: RasterFolder, wait: float) -> None:
         self.folder = folder
         self.wait = wait
-        self._idle: OrderedDict[int, list[Opened]] = OrderedDict()
+        self._idle: OrderedDict[int, list[OpenRaster]] = OrderedDict()
         self._known: frozenset[int] = frozenset()
         self._lock = threading.Lock()
         self._threads: ThreadPoolExecutor | None = None
@@ -106,7 +106,7 @@ class RasterFiles:
         with self._lock:
             return sum(map(len, self._idle.values()))
 
-    async def run(self, chosen: Chosen, work: Callable[[Opened], T]) -> T:
+    async def run(self, chosen: Permit, work: Callable[[OpenRaster], T]) -> T:
         """Do some work on a version's file, in a thread; waits a bounded time for a free one."""
         try:
             await asyncio.wait_for(self._free.acquire(), self.wait)
@@ -123,11 +123,11 @@ class RasterFiles:
         done.add_done_callback(lambda _: self._free.release())
         return await asyncio.shield(done)
 
-    def _work(self, chosen: Chosen, work: Callable[[Opened], T]) -> T:
+    def _work(self, chosen: Permit, work: Callable[[OpenRaster], T]) -> T:
         from rasterio._err import CPLE_BaseError
         from rasterio.errors import RasterioError
 
-        opened: Opened | None = None
+        opened: OpenRaster | None = None
         # GDAL's errors come as one of these; as the last one, when it does not say what is wrong.
         try:
             opened = self._take(chosen) or self._open(chosen)
@@ -147,11 +147,11 @@ class RasterFiles:
         self._give_back(chosen.version.key, opened)
         return done
 
-    def _path(self, chosen: Chosen) -> Any:
+    def _path(self, chosen: Permit) -> Any:
         assert chosen.version.raster is not None  # noqa: S101  # `only_rasters` saw to it
         return self.folder.path(chosen.version.raster["path"])
 
-    def _open(self, chosen: Chosen) -> Opened:
+    def _open(self, chosen: Permit) -> OpenRaster:
         import rasterio
 
         # Named, so that no other of GDAL's formats, some of which follow addresses, can be meant.
@@ -162,9 +162,9 @@ class RasterFiles:
         except BaseException:
             data.close()
             raise
-        return Opened(data, crs, with_shift(crs), pixel)
+        return OpenRaster(data, crs, with_shift(crs), pixel)
 
-    def _take(self, chosen: Chosen) -> Opened | None:
+    def _take(self, chosen: Permit) -> OpenRaster | None:
         with self._lock:
             waiting = self._idle.pop(chosen.version.key, [])
             opened = waiting.pop() if waiting else None
@@ -172,7 +172,7 @@ class RasterFiles:
                 self._idle[chosen.version.key] = waiting
             return opened
 
-    def _give_back(self, key: int, opened: Opened) -> None:
+    def _give_back(self, key: int, opened: OpenRaster) -> None:
         with self._lock:
             if key not in self._known:
                 closing = [opened]

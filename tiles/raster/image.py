@@ -15,8 +15,8 @@ import numpy.typing as npt
 from layers.contracts import theme_of
 from layers.palette import Palette, known_pixels, palette_of
 from layers.theme import Theme
-from tiles.http.selection import Chosen
-from tiles.raster.files import Opened
+from tiles.raster.files import OpenRaster
+from twin.access.permit import Permit
 
 Form = Literal["png", "webp"]
 Style = Literal["default", "terrain-rgb"]
@@ -27,12 +27,12 @@ HALF = math.pi * 6378137.0
 # Heights as Mapbox's Terrain-RGB writes them: tenths of a metre, counted from this one on.
 TERRAIN_FROM, TERRAIN_STEP = -10000.0, 0.1
 
-# What is wrong with a file is said once, by tiles/raster/files.py.
+# What is wrong with a file is logged once, by tiles/raster/files.py.
 logging.getLogger("rasterio").setLevel(logging.CRITICAL)
 
 
 @dataclass(frozen=True, slots=True)
-class Look:
+class RasterStyle:
     """How a tile is drawn: its style, the form of the picture, and how many pixels make one of the map's."""
 
     style: Style = "default"
@@ -78,7 +78,7 @@ def mercator(longitude: float, latitude: float) -> tuple[float, float]:
     return longitude / 180 * HALF, math.log(math.tan(math.pi / 4 + math.radians(kept) / 2)) / math.pi * HALF
 
 
-def draw(opened: Opened, chosen: Chosen, z: int, x: int, y: int, look: Look) -> bytes:
+def draw(opened: OpenRaster, chosen: Permit, z: int, x: int, y: int, look: RasterStyle) -> bytes:
     """Make the picture of one tile."""
     of = theme_of(chosen.layer)
     values, known = read_tile(opened, chosen, z, x, y, look.side)
@@ -88,7 +88,7 @@ def draw(opened: Opened, chosen: Chosen, z: int, x: int, y: int, look: Look) -> 
     return _encode_colors(palette, palette.index(values, known_pixels(of, values, known)), look)
 
 
-def empty(chosen: Chosen, look: Look) -> bytes:
+def empty(chosen: Permit, look: RasterStyle) -> bytes:
     """The picture of a place where the raster has nothing."""
     nothing = np.zeros((look.side, look.side))
     if look.style == "terrain-rgb":
@@ -96,14 +96,14 @@ def empty(chosen: Chosen, look: Look) -> bytes:
     return _encode_colors(palette_for(chosen), nothing.astype(np.uint8), look)
 
 
-def codes_of(chosen: Chosen) -> dict[int, str] | None:
+def codes_of(chosen: Permit) -> dict[int, str] | None:
     """The terms that the codes of a raster of classes stand for, as its version was published; None for quantities."""
     assert chosen.version.raster is not None  # noqa: S101  # `only_rasters` saw to it
     classes = chosen.version.raster.get("classes")
     return None if classes is None else {int(code): term for code, (term, _) in classes.items()}
 
 
-def palette_for(chosen: Chosen) -> Palette:
+def palette_for(chosen: Permit) -> Palette:
     """The colours of a version's raster."""
     codes = codes_of(chosen)
     return _palette(theme_of(chosen.layer), None if codes is None else tuple(sorted(codes.items())))
@@ -115,7 +115,7 @@ def _palette(of: Theme, codes: tuple[tuple[int, str], ...] | None) -> Palette:
 
 
 def read_tile(
-    opened: Opened, chosen: Chosen, z: int, x: int, y: int, side: int
+    opened: OpenRaster, chosen: Permit, z: int, x: int, y: int, side: int
 ) -> tuple[npt.NDArray[Any], npt.NDArray[np.bool_]]:
     """The values of a tile's pixels, and which of them have data.
 
@@ -140,7 +140,7 @@ def read_tile(
     if opened.shifted:
         placed["src_crs"] = opened.shifted
     if not classes and data.nodata is not None and math.isfinite(data.nodata):
-        # What has no data is told by transparency, in the same pass: rio-tiler would read all of it once more.
+        # Pixels without data are transparent, in the same pass: rio-tiler would read all of it once more.
         placed |= {"add_alpha": True, "nodata": None, "init_dest_nodata": False, "INIT_DEST": repr(data.nodata)}
     method: Any = "bilinear" if not classes else "nearest" if size <= opened.pixel else "mode"
     with warnings.catch_warnings():
@@ -150,7 +150,7 @@ def read_tile(
     return np.asarray(pixels.data), ~np.ma.getmaskarray(pixels)
 
 
-def _encode_colors(palette: Palette, index: npt.NDArray[np.uint8], look: Look) -> bytes:
+def _encode_colors(palette: Palette, index: npt.NDArray[np.uint8], look: RasterStyle) -> bytes:
     """A picture of few colours: PNG with a palette, WebP without loss; both a third of the size of full colours."""
     from rasterio.io import MemoryFile
     from rio_tiler.utils import render
@@ -171,7 +171,7 @@ def _encode_colors(palette: Palette, index: npt.NDArray[np.uint8], look: Look) -
         return bytes(memory.read())
 
 
-def _encode_heights(values: npt.NDArray[Any], known: npt.NDArray[np.bool_], look: Look) -> bytes:
+def _encode_heights(values: npt.NDArray[Any], known: npt.NDArray[np.bool_], look: RasterStyle) -> bytes:
     """Heights as colours, without loss. Where nothing is known stands 0 m, for readers take no heed of transparency."""
     from rio_tiler.utils import render
 

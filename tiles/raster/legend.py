@@ -10,14 +10,14 @@ from fastapi import APIRouter, Request, Response
 
 from layers.contracts import theme_of
 from tiles.features.selection import is_known, keeping
-from tiles.http.principal import City, Lang, Reader
-from tiles.http.selection import Chosen
+from tiles.http.principal import City, CurrentPrincipal, Lang
 from tiles.ogc import display
 from tiles.ogc.formats import JSON, Format, negotiate
 from tiles.ogc.parameters import format_parameter
 from tiles.ogc.schemas import Schema
 from tiles.raster.image import codes_of
 from tiles.raster.routes import LayerName, only_raster
+from twin.access.permit import Permit
 from twin.text import Language, Text
 
 SVG = Format("svg", "image/svg+xml", "SVG", "svg")
@@ -61,9 +61,9 @@ router = APIRouter(tags=["raster tiles"])
     summary="What the colours of a raster mean",
     openapi_extra={"parameters": [format_parameter(FORMS).openapi()]},
 )
-async def legend(request: Request, city: City, reader: Reader, lang: Lang, layer: LayerName) -> Response:
+async def legend(request: Request, city: City, principal: CurrentPrincipal, lang: Lang, layer: LayerName) -> Response:
     """Give the classes of a raster, or the values between which its colours are blended, with unit."""
-    one = only_raster(layer, city, reader)
+    one = only_raster(layer, city, principal)
     own = negotiate(request, FORMS)
     headers = keeping(request, one, own.name, lang) | {"Content-Language": lang}
     if is_known(request, headers):
@@ -73,7 +73,7 @@ async def legend(request: Request, city: City, reader: Reader, lang: Lang, layer
     return Response(body, media_type=own.media_type, headers=headers)
 
 
-def describe(one: Chosen, language: Language) -> dict[str, Any]:
+def describe(one: Permit, language: Language) -> dict[str, Any]:
     """The legend of a version's raster: the classes that it has, or the stops of the theme's ramp."""
     of, codes = theme_of(one.layer), codes_of(one)
     assert of.raster is not None  # noqa: S101  # `only_raster` saw to it

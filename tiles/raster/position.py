@@ -1,4 +1,4 @@
-"""The values of a raster at points, asked as OGC API — EDR asks: `position?coords=POINT(106.7 10.8)`."""
+"""The values of a raster at points, as OGC API — EDR has them: `position?coords=POINT(106.7 10.8)`."""
 
 from __future__ import annotations
 
@@ -14,19 +14,18 @@ from fastapi import APIRouter, Request, Response
 from layers.contracts import theme_of
 from layers.palette import known_pixels
 from tiles.features.items import LayerId
-from tiles.features.selection import choose, is_known, keeping
+from tiles.features.selection import is_known, keeping, permit_for
 from tiles.http.openapi import reads_parameters
-from tiles.http.principal import city_state, language_of, principal_of
-from tiles.http.selection import Chosen
+from tiles.http.principal import city_context, language_of, principal_of
 from tiles.ogc import display
-from tiles.ogc import parameters as asked
+from tiles.ogc import parameters as request_parameters
 from tiles.ogc.formats import GEOJSON, Format, negotiate
 from tiles.ogc.parameters import Parameter, format_parameter
 from tiles.ogc.schemas import Schema
-from tiles.raster.files import Opened
+from tiles.raster.files import OpenRaster
 from tiles.raster.image import codes_of
 from tiles.raster.routes import check_raster
-from twin.access.policy import find_readable
+from twin.access.permit import Permit, permit_of
 from twin.crs import transform
 from twin.errors import BadInput
 from twin.text import Language, Text
@@ -42,7 +41,13 @@ COORDS = Parameter(
     "coords", "Where, in longitude and latitude, as WKT: `POINT(106.7 10.8)`, or `MULTIPOINT((106.7 10.8),(106.8 "
     f"10.9))` with at most {MAX_POINTS} points.", {"type": "string", "format": "wkt-points", "maxLength": MAX_TEXT},
 )  # fmt: skip
-PARAMETERS = (COORDS, format_parameter(FORMS), asked.LANG, asked.VERSION, asked.AS_OF)
+PARAMETERS = (
+    COORDS,
+    format_parameter(FORMS),
+    request_parameters.LANG,
+    request_parameters.VERSION,
+    request_parameters.AS_OF,
+)
 
 VALUE: Schema = {"type": ["number", "string", "null"]}
 VALUES: Schema = {
@@ -85,10 +90,10 @@ Points = npt.NDArray[np.float64]
 
 
 @dataclass(frozen=True, slots=True)
-class Sampled:
+class SampledValues:
     """What a raster has at some points: its values, and where they are known."""
 
-    chosen: Chosen
+    chosen: Permit
     points: Points
     values: npt.NDArray[Any]
     known: npt.NDArray[np.bool_]
@@ -111,18 +116,20 @@ class Sampled:
 @reads_parameters
 async def position(request: Request, layer: LayerId) -> Response:
     """Give the value of the pixel at each point, with unit or class; null outside the raster and where it has none."""
-    city, given, language = city_state(request), request.query_params, language_of(request)
-    found = find_readable(principal_of(request), city.layers, layer)
+    city, given, language = city_context(request), request.query_params, language_of(request)
+    current = permit_of(principal_of(request), city.layers, layer)
     own = negotiate(request, FORMS)
-    asked.check_language(given)
-    asked.check_names(given, frozenset(p.name for p in PARAMETERS), {})
-    one = check_raster(await choose(city, found, asked.read_version(given), asked.read_as_of(given)))
+    request_parameters.check_language(given)
+    request_parameters.check_names(given, frozenset(p.name for p in PARAMETERS), {})
+    one = check_raster(
+        await permit_for(city, current, request_parameters.read_version(given), request_parameters.read_as_of(given))
+    )
     points, several = _read_points(given.get("coords"))
     headers = keeping(request, one, own.name, language) | {"Content-Language": language}
     if is_known(request, headers):
         return Response(status_code=304, headers=headers)
 
-    def work(opened: Opened) -> Sampled:
+    def work(opened: OpenRaster) -> SampledValues:
         return sample(opened, one, points)
 
     sampled = await city.rasters.run(one, work)
@@ -131,7 +138,7 @@ async def position(request: Request, layer: LayerId) -> Response:
 
 
 def _read_points(text: str | None) -> tuple[Points, bool]:
-    """The points that are asked for, and whether they came as several."""
+    """Return the requested points, and whether they came as several."""
     wrong = BadInput(
         Text(
             en="coords: write longitude and latitude as POINT(106.7 10.8), or at most {limit} points as "
@@ -158,7 +165,7 @@ def _read_points(text: str | None) -> tuple[Points, bool]:
     return points, shape.geom_type == "MultiPoint"
 
 
-def sample(opened: Opened, one: Chosen, points: Points) -> Sampled:
+def sample(opened: OpenRaster, one: Permit, points: Points) -> SampledValues:
     """Read the pixel that each point lies in; nothing is interpolated."""
     data, band = opened.data, int((one.version.raster or {}).get("band", 1))
     there = transform(points, 4326, opened.crs)
@@ -177,15 +184,15 @@ def sample(opened: Opened, one: Chosen, points: Points) -> Sampled:
     codes = codes_of(one)
     if codes is not None:
         known &= np.isin(values, list(codes))
-    return Sampled(one, points, values, known)
+    return SampledValues(one, points, values, known)
 
 
-def _value(sampled: Sampled, i: int) -> float | None:
+def _value(sampled: SampledValues, i: int) -> float | None:
     # Single precision has seven digits: more would pretend to know better.
     return float(f"{sampled.values[i]:.7g}") if sampled.known[i] else None
 
 
-def _features(sampled: Sampled, language: Language) -> dict[str, Any]:
+def _features(sampled: SampledValues, language: Language) -> dict[str, Any]:
     """The values as GeoJSON: a feature for each point, in their order."""
     one, of = sampled.chosen, theme_of(sampled.chosen.layer)
     assert of.raster is not None  # noqa: S101  # `check_raster` saw to it
@@ -217,7 +224,7 @@ def _features(sampled: Sampled, language: Language) -> dict[str, Any]:
     }
 
 
-def _coverage(sampled: Sampled, several: bool) -> dict[str, Any]:
+def _coverage(sampled: SampledValues, several: bool) -> dict[str, Any]:
     """The values as CoverageJSON: a point or a set of points; classes as their codes, with what these mean."""
     one, of = sampled.chosen, theme_of(sampled.chosen.layer)
     assert of.raster is not None  # noqa: S101

@@ -7,16 +7,16 @@ from typing import Any
 import orjson
 from fastapi import APIRouter, Request, Response
 
-from tiles.http.principal import City, Lang, Reader
-from tiles.http.selection import Chosen, caching
+from tiles.http.principal import City, CurrentPrincipal, Lang
+from tiles.http.selection import caching
 from tiles.ogc.formats import JSON, Format, negotiate
 from tiles.ogc.links import RELATION, Link, base_of, link, path
 from tiles.ogc.parameters import format_parameter
 from tiles.ogc.schemas import LINKS, Schema, content
-from tiles.raster.image import HALF, Look, mercator
-from tiles.raster.routes import PICTURES, VARY, LayerName, describe, only_raster, zooms
+from tiles.raster.image import HALF, RasterStyle, mercator
+from tiles.raster.routes import PICTURES, VARY, LayerName, describe, only_raster, shows_pixels, zooms
 from tiles.vector.tile_matrix_sets import WEB_MERCATOR
-from twin.catalogue.catalogue import Layer
+from twin.access.permit import Permit
 from twin.query.reference import CRS84
 from twin.text import Language, Text
 
@@ -49,9 +49,9 @@ router = APIRouter(tags=["raster tiles"])
     "/collections/{layer}/map/tiles", summary="The tilesets of a raster", responses=content(TILESETS, (JSON,)),
     response_class=Response, openapi_extra={"parameters": [format_parameter((JSON,)).openapi()]},
 )  # fmt: skip
-async def tilesets(request: Request, city: City, reader: Reader, lang: Lang, layer: LayerName) -> Response:
+async def tilesets(request: Request, city: City, principal: CurrentPrincipal, lang: Lang, layer: LayerName) -> Response:
     """List the tilesets: there is one, in the grid of the web."""
-    one = only_raster(layer, city, reader)
+    one = only_raster(layer, city, principal)
     negotiate(request, (JSON,))
     base = base_of(request)
     address = path(base, "collections", layer, "map", "tiles")
@@ -73,15 +73,15 @@ async def tilesets(request: Request, city: City, reader: Reader, lang: Lang, lay
     },
     response_class=Response, openapi_extra={"parameters": [format_parameter(DESCRIPTIONS).openapi()]},
 )  # fmt: skip
-async def tileset(request: Request, city: City, reader: Reader, lang: Lang, layer: LayerName) -> Response:
+async def tileset(request: Request, city: City, principal: CurrentPrincipal, lang: Lang, layer: LayerName) -> Response:
     """Describe the tileset: where it has tiles, at which zooms, at which address; or as TileJSON."""
-    one = only_raster(layer, city, reader)
+    one = only_raster(layer, city, principal)
     base = base_of(request)
     if negotiate(request, DESCRIPTIONS) is TILEJSON:
-        document = await describe(city, one, Look(), base, lang)
+        document = await describe(city, one, RasterStyle(), base, lang)
         return Response(orjson.dumps(document), media_type=TILEJSON.media_type, headers=_headers(one, lang))
     first, last = await city.rasters.run(one, zooms)
-    box = (one.version.raster or {}).get("outline") or one.version.bounds
+    box = (one.version.raster or {}).get("outline") or one.bounds
     document = _brief(one, base, layer, lang)
     if box:
         document["boundingBox"] = {"lowerLeft": [box[0], box[1]], "upperRight": [box[2], box[3]], "crs": CRS84}
@@ -89,13 +89,13 @@ async def tileset(request: Request, city: City, reader: Reader, lang: Lang, laye
     return Response(orjson.dumps(document), media_type=JSON.media_type, headers=_headers(one, lang))
 
 
-def _headers(one: Chosen, language: Language) -> dict[str, str]:
+def _headers(one: Permit, language: Language) -> dict[str, str]:
     return {
         "Cache-Control": caching((one,)), "Vary": f"{VARY}, Accept, Accept-Language", "Content-Language": language,
     }  # fmt: skip
 
 
-def _brief(one: Chosen, base: str, name: str, language: Language) -> dict[str, Any]:
+def _brief(one: Permit, base: str, name: str, language: Language) -> dict[str, Any]:
     own = path(base, "collections", name, "map", "tiles", WEB_MERCATOR.id)
     template = f"{own}/{{tileMatrix}}/{{tileRow}}/{{tileCol}}"
     grid = Text(en="The grid of tiles", vi="Lưới ô bản đồ")
@@ -128,19 +128,19 @@ def _limits(box: tuple[float, float, float, float], zoom: int) -> dict[str, Any]
     }  # fmt: skip
 
 
-def raster_links(request: Request, layer: Layer, language: Language) -> list[Link]:
+def raster_links(request: Request, permit: Permit, language: Language) -> list[Link]:
     """The links of a raster's collection: tiles, legend, values at points."""
-    if layer.current is None or layer.current.raster is None:
+    if not shows_pixels(permit):
         return []
     base = base_of(request)
-    own = path(base, "collections", layer.id)
-    wkt = "POINT(106.7 10.77)" if (b := layer.current.bounds) is None else (
+    own = path(base, "collections", permit.layer.id)
+    wkt = "POINT(106.7 10.77)" if (b := permit.bounds) is None else (
         f"POINT({(b[0] + b[2]) / 2:.5f} {(b[1] + b[3]) / 2:.5f})"
     )  # fmt: skip
     return [
         link(f"{own}/map/tiles", f"{RELATION}tilesets-map", JSON.media_type,
              Text(en="Raster tiles", vi="Ô bản đồ raster"), language),
-        link(path(base, "tiles", layer.id, "raster.json"), "tiles", JSON.media_type,
+        link(path(base, "tiles", permit.layer.id, "raster.json"), "tiles", JSON.media_type,
              Text(en="TileJSON of the raster tiles", vi="TileJSON của ô bản đồ raster"), language),
         link(f"{own}/map/legend", f"{RELATION}legend", JSON.media_type, Text(en="Legend", vi="Chú giải"), language),
         link(f"{own}/position?coords={wkt.replace(' ', '%20')}", "data", "application/geo+json",

@@ -20,11 +20,11 @@ from pmtiles.tile import Compression
 from tiles.features.selection import is_known
 from tiles.http import content_encoding as encodings
 from tiles.http.content_encoding import Encoding
-from tiles.http.principal import City, Reader
-from tiles.http.server import CityState
+from tiles.http.principal import City, CurrentPrincipal
+from tiles.http.server import CityContext
 from tiles.vector.routes import MEDIA_TYPE, VARY, Index, Zoom, check_tile
-from twin.access.policy import Principal, find_readable
-from twin.db.tables import Sharing
+from twin.access.permit import permit_of, same_key
+from twin.access.principals import ANONYMOUS, Principal
 from twin.errors import NotFound
 from twin.text import Text
 
@@ -32,9 +32,9 @@ log = logging.getLogger("twin.tiles")
 
 NAME = re.compile(r"[a-z0-9][a-z0-9_-]{0,63}")
 PMTILES = "application/vnd.pmtiles"
-# The keys in an archive's metadata that name its layers with their versions, and give (base64) the picture of a place
-# without anything.
-LAYERS, NOTHING_THERE = "twin:layers", "twin:nothing"
+# The keys in an archive's metadata that name its layers with their versions, give the key of the permits under which it
+# was baked, and (base64) the picture of a place without anything.
+LAYERS, PERMIT, NOTHING_THERE = "twin:layers", "twin:permit", "twin:nothing"
 # By the names that PMTiles has for kinds of tiles and of compression.
 MEDIA_TYPES = {
     "mvt": MEDIA_TYPE, "png": "image/png", "jpeg": "image/jpeg", "webp": "image/webp", "avif": "image/avif",
@@ -51,7 +51,7 @@ Name = Annotated[str, Path(description="An archive's name, as /archives lists it
 
 
 @dataclass(frozen=True, slots=True)
-class Opened:
+class OpenArchive:
     """An archive with what it says of itself.
 
     `ending` is how the addresses of its tiles end, `encoding` how they are compressed, `nothing` what stands for one
@@ -69,7 +69,7 @@ class Opened:
 
 
 @lru_cache(maxsize=64)
-def _open(path: FilePath, modified: int, size: int) -> Opened:
+def _open(path: FilePath, modified: int, size: int) -> OpenArchive:
     with path.open("rb") as file:
         # The mapping outlives the file's handle; an archive that is baked anew is another file under the same name.
         mapped = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
@@ -80,10 +80,10 @@ def _open(path: FilePath, modified: int, size: int) -> Opened:
         raise ValueError(f"its tiles are of a kind that is not known: {ending}")
     encoding = ENCODINGS[header["tile_compression"]]
     nothing = base64.b64decode(metadata.get(NOTHING_THERE, ""))
-    return Opened(path, archive, header, metadata, ending, encoding, nothing, f'"{modified:x}-{size:x}"')
+    return OpenArchive(path, archive, header, metadata, ending, encoding, nothing, f'"{modified:x}-{size:x}"')
 
 
-def opened(path: FilePath) -> Opened | None:
+def opened(path: FilePath) -> OpenArchive | None:
     """Open an archive, or None where there is none that can be read."""
     try:
         stat = path.stat()
@@ -96,34 +96,40 @@ def opened(path: FilePath) -> Opened | None:
         return None
 
 
-def find(city: CityState, principal: Principal, name: str) -> Opened:
-    """The archive of that name. One with a layer that is hidden from the reader answers as if it were not there."""
+def find(city: CityContext, principal: Principal, name: str) -> tuple[OpenArchive, bool]:
+    """Return the archive of that name, and whether everybody may have it.
+
+    One with a layer that is hidden from the principal, or with more of it than the principal may read, answers as if it
+    were not there. What holds no more than everybody may read is for every principal.
+    """
     missing = NotFound(Text(en="There is no archive “{id}”.", vi="Không có kho ô bản đồ “{id}”.").format(id=name[:80]))
     found = opened(city.settings.archive_folder / f"{name}.pmtiles") if NAME.fullmatch(name) else None
     if found is None:
         raise missing
-    for layer in found.metadata.get(LAYERS, ()):
-        try:
-            find_readable(principal, city.layers, str(layer).partition("@")[0])
-        except NotFound:
-            raise missing from None
-    return found
-
-
-def _caching(city: CityState, found: Opened) -> dict[str, str]:
+    # The version that was baked may have been retired: the layer's current one stands for it.
     names = [str(layer).partition("@")[0] for layer in found.metadata.get(LAYERS, ())]
-    is_open = all(city.layers[name].sharing is Sharing.OPEN for name in names)
+    for who in (ANONYMOUS, principal):
+        try:
+            permits = [permit_of(who, city.layers, layer) for layer in names]
+        except NotFound:
+            continue
+        if same_key(permits) == found.metadata.get(PERMIT, ""):
+            return found, who is ANONYMOUS
+    raise missing
+
+
+def _caching(found: OpenArchive, is_open: bool) -> dict[str, str]:
     return {"Cache-Control": f"{'public' if is_open else 'private'}, max-age=300", "ETag": found.etag, "Vary": VARY}
 
 
 @router.get("/archives", summary="Baked archives that the reader may use")
-async def archives(city: City, reader: Reader, response: Response) -> dict[str, Any]:
+async def archives(city: City, principal: CurrentPrincipal, response: Response) -> dict[str, Any]:
     """List the archives: layers with versions, zooms, area and size."""
     response.headers["Cache-Control"] = "private, no-cache"
     listed = []
     for path in sorted(city.settings.archive_folder.glob("*.pmtiles")):
         try:
-            found = find(city, reader, path.stem)
+            found, _ = find(city, principal, path.stem)
         except NotFound:
             continue
         header = found.header
@@ -148,11 +154,11 @@ async def archives(city: City, reader: Reader, response: Response) -> dict[str, 
     responses={200: {"content": {PMTILES: {}}}, 206: {"content": {PMTILES: {}}, "description": "A range of it"}},
     summary="A whole archive, or ranges of its bytes",
 )
-async def archive(city: City, reader: Reader, name: Name) -> FileResponse:
+async def archive(city: City, principal: CurrentPrincipal, name: Name) -> FileResponse:
     """Send an archive; clients for PMTiles ask for the ranges that they need."""
-    found = find(city, reader, name)
+    found, is_open = find(city, principal, name)
     return FileResponse(
-        found.path, media_type=PMTILES, headers=_caching(city, found) | {"Content-Encoding": "identity"}
+        found.path, media_type=PMTILES, headers=_caching(found, is_open) | {"Content-Encoding": "identity"}
     )
 
 
@@ -166,18 +172,18 @@ async def archive(city: City, reader: Reader, name: Name) -> FileResponse:
     summary="One tile of an archive",
 )
 async def tile(
-    city: City, reader: Reader, request: Request, name: Name, z: Zoom, x: Index, y: Index, ending: Ending
+    city: City, principal: CurrentPrincipal, request: Request, name: Name, z: Zoom, x: Index, y: Index, ending: Ending
 ) -> Response:
     """Give a tile as it was baked; one that is not there is empty."""
     check_tile(z, x, y)
-    found = find(city, reader, name)
+    found, is_open = find(city, principal, name)
     if found.ending != ending:
         raise NotFound(
             Text(en="The tiles of “{id}” end with .{ending}.", vi="Các ô của “{id}” có đuôi .{ending}.").format(
                 id=name, ending=found.ending
             )
         )
-    headers = _caching(city, found)
+    headers = _caching(found, is_open)
     if is_known(request, headers):
         return Response(status_code=304, headers=headers)
     kind, body = MEDIA_TYPES[ending], found.archive.get(z, x, y)

@@ -17,14 +17,14 @@ from pmtiles.tile import Compression, TileType, zxy_to_tileid
 from pmtiles.writer import Writer
 
 from tiles.http.content_encoding import encode
-from tiles.http.selection import Chosen
 from tiles.raster.files import RasterFiles
-from tiles.raster.image import Look, draw, empty, is_outside
+from tiles.raster.image import RasterStyle, draw, empty, is_outside
 from tiles.raster.routes import zooms as zooms_of
 from tiles.vector.archives import NOTHING_THERE
-from tiles.vector.batching import TileMaker
+from tiles.vector.batching import TileBatcher
 from tiles.vector.tile_matrix_sets import WEB_MERCATOR, Place
 from twin import __version__
+from twin.access.permit import Permit
 from twin.catalogue.catalogue import Bounds, outwards
 from twin.catalogue.raster_files import RasterFolder
 from twin.db.database import Database
@@ -37,8 +37,8 @@ AT_ONCE, A_ROUND, PATIENCE = 4, 64, 86_400
 # A tile without anything, compressed.
 NOTHING = encode(b"", "gzip")
 
-# Tiles in the order of the places that were asked for: the bytes, and whether something was left out for want of room;
-# None where nothing below needs to be asked for.
+# Tiles in the order of the places that were requested: the bytes, and whether something was left out for want of room;
+# None where nothing below needs to be made.
 Tiles = AsyncIterator[tuple[Place, tuple[bytes, bool] | None]]
 Make = Callable[[Sequence[Place]], Tiles]
 # Told as work goes on: the zoom, how many of its tiles are done, and how many there are.
@@ -46,7 +46,7 @@ Progress = Callable[[int, int, int], None]
 
 
 @dataclass(frozen=True, slots=True)
-class Baked:
+class BakeResult:
     """What came of it: tiles that were written, those that were cut to their budget, and the archive's size."""
 
     tiles: int
@@ -55,12 +55,12 @@ class Baked:
 
 
 async def bake(
-    database: Database, chosen: Sequence[Chosen], metadata: dict[str, Any], area: Bounds, zooms: range, target: Path,
+    database: Database, chosen: Sequence[Permit], metadata: dict[str, Any], area: Bounds, zooms: range, target: Path,
     progress: Progress,
-) -> Baked:  # fmt: skip
+) -> BakeResult:  # fmt: skip
     """Write the vector tiles of an area (degrees) and some zooms; the archive appears when it is whole.
 
-    Where a tile holds nothing of any layer, nothing below it is asked for.
+    Where a tile holds nothing of any layer, nothing below it is made.
     """
     async with asyncpg.create_pool(**database.asyncpg_options("reader"), min_size=1, max_size=AT_ONCE) as pool:
         form = TileType.MVT, Compression.GZIP
@@ -68,9 +68,9 @@ async def bake(
 
 
 async def bake_pictures(
-    folder: RasterFolder, one: Chosen, look: Look, metadata: dict[str, Any], area: Bounds, zooms: range | None,
+    folder: RasterFolder, one: Permit, look: RasterStyle, metadata: dict[str, Any], area: Bounds, zooms: range | None,
     target: Path, progress: Progress,
-) -> Baked:  # fmt: skip
+) -> BakeResult:  # fmt: skip
     """Write the pictures of a raster in the same way; without zooms, those that its file has pixels for."""
     files = RasterFiles(folder, PATIENCE)
     files.keep([one.version.key])
@@ -88,7 +88,7 @@ async def bake_pictures(
 async def _write(
     make: Make, form: tuple[TileType, Compression], metadata: dict[str, Any], area: Bounds, zooms: range,
     target: Path, progress: Progress,
-) -> Baked:  # fmt: skip
+) -> BakeResult:  # fmt: skip
     written = cut = 0
     unfinished = target.with_name(f".{target.name}.{os.getpid()}.partial")
     try:
@@ -118,16 +118,16 @@ async def _write(
         unfinished.replace(target)
     finally:
         unfinished.unlink(missing_ok=True)
-    return Baked(written, cut, target.stat().st_size)
+    return BakeResult(written, cut, target.stat().st_size)
 
 
-async def _made(pool: asyncpg.Pool, chosen: Sequence[Chosen], places: Sequence[Place]) -> Tiles:
+async def _made(pool: asyncpg.Pool, chosen: Sequence[Permit], places: Sequence[Place]) -> Tiles:
     """Make tiles, some at once, and give them in order; None for one without any feature of any layer."""
     there = " OR ".join(
         f"EXISTS (SELECT 1 FROM {DATA_SCHEMA}.{c.version.table} WHERE geom && place.reach)" for c in chosen
     )
-    occupied_sql = f"SELECT place.n FROM {WEB_MERCATOR.asked(0.0625)} AS place WHERE {there}"
-    maker = TileMaker(pool.acquire, AT_ONCE, PATIENCE)
+    occupied_sql = f"SELECT place.n FROM {WEB_MERCATOR.places_sql(0.0625)} AS place WHERE {there}"
+    maker = TileBatcher(pool.acquire, AT_ONCE, PATIENCE)
     for start in range(0, len(places), A_ROUND):
         part = places[start : start + A_ROUND]
         occupied = [n - 1 for (n,) in await pool.fetch(occupied_sql, *WEB_MERCATOR.values(part))]
@@ -143,7 +143,7 @@ async def _made(pool: asyncpg.Pool, chosen: Sequence[Chosen], places: Sequence[P
             yield place, (b"" if body == NOTHING else body, bool(tile.cut))
 
 
-async def _drawn(files: RasterFiles, one: Chosen, look: Look, places: Sequence[Place]) -> Tiles:
+async def _drawn(files: RasterFiles, one: Permit, look: RasterStyle, places: Sequence[Place]) -> Tiles:
     """Draw a raster's tiles, some at once, and give them in order; None for one outside of it."""
     nothing, outline = empty(one, look), (one.version.raster or {}).get("outline")
 

@@ -15,10 +15,10 @@ import asyncpg
 from cachetools import LRUCache
 
 from tiles.http.content_encoding import Encoding
-from tiles.http.selection import Chosen
 from tiles.vector.mvt import make_tiles
-from tiles.vector.tile_cache import Tile
+from tiles.vector.tile_cache import CachedTile
 from tiles.vector.tile_matrix_sets import WEB_MERCATOR, Grid, Place
+from twin.access.permit import Permit
 
 # One question is for as many tiles as take about this long: what is gained is the way to the database and back.
 SECONDS_A_QUESTION = 0.01
@@ -34,20 +34,20 @@ Kind = tuple[tuple[tuple[int, int], ...], str, int]
 
 
 @dataclass(slots=True)
-class _Asked:
-    chosen: Sequence[Chosen]
+class _PendingTile:
+    chosen: Sequence[Permit]
     grid: Grid
     place: Place
     encoding: Encoding
-    made: asyncio.Future[Tile]
+    made: asyncio.Future[CachedTile]
     since: float
 
 
-class TileMaker:
+class TileBatcher:
     """Asks the database for tiles, for a few kinds of them at once; kinds take turns.
 
-    `connect` lends a connection; `at_once` is how many questions are asked at the same time; who has waited `patience`
-    seconds without being asked for gets a TimeoutError.
+    `connect` lends a connection; `at_once` is how many statements run at the same time; a tile that waits `patience`
+    seconds without being queried gets a TimeoutError.
     """
 
     def __init__(
@@ -56,7 +56,7 @@ class TileMaker:
         self._connect = connect
         self._at_once = at_once
         self._patience = patience
-        self._waiting: dict[Kind, deque[_Asked]] = {}
+        self._waiting: dict[Kind, deque[_PendingTile]] = {}
         # Those who ask, and how many of them have a question out. Tasks are held, or they might be collected.
         self._askers = self._busy = 0
         self._tasks: set[asyncio.Task[None]] = set()
@@ -64,14 +64,14 @@ class TileMaker:
         self._alarm: asyncio.TimerHandle | None = None
 
     def make(
-        self, chosen: Sequence[Chosen], place: Place, encoding: Encoding, grid: Grid = WEB_MERCATOR
-    ) -> asyncio.Future[Tile]:
+        self, chosen: Sequence[Permit], place: Place, encoding: Encoding, grid: Grid = WEB_MERCATOR
+    ) -> asyncio.Future[CachedTile]:
         """Have a tile made. To stop waiting for it does no harm to the others."""
         loop = asyncio.get_running_loop()
-        asked = _Asked(chosen, grid, place, encoding, loop.create_future(), time.monotonic())
+        pending = _PendingTile(chosen, grid, place, encoding, loop.create_future(), time.monotonic())
         # A contract that changed is another layer object, with other rules for the same version.
         kind = tuple((id(c.layer), c.version.key) for c in chosen), grid.id, place[0]
-        self._waiting.setdefault(kind, deque()).append(asked)
+        self._waiting.setdefault(kind, deque()).append(pending)
         if self._askers < self._at_once:
             self._askers += 1
             # In a context of its own: it works for whoever waits, not for the client that came first.
@@ -80,7 +80,7 @@ class TileMaker:
             task.add_done_callback(self._tasks.discard)
         elif self._alarm is None:
             self._alarm = loop.call_later(self._patience, self._give_up)
-        return asked.made
+        return pending.made
 
     async def _ask(self) -> None:
         """Ask until nobody waits."""
@@ -93,33 +93,33 @@ class TileMaker:
                 finally:
                     self._busy -= 1
         finally:
-            # Now, not when the task is told to be done: who asks next must not count on this one.
+            # Now, not when the task is done: the next request must not count on this one.
             self._askers -= 1
 
-    async def _answer(self, kind: Kind, batch: Sequence[_Asked]) -> None:
+    async def _answer(self, kind: Kind, batch: Sequence[_PendingTile]) -> None:
         try:
             async with self._connect() as connection:
                 start = time.monotonic()
-                wanted = [(asked.place, asked.encoding) for asked in batch]
+                wanted = [(pending.place, pending.encoding) for pending in batch]
                 tiles = await make_tiles(connection, batch[0].chosen, wanted, batch[0].grid)
         except Exception as error:
-            # What failed together is asked for alone from now on: one tile may be to blame for all.
+            # Tiles that failed together are made alone from now on: one tile may be to blame for all.
             self._seconds[kind] = SECONDS_A_QUESTION
             if len(batch) > 1 and isinstance(error, OF_ONE_TILE):
-                for asked in batch:
-                    await self._answer(kind, [asked])
+                for pending in batch:
+                    await self._answer(kind, [pending])
                 return
-            for asked in batch:
-                if not asked.made.done():
-                    asked.made.set_exception(error)
+            for pending in batch:
+                if not pending.made.done():
+                    pending.made.set_exception(error)
             return
         each = (time.monotonic() - start) / len(batch)
         self._seconds[kind] = (self._seconds.get(kind, each) + each) / 2
-        for asked, tile in zip(batch, tiles, strict=True):
-            if not asked.made.done():
-                asked.made.set_result(tile)
+        for pending, tile in zip(batch, tiles, strict=True):
+            if not pending.made.done():
+                pending.made.set_result(tile)
 
-    def _next(self) -> tuple[Kind, list[_Asked]]:
+    def _next(self) -> tuple[Kind, list[_PendingTile]]:
         """Those whose turn it is: as many of one kind as one question should be for, and leave some to others."""
         kind = next(iter(self._waiting))
         queue = self._waiting.pop(kind)
@@ -137,9 +137,9 @@ class TileMaker:
         now = time.monotonic()
         for kind, queue in list(self._waiting.items()):
             while queue and now - queue[0].since >= self._patience:
-                asked = queue.popleft()
-                if not asked.made.done():
-                    asked.made.set_exception(TimeoutError())
+                pending = queue.popleft()
+                if not pending.made.done():
+                    pending.made.set_exception(TimeoutError())
             if not queue:
                 del self._waiting[kind]
         if self._waiting:

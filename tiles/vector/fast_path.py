@@ -13,13 +13,14 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from tiles.http import content_encoding as encodings
 from tiles.http.content_encoding import Encoding
 from tiles.http.metrics import ROUTE
-from tiles.http.selection import Chosen, choose
-from tiles.http.server import CityState
+from tiles.http.server import CityContext
 from tiles.raster import routes as raster
-from tiles.raster.image import Look
+from tiles.raster.image import RasterStyle
 from tiles.vector import routes as vector
-from tiles.vector.tile_cache import Key, Tile
-from twin.access.policy import ANONYMOUS, authenticate
+from tiles.vector.tile_cache import CachedTile, Key
+from twin.access.keys import authenticate
+from twin.access.permit import Permit, permits_of
+from twin.access.principals import ANONYMOUS
 from twin.catalogue.catalogue import Layer
 
 PATH = re.compile(r"/tiles/([^/]+)/(\d{1,2})/(\d{1,7})/(\d{1,7})(?:\.mvt|(@2x)?\.(png|webp))", re.ASCII)
@@ -33,19 +34,19 @@ RawHeaders = list[tuple[bytes, bytes]]
 
 
 @dataclass(slots=True)
-class _Meant:
-    """What an address means to somebody: the layers, the tile, what is said of it; as long as the catalogue stands.
+class _TileRequest:
+    """What an address means to somebody: the layers, the tile, its headers; as long as the catalogue stands.
 
     Tiles are only referred to: it is the cache that says how long they stay.
     """
 
-    chosen: tuple[Chosen, ...]
+    chosen: tuple[Permit, ...]
     key: Key
     headers: dict[str, str]
     not_modified: RawHeaders
-    look: Look | None
+    look: RasterStyle | None
     route: str
-    ready: dict[Encoding, tuple[weakref.ref[Tile], RawHeaders]] = field(default_factory=dict)
+    ready: dict[Encoding, tuple[weakref.ref[CachedTile], RawHeaders]] = field(default_factory=dict)
 
 
 async def raise_failure(request: Request) -> None:
@@ -54,18 +55,18 @@ async def raise_failure(request: Request) -> None:
         raise error
 
 
-class CachedTiles:
+class TileFastPathMiddleware:
     """Answers requests for tiles, of vectors and of rasters in their theme's colours.
 
-    What it cannot answer goes to the application, and an error with it, so that nothing is asked for twice.
-    Who asks is asked here as there, by the same functions. What an address means is remembered for those who show no
-    key, until the catalogue changes.
+    What it cannot answer goes to the application, and an error with it, so that the database is not queried twice.
+    Authentication uses the same functions as the application. The meaning of an address is cached for requests without
+    a key, until the catalogue changes.
     """
 
-    def __init__(self, app: ASGIApp, city: CityState) -> None:
+    def __init__(self, app: ASGIApp, city: CityContext) -> None:
         self.app = app
         self.city = city
-        self._remembered: dict[str, _Meant] = {}
+        self._meanings: dict[str, _TileRequest] = {}
         self._catalogue: Mapping[str, Layer] | None = None
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -83,19 +84,19 @@ class CachedTiles:
     async def _answer(self, scope: Scope) -> tuple[str, int, RawHeaders, bytes] | None:
         if scope["method"] not in ("GET", "HEAD"):
             return None
-        asked: dict[bytes, bytes] = dict(scope["headers"])
+        sent: dict[bytes, bytes] = dict(scope["headers"])
         try:
-            meant = self._meaning(scope["path"], asked)
+            meant = self._meaning(scope["path"], sent)
         except Exception:
-            # Nothing was asked of the database yet: the application meets it again, and has the words for it.
+            # The database was not queried yet: the application meets the error again and writes the problem document.
             return None
         if meant is None:
             return None
-        if asked.get(b"if-none-match") == meant.headers["ETag"].encode():
+        if sent.get(b"if-none-match") == meant.headers["ETag"].encode():
             return meant.route, 304, meant.not_modified, b""
         encoding: Encoding = "identity"
         if meant.look is None:
-            encoding = encodings.chosen(asked.get(b"accept-encoding", b"").decode("latin-1"))
+            encoding = encodings.chosen(sent.get(b"accept-encoding", b"").decode("latin-1"))
         try:
             tile, body = self.city.tiles.get(meant.key, encoding) or await self._fetch(meant, encoding)
         except Exception as error:
@@ -110,20 +111,20 @@ class CachedTiles:
             ready = meant.ready[encoding] = (weakref.ref(tile), _raw(headers))
         return meant.route, 200, ready[1], body
 
-    async def _fetch(self, meant: _Meant, encoding: Encoding) -> tuple[Tile, bytes]:
+    async def _fetch(self, meant: _TileRequest, encoding: Encoding) -> tuple[CachedTile, bytes]:
         _, _, z, x, y = meant.key
         if meant.look is None:
             return await vector.fetch(self.city, meant.chosen, z, x, y, encoding, key=meant.key)
         return await raster.fetch(self.city, meant.chosen[0], z, x, y, meant.look)
 
-    def _meaning(self, path: str, asked: Mapping[bytes, bytes]) -> _Meant | None:
+    def _meaning(self, path: str, sent: Mapping[bytes, bytes]) -> _TileRequest | None:
         catalogue = self.city.layers
         if catalogue is not self._catalogue:
             # Nothing means what it meant; and nothing keeps the old catalogue alive.
-            self._remembered.clear()
+            self._meanings.clear()
             self._catalogue = catalogue
-        token = _token(asked)
-        meant = self._remembered.get(path) if token is None else None
+        token = _token(sent)
+        meant = self._meanings.get(path) if token is None else None
         if meant is not None:
             return meant
         match = PATH.fullmatch(path)
@@ -132,19 +133,19 @@ class CachedTiles:
         z, x, y = int(match[2]), int(match[3]), int(match[4])
         vector.check_tile(z, x, y)
         principal = ANONYMOUS if token is None else authenticate(token, self.city.keys)
-        chosen = choose(match[1], catalogue, principal)
+        chosen = permits_of(principal, catalogue, match[1])
         if match[6] is None:
             headers, key = vector.headers_of(chosen, z, x, y), vector.key_of(chosen, z, x, y)
-            meant = _Meant(chosen, key, headers, _raw(headers), None, "/tiles/{layers}/{z}/{x}/{y}.mvt")
+            meant = _TileRequest(chosen, key, headers, _raw(headers), None, "/tiles/{layers}/{z}/{x}/{y}.mvt")
         else:
-            look = Look("default", "webp" if match[6] == "webp" else "png", 2 if match[5] else 1)
+            look = RasterStyle("default", "webp" if match[6] == "webp" else "png", 2 if match[5] else 1)
             one = raster.only_one(chosen)
             headers, key = raster.headers_of(one, z, x, y, look), raster.key_of(one, z, x, y, look)
-            meant = _Meant(chosen, key, headers, _raw(headers), look, raster.route_of(look))
+            meant = _TileRequest(chosen, key, headers, _raw(headers), look, raster.route_of(look))
         if token is None:
-            if len(self._remembered) >= REMEMBERED:
-                self._remembered.clear()
-            self._remembered[path] = meant
+            if len(self._meanings) >= REMEMBERED:
+                self._meanings.clear()
+            self._meanings[path] = meant
         return meant
 
 

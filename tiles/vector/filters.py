@@ -7,16 +7,18 @@ from collections.abc import Sequence
 
 from fastapi import Request
 
-from tiles.http.selection import Chosen
-from tiles.http.server import CityState
+from tiles.http.server import CityContext
 from tiles.ogc.parameters import FILTER, read_filter
-from tiles.vector.mvt import EVERYTHING, Where
+from tiles.vector.mvt import EVERYTHING, FeatureCondition
 from tiles.vector.tile_matrix_sets import WEB_MERCATOR, Grid
+from twin.access.permit import Permit
 from twin.query.expressions import Parameters
 from twin.query.reference import offered
 
 
-async def read_where(request: Request, city: CityState, chosen: Sequence[Chosen], grid: Grid = WEB_MERCATOR) -> Where:
+async def read_where(
+    request: Request, city: CityContext, chosen: Sequence[Permit], grid: Grid = WEB_MERCATOR
+) -> FeatureCondition:
     """Read `filter` for every layer of a tile: each must have the names that it uses."""
     given = request.query_params
     if not given:
@@ -27,9 +29,11 @@ async def read_where(request: Request, city: CityState, chosen: Sequence[Chosen]
     parameters = Parameters([None] * first)
     conditions = {}
     for c in chosen:
-        for condition in await read_filter(city.parser, given, c.version, references, parameters):
+        for condition in await read_filter(city.parser, given, c, references, parameters):
             conditions[c.layer.id] = condition
     if not conditions:
         return EVERYTHING
-    said = "\0".join(given.get(parameter.name, "") for parameter in FILTER)
-    return Where(conditions, tuple(parameters.values[first:]), hashlib.sha256(said.encode()).hexdigest()[:24])
+    text = "\0".join(given.get(parameter.name, "") for parameter in FILTER)
+    return FeatureCondition(
+        conditions, tuple(parameters.values[first:]), hashlib.sha256(text.encode()).hexdigest()[:24]
+    )

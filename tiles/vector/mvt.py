@@ -12,9 +12,9 @@ import asyncpg
 from layers.contracts import theme_of
 from layers.theme import Theme
 from tiles.http.content_encoding import Encoding, encode
-from tiles.http.selection import Chosen
-from tiles.vector.tile_cache import Tile
+from tiles.vector.tile_cache import CachedTile
 from tiles.vector.tile_matrix_sets import WEB_MERCATOR, Grid, Place
+from twin.access.permit import Permit
 from twin.cells.rollup import parent_sql, resolution_for
 from twin.db.tables import DATA_SCHEMA
 
@@ -40,7 +40,7 @@ THINNEST_PIXELS = 1.5 / 16
 
 
 @dataclass(frozen=True, slots=True)
-class Where:
+class FeatureCondition:
     """Which features of each layer a tile is to show, as SQL by layer id with bound values; all of them without.
 
     `name` tells one from another in the cache's keys and in entity tags.
@@ -51,22 +51,22 @@ class Where:
     name: str = ""
 
 
-EVERYTHING = Where()
+EVERYTHING = FeatureCondition()
 
 
 async def make_tile(
-    connection: asyncpg.Connection, chosen: Sequence[Chosen], z: int, x: int, y: int, encoding: Encoding = "gzip",
-    grid: Grid = WEB_MERCATOR, where: Where = EVERYTHING,
-) -> Tile:  # fmt: skip
+    connection: asyncpg.Connection, chosen: Sequence[Permit], z: int, x: int, y: int, encoding: Encoding = "gzip",
+    grid: Grid = WEB_MERCATOR, where: FeatureCondition = EVERYTHING,
+) -> CachedTile:  # fmt: skip
     """Make a tile of some layers' versions, within its budget of bytes."""
     (tile,) = await make_tiles(connection, chosen, [((z, x, y), encoding)], grid, where)
     return tile
 
 
 async def make_tiles(
-    connection: asyncpg.Connection, chosen: Sequence[Chosen], wanted: Sequence[tuple[Place, Encoding]],
-    grid: Grid = WEB_MERCATOR, where: Where = EVERYTHING,
-) -> list[Tile]:  # fmt: skip
+    connection: asyncpg.Connection, chosen: Sequence[Permit], wanted: Sequence[tuple[Place, Encoding]],
+    grid: Grid = WEB_MERCATOR, where: FeatureCondition = EVERYTHING,
+) -> list[CachedTile]:  # fmt: skip
     """Make tiles of one zoom with one question; those beyond their budget of bytes again, one by one."""
     read = await _read(connection, chosen, grid, [place for place, _ in wanted], None, where)
     made = []
@@ -74,12 +74,12 @@ async def make_tiles(
         kept = await _within_budget(connection, chosen, grid, place, parts, where)
         cut = tuple(dict.fromkeys(part.layer for part in kept if part.cut))
         body = b"".join([part.body for part in kept] + [await _cut_mark(connection, layer) for layer in cut])
-        made.append(Tile(cut, {encoding: encode(body, encoding)}))
+        made.append(CachedTile(cut, {encoding: encode(body, encoding)}))
     return made
 
 
 @dataclass(frozen=True, slots=True)
-class _Part:
+class _LayerStatement:
     """An MVT layer of a tile: the number of the city layer that it is of, and how many features were read for it."""
 
     number: int
@@ -95,8 +95,13 @@ class _Part:
 
 
 async def _within_budget(
-    connection: asyncpg.Connection, chosen: Sequence[Chosen], grid: Grid, place: Place, parts: list[_Part], where: Where
-) -> list[_Part]:
+    connection: asyncpg.Connection,
+    chosen: Sequence[Permit],
+    grid: Grid,
+    place: Place,
+    parts: list[_LayerStatement],
+    where: FeatureCondition,
+) -> list[_LayerStatement]:
     """Return the parts of a tile, made again with fewer features until they keep to the budget together."""
     budget = max(0, TILE_BYTES - MARK_BYTES * len(chosen))
     for _ in range(ATTEMPTS - 1):
@@ -116,24 +121,24 @@ async def _within_budget(
     return parts
 
 
-def _size(parts: Sequence[_Part]) -> int:
-    """Return the bytes of a tile as gzip, so that what it shows does not depend on the encoding that was asked for."""
+def _size(parts: Sequence[_LayerStatement]) -> int:
+    """Return the bytes of a tile as gzip, so that what it shows does not depend on the requested encoding."""
     body = b"".join(part.body for part in parts)
     return len(body) if len(body) <= TILE_BYTES else len(encode(body, "gzip"))
 
 
 async def _read(
-    connection: asyncpg.Connection, chosen: Sequence[Chosen], grid: Grid, places: Sequence[Place],
-    rooms: Sequence[int] | None, where: Where,
-) -> list[list[_Part]]:  # fmt: skip
+    connection: asyncpg.Connection, chosen: Sequence[Permit], grid: Grid, places: Sequence[Place],
+    rooms: Sequence[int] | None, where: FeatureCondition,
+) -> list[list[_LayerStatement]]:  # fmt: skip
     """Return the parts of each tile; `rooms` says how many features of each layer there is room for."""
     statement = tile_sql(chosen, places[0][0], grid, where)
-    tiles: list[list[_Part]] = [[] for _ in places]
+    tiles: list[list[_LayerStatement]] = [[] for _ in places]
     if statement is None:
         return tiles
     for row in await connection.fetch(statement, *grid.values(places), rooms, *where.values):
         tile, number, name, cut, features, body = row
-        tiles[tile - 1].append(_Part(number, name, cut, features, body or b""))
+        tiles[tile - 1].append(_LayerStatement(number, name, cut, features, body or b""))
     return tiles
 
 
@@ -150,7 +155,9 @@ CUT_SQL = (
 )
 
 
-def tile_sql(chosen: Sequence[Chosen], matrix: int, grid: Grid = WEB_MERCATOR, where: Where = EVERYTHING) -> str | None:
+def tile_sql(
+    chosen: Sequence[Permit], matrix: int, grid: Grid = WEB_MERCATOR, where: FeatureCondition = EVERYTHING
+) -> str | None:
     """Return one statement for all layers of some tiles: the number of the tile, then a row for each MVT layer, whose
     bytes are put one after another.
 
@@ -170,39 +177,44 @@ def tile_sql(chosen: Sequence[Chosen], matrix: int, grid: Grid = WEB_MERCATOR, w
         if condition := where.conditions.get(c.layer.id):
             source = f"{DATA_SCHEMA}.{c.version.table} AS f"
             parts.append(f"SELECT 0, ''::text, false, 0::bigint, ''::bytea FROM {source} WHERE ({condition}) AND false")
-    asked = f"(SELECT *, ${grid.parameters + 1}::bigint[] AS rooms FROM {grid.asked(BUFFER / EXTENT)} AS asked)"
+    places = f"(SELECT *, ${grid.parameters + 1}::bigint[] AS rooms FROM {grid.places_sql(BUFFER / EXTENT)} AS places)"
     layers = " UNION ALL ".join(parts)
     return (
-        f"SELECT place.n, part.* FROM {asked} AS place, LATERAL ({layers}) AS part(number, name, cut, features, tile)"
+        f"SELECT place.n, part.* FROM {places} AS place, LATERAL ({layers}) AS part(number, name, cut, features, tile)"
     )
 
 
-def _parts_of(number: int, c: Chosen, grid: Grid, zoom: int, condition: str) -> tuple[str, ...]:
-    of, version = theme_of(c.layer), c.version
+def _parts_of(number: int, c: Permit, grid: Grid, zoom: int, condition: str) -> tuple[str, ...]:
+    of, version, rollup = theme_of(c.layer), c.version, c.rollup
     if of.detail(zoom) is not None:
-        names = tuple(column.name for column in version.columns)
-        return _parts(number, c.layer.id, version.table, of, names, grid, zoom, condition)
-    if version.rollup is None or zoom < ROLLUP_MIN_ZOOM:
+        columns = tuple((column.name, column.sql("f")) for column in c.columns)
+        return _parts(number, c.layer.id, version.table, of, columns, grid, zoom, condition)
+    if rollup is None or zoom < ROLLUP_MIN_ZOOM:
         return ()
-    resolution = min(resolution_for(zoom, of.rollup_cells), max(version.rollup["resolutions"]))
+    resolution = min(resolution_for(zoom, of.rollup_cells), max(rollup["resolutions"]))
+    least, names = c.least_count, tuple(rollup["columns"])
     if condition:
-        return (_counted(number, c.layer.id, version.table, version.rollup_table, resolution, grid, condition),)
-    return (_cells(number, c.layer.id, version.rollup_table, tuple(version.rollup["columns"]), resolution, grid),)
+        return (_counted(number, c.layer.id, version.table, version.rollup_table, resolution, grid, condition, least),)
+    return (_cells(number, c.layer.id, version.rollup_table, names, resolution, grid, least),)
 
 
 @lru_cache(maxsize=4096)
-def _cells(number: int, layer_id: str, table: str, columns: tuple[str, ...], resolution: int, grid: Grid) -> str:
+def _cells(
+    number: int, layer_id: str, table: str, columns: tuple[str, ...], resolution: int, grid: Grid, least: int
+) -> str:
     """The SELECT of the coarser cells that stand for features where these are too many to be drawn."""
     properties = "".join(f', "{name}"' for name in columns)
     found = (
         f"SELECT cell, features{properties}, geom FROM {DATA_SCHEMA}.{table} "
-        f"WHERE resolution = {resolution} AND geom && place.reach"
+        f"WHERE resolution = {resolution} AND geom && place.reach{_at_least(least)}"
     )
     return _drawn(number, layer_id, found, properties, grid)
 
 
 @lru_cache(maxsize=1024)
-def _counted(number: int, layer_id: str, table: str, rollup: str, resolution: int, grid: Grid, condition: str) -> str:
+def _counted(
+    number: int, layer_id: str, table: str, rollup: str, resolution: int, grid: Grid, condition: str, least: int
+) -> str:
     """The same for some of the features: counted now, in the cells that were laid out for all."""
     own = f"SELECT cell, geom FROM {DATA_SCHEMA}.{rollup} WHERE resolution = {resolution} AND geom && place.reach"
     # Cells reach a little beyond the tile, and their features with them.
@@ -211,9 +223,14 @@ def _counted(number: int, layer_id: str, table: str, rollup: str, resolution: in
         f"SELECT own.cell, counted.features, own.geom FROM ({own}) AS own JOIN ("
         f"SELECT {parent_sql('f.cell', resolution)} AS cell, count(*) AS features FROM {DATA_SCHEMA}.{table} AS f "
         f"WHERE f.geom && ST_SetSRID({area}, 4326) AND ({condition}) GROUP BY 1"
-        ") AS counted USING (cell)"
+        f") AS counted USING (cell) WHERE true{_at_least(least)}"
     )
     return _drawn(number, layer_id, found, "", grid)
+
+
+def _at_least(least: int) -> str:
+    """Leave out the cells with fewer features than may be shown."""
+    return f" AND features >= {least}" if least > 1 else ""
 
 
 def _drawn(number: int, layer_id: str, found: str, properties: str, grid: Grid) -> str:
@@ -234,23 +251,26 @@ def _parts(
     layer_id: str,
     table: str,
     of: Theme,
-    columns: tuple[str, ...],
+    columns: tuple[tuple[str, str], ...],
     grid: Grid,
     zoom: int,
     condition: str = "",
 ) -> tuple[str, ...]:
     """The SELECTs of one layer's features and of its labels; none where it draws nothing.
 
-    Every name in them comes from the catalogue, whose names are checked identifiers.
+    `columns` are those that may be shown, with the SQL that reads them. Every name comes from the catalogue: they are
+    checked identifiers.
     """
     detail = of.detail(zoom)
     if detail is None:
         return ()
     wanted = detail.fields if detail.fields is not None else of.tile_fields
-    properties = "".join(f', "{name}"' for name in wanted if name in columns)
+    shown = dict(columns)
+    properties = "".join(f', "{name}"' for name in wanted if name in shown)
+    read = "".join(f', {shown[name]} AS "{name}"' for name in wanted if name in shown)
     source = f"{DATA_SCHEMA}.{table} AS f"
     important = f"AND importance >= {detail.importance:.17g}" if detail.importance else ""
-    asked = f"AND ({condition})" if condition else ""
+    condition_sql = f"AND ({condition})" if condition else ""
     room = f"coalesce(place.rooms[{number + 1}], {detail.limit})"
     # One feature more than there is room for tells that some are left out.
     features = (
@@ -258,8 +278,8 @@ def _parts(
         f"ST_AsMVT(tile, '{layer_id}', {EXTENT}, 'geom', 'fid') FILTER (WHERE geom IS NOT NULL) AS tile FROM ("
         f"SELECT fid{properties}, ST_AsMVTGeom({grid.on_grid(_simplified(of, zoom))}, "
         f"place.box, {EXTENT}, {BUFFER}) AS geom FROM ("
-        f"SELECT fid{properties}, geom FROM {source} "
-        f"WHERE geom && place.reach {important} {_large_enough(of, zoom)} {asked} "
+        f"SELECT fid{read}, geom FROM {source} "
+        f"WHERE geom && place.reach {important} {_large_enough(of, zoom)} {condition_sql} "
         f"ORDER BY importance DESC, fid LIMIT {room} + 1) AS chosen) AS tile"
     )
     if not (of.label and of.geometry == "polygon" and f'"{of.label}"' in properties):
@@ -267,10 +287,10 @@ def _parts(
     # The label stands in the one tile that holds its point; no buffer, or neighbours would repeat it.
     labels = (
         f"SELECT {number}, '{layer_id}', false, count(*), ST_AsMVT(tile, '{layer_id}:label', {EXTENT}, 'geom', 'fid') "
-        f"FILTER (WHERE geom IS NOT NULL) FROM (SELECT fid{properties}, importance AS rank, "
+        f"FILTER (WHERE geom IS NOT NULL) FROM (SELECT fid{read}, importance AS rank, "
         f"ST_AsMVTGeom({grid.on_grid('label_point')}, place.box, {EXTENT}, 0) AS geom "
         f"FROM {source} WHERE label_point && place.inside "
-        f'AND "{of.label}" IS NOT NULL {important} {asked} '
+        f"AND {shown[of.label]} IS NOT NULL {important} {condition_sql} "
         f"ORDER BY importance DESC, fid LIMIT {room}) AS tile"
     )
     return features, labels

@@ -10,15 +10,16 @@ from fastapi import APIRouter, Path, Request, Response
 from layers.contracts import theme_of
 from tiles.http import content_encoding as encodings
 from tiles.http.content_encoding import Encoding
-from tiles.http.principal import City, Lang, Reader
-from tiles.http.selection import Chosen, caching, choose, etag
-from tiles.http.server import CityState
+from tiles.http.principal import City, CurrentPrincipal, Lang
+from tiles.http.selection import caching, etag
+from tiles.http.server import CityContext
 from tiles.ogc.formats import MVT
 from tiles.ogc.parameters import FILTER
 from tiles.vector.filters import read_where
-from tiles.vector.mvt import EVERYTHING, MAX_DATA_ZOOM, ROLLUP_MIN_ZOOM, Where, make_tile
-from tiles.vector.tile_cache import Key, Tile
+from tiles.vector.mvt import EVERYTHING, MAX_DATA_ZOOM, ROLLUP_MIN_ZOOM, FeatureCondition, make_tile
+from tiles.vector.tile_cache import CachedTile, Key
 from tiles.vector.tile_matrix_sets import WEB_MERCATOR, Grid
+from twin.access.permit import Permit, permits_of, same_key
 from twin.catalogue.catalogue import Bounds
 from twin.errors import BadInput, NotFound
 from twin.text import Language, Text
@@ -43,35 +44,35 @@ def check_tile(z: int, x: int, y: int) -> None:
 
 
 def headers_of(
-    chosen: Sequence[Chosen], z: int, x: int, y: int, grid: Grid = WEB_MERCATOR, where: Where = EVERYTHING
+    chosen: Sequence[Permit], z: int, x: int, y: int, grid: Grid = WEB_MERCATOR, where: FeatureCondition = EVERYTHING
 ) -> dict[str, str]:
-    """What is said of a tile whether or not it is sent."""
+    """Return the headers of a tile, whether or not it is sent."""
     return {"Cache-Control": caching(chosen), "ETag": etag(chosen, grid.id, where.name, z, x, y), "Vary": VARY}
 
 
 def key_of(
-    chosen: Sequence[Chosen], z: int, x: int, y: int, grid: Grid = WEB_MERCATOR, where: Where = EVERYTHING
+    chosen: Sequence[Permit], z: int, x: int, y: int, grid: Grid = WEB_MERCATOR, where: FeatureCondition = EVERYTHING
 ) -> Key:
     """The tile's name in the cache."""
-    return tuple(c.version.key for c in chosen), f"{grid.id}/{where.name}", z, x, y
+    return tuple(c.version.key for c in chosen), f"{grid.id}/{where.name}/{same_key(chosen)}", z, x, y
 
 
-def about(tile: Tile, encoding: Encoding) -> dict[str, str]:
-    """What is said of a tile that is sent."""
-    said = {} if encoding == "identity" else {"Content-Encoding": encoding}
-    return said | ({"X-Tile-Cut": ",".join(tile.cut)} if tile.cut else {})
+def about(tile: CachedTile, encoding: Encoding) -> dict[str, str]:
+    """Return the headers of a tile that is sent."""
+    headers = {} if encoding == "identity" else {"Content-Encoding": encoding}
+    return headers | ({"X-Tile-Cut": ",".join(tile.cut)} if tile.cut else {})
 
 
 async def fetch(
-    city: CityState, chosen: Sequence[Chosen], z: int, x: int, y: int, encoding: Encoding,
-    grid: Grid = WEB_MERCATOR, where: Where = EVERYTHING, key: Key | None = None,
-) -> tuple[Tile, bytes]:  # fmt: skip
+    city: CityContext, chosen: Sequence[Permit], z: int, x: int, y: int, encoding: Encoding,
+    grid: Grid = WEB_MERCATOR, where: FeatureCondition = EVERYTHING, key: Key | None = None,
+) -> tuple[CachedTile, bytes]:  # fmt: skip
     """Give a tile from memory, or make it; `key` is its name there, if it is known."""
 
-    def make() -> Awaitable[Tile]:
+    def make() -> Awaitable[CachedTile]:
         return city.maker.make(chosen, (z, x, y), encoding, grid)
 
-    async def make_of_some() -> Tile:
+    async def make_of_some() -> CachedTile:
         async with city.connection(asking=True) as connection:
             return await make_tile(connection, chosen, z, x, y, encoding, grid, where)
 
@@ -80,10 +81,10 @@ async def fetch(
 
 
 async def answer(
-    city: CityState, request: Request, chosen: Sequence[Chosen], z: int, x: int, y: int,
-    grid: Grid = WEB_MERCATOR, where: Where = EVERYTHING,
+    city: CityContext, request: Request, chosen: Sequence[Permit], z: int, x: int, y: int,
+    grid: Grid = WEB_MERCATOR, where: FeatureCondition = EVERYTHING,
 ) -> Response:  # fmt: skip
-    """Answer a request for a tile; a reader who has it already is told so."""
+    """Answer a request for a tile; one that the client has already is a 304."""
     headers = headers_of(chosen, z, x, y, grid, where)
     if request.headers.get("if-none-match") == headers["ETag"]:
         return Response(status_code=304, headers=headers)
@@ -115,30 +116,32 @@ Index = Annotated[
     openapi_extra={"parameters": [p.openapi() for p in FILTER]},
     summary="One vector tile",
 )
-async def tile(city: City, reader: Reader, request: Request, layers: Layers, z: Zoom, x: Index, y: Index) -> Response:
+async def tile(
+    city: City, principal: CurrentPrincipal, request: Request, layers: Layers, z: Zoom, x: Index, y: Index
+) -> Response:
     """Give a tile with one MVT layer per city layer, named by its id; labels of polygons come as `<id>:label`.
 
     A layer of which the tile leaves something out is followed by `<id>:cut`, and named by the header `X-Tile-Cut`.
     With a filter, which every layer must have the names for, it shows the features that meet it.
     """
     check_tile(z, x, y)
-    chosen = choose(layers, city.layers, reader)
+    chosen = permits_of(principal, city.layers, layers)
     return await answer(city, request, chosen, z, x, y, where=await read_where(request, city, chosen))
 
 
 @router.get("/tiles/{layers}/tilejson.json", summary="TileJSON 3.0 of one layer or several")
 async def tilejson(
-    city: City, reader: Reader, lang: Lang, request: Request, response: Response, layers: Layers
+    city: City, principal: CurrentPrincipal, lang: Lang, request: Request, response: Response, layers: Layers
 ) -> dict[str, Any]:
     """Describe tiles; their address names the versions, so they may be kept for ever."""
-    chosen = choose(layers, city.layers, reader)
+    chosen = permits_of(principal, city.layers, layers)
     response.headers["Cache-Control"] = caching(chosen)
     response.headers["Vary"] = "Authorization, X-API-Key, Accept-Language"
     base = str(request.base_url).rstrip("/")
     return describe(chosen, base, lang)
 
 
-def describe(chosen: Sequence[Chosen], base: str, language: Language) -> dict[str, Any]:
+def describe(chosen: Sequence[Permit], base: str, language: Language) -> dict[str, Any]:
     """Build the TileJSON document."""
     names = ",".join(c.name for c in chosen)
     titles = [c.layer.title.in_language(language) for c in chosen]
@@ -156,30 +159,30 @@ def describe(chosen: Sequence[Chosen], base: str, language: Language) -> dict[st
         "maxzoom": MAX_DATA_ZOOM,
         "vector_layers": [described for c in chosen for described in _vector_layers(c, language)],
     }
-    if bounds := _union([c.version.bounds for c in chosen if c.version.bounds]):
+    if bounds := _union([bounds for c in chosen if (bounds := c.bounds)]):
         document["bounds"] = list(bounds)
         document["center"] = [(bounds[0] + bounds[2]) / 2, (bounds[1] + bounds[3]) / 2, 12]
     return document
 
 
-def first_zoom(c: Chosen) -> int:
+def first_zoom(c: Permit) -> int:
     """The first zoom at which a tile shows anything of a layer: its features or the cells that stand for them."""
     minzoom = theme_of(c.layer).minzoom
-    return min(minzoom, ROLLUP_MIN_ZOOM) if c.version.rollup else minzoom
+    return min(minzoom, ROLLUP_MIN_ZOOM) if c.rollup else minzoom
 
 
-def _vector_layers(c: Chosen, language: Language) -> list[dict[str, Any]]:
+def _vector_layers(c: Permit, language: Language) -> list[dict[str, Any]]:
     of = theme_of(c.layer)
     titles = {name: str(of.by_name[name].title.in_language(language)) for name in of.by_name}
-    title = c.layer.title.in_language(language)
+    title, shown = c.layer.title.in_language(language), {column.name for column in c.columns}
     described = [
         {
             "id": c.layer.id, "description": title, "minzoom": of.minzoom, "maxzoom": MAX_DATA_ZOOM,
-            "fields": {name: titles[name] for name in of.tile_fields},
+            "fields": {name: titles[name] for name in of.tile_fields if name in shown},
         }
     ]  # fmt: skip
-    if c.version.rollup and of.minzoom > ROLLUP_MIN_ZOOM:
-        counted = {name: f"{titles.get(name, name)} ({rule})" for name, rule in c.version.rollup["columns"].items()}
+    if (rollup := c.rollup) and of.minzoom > ROLLUP_MIN_ZOOM:
+        counted = {name: f"{titles.get(name, name)} ({rule})" for name, rule in rollup["columns"].items()}
         fields = {"cell": "H3", "features": FEATURES.in_language(language), "per_km2": PER_KM2.in_language(language)}
         described.append(
             {

@@ -10,7 +10,7 @@ from functools import partial
 
 from tiles.http.content_encoding import Encoding, decode, encode
 
-# The versions that a tile shows (their keys in the database), its grid, zoom, column, row.
+# The versions that a tile shows (their keys in the database), its grid with the keys of the permits, zoom, column, row.
 Key = tuple[tuple[int, ...], str, int, int, int]
 
 # What an entry costs beside its bytes: the key, the dictionary, the object.
@@ -18,8 +18,8 @@ OVERHEAD = 600
 
 
 @dataclass(slots=True, weakref_slot=True)
-class Tile:
-    """One tile in the encodings that were asked for so far; `cut` names the layers that it does not show whole."""
+class CachedTile:
+    """One tile in the encodings that were requested so far; `cut` names the layers that it does not show whole."""
 
     cut: tuple[str, ...] = ()
     encoded: dict[Encoding, bytes] = field(default_factory=dict)
@@ -37,21 +37,21 @@ class Tile:
 class TileCache:
     """Keeps the tiles used last. A key names versions, which never change, so that an entry is never wrong.
 
-    Access is not part of the key: who asks is asked for each layer before its version gets into a key.
+    It also names what the permits hold back, so that principals share a tile only where their permits are equal.
     """
 
     def __init__(self, limit: int) -> None:
         self.limit = limit
         self.size = 0
         self.hits = self.misses = self.evicted = 0
-        self._tiles: OrderedDict[Key, Tile] = OrderedDict()
+        self._tiles: OrderedDict[Key, CachedTile] = OrderedDict()
         self._of_version: defaultdict[int, set[Key]] = defaultdict(set)
-        self._making: dict[Key, asyncio.Future[Tile]] = {}
+        self._making: dict[Key, asyncio.Future[CachedTile]] = {}
 
     def __len__(self) -> int:
         return len(self._tiles)
 
-    def get(self, key: Key, encoding: Encoding) -> tuple[Tile, bytes] | None:
+    def get(self, key: Key, encoding: Encoding) -> tuple[CachedTile, bytes] | None:
         """Give a tile that is here in that encoding, at once."""
         tile = self._tiles.get(key)
         if tile is None or encoding not in tile.encoded:
@@ -60,7 +60,9 @@ class TileCache:
         self._tiles.move_to_end(key)
         return tile, tile.encoded[encoding]
 
-    async def fetch(self, key: Key, encoding: Encoding, make: Callable[[], Awaitable[Tile]]) -> tuple[Tile, bytes]:
+    async def fetch(
+        self, key: Key, encoding: Encoding, make: Callable[[], Awaitable[CachedTile]]
+    ) -> tuple[CachedTile, bytes]:
         """Give a tile; if it is not here, make it, once for all who ask at the same time."""
         if found := self.get(key, encoding):
             return found
@@ -77,12 +79,12 @@ class TileCache:
             return tile, tile.encoded[encoding]
         return tile, await self._in_encoding(key, tile, encoding)
 
-    def _made(self, key: Key, making: asyncio.Future[Tile]) -> None:
+    def _made(self, key: Key, making: asyncio.Future[CachedTile]) -> None:
         del self._making[key]
         if not making.cancelled() and making.exception() is None:
             self._keep(key, making.result())
 
-    async def _in_encoding(self, key: Key, tile: Tile, encoding: Encoding) -> bytes:
+    async def _in_encoding(self, key: Key, tile: CachedTile, encoding: Encoding) -> bytes:
         if encoding not in tile.encoded:
             body = await asyncio.to_thread(tile.translated, encoding)
             # Back in the loop's own thread: only here are tiles and sizes changed.
@@ -93,7 +95,7 @@ class TileCache:
                     self._shrink()
         return tile.encoded[encoding]
 
-    def _keep(self, key: Key, tile: Tile) -> None:
+    def _keep(self, key: Key, tile: CachedTile) -> None:
         if tile.size() > self.limit:
             return
         self._tiles[key] = tile

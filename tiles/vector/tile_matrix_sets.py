@@ -74,7 +74,7 @@ class Grid:
         """The set as OGC's Two Dimensional Tile Matrix Set standard writes it."""
         return _document(self)
 
-    # What the database is told ------------------------------------------------------------------------
+    # SQL for the database ------------------------------------------------------------------------
 
     def values(self, places: Sequence[Place]) -> list[list[float]]:
         """The first parameters of a statement for some tiles: an array each."""
@@ -86,8 +86,8 @@ class Grid:
         """How many parameters these are."""
         return len(AFFINE) if self.between else 3
 
-    def asked(self, margin: float) -> str:
-        """SQL for the tiles that are asked for, a row each.
+    def places_sql(self, margin: float) -> str:
+        """Return SQL for the requested tiles, a row each.
 
         `n` is its number, from 1; `box` its box in the plane in which geometry is drawn; `reach` the box (EPSG:4326)
         of all that may show on it, with a margin as a share of its side; `inside` the same without the margin.
@@ -109,7 +109,7 @@ class Grid:
         )
 
     def on_grid(self, geometry: str) -> str:
-        """SQL for a stored geometry in the plane of the row of `asked` that is called `place`."""
+        """SQL for a stored geometry in the plane of the row of `places_sql` that is called `place`."""
         if not self.between:
             return f"ST_Transform({geometry}, 3857)"
         affine = ", ".join(f"place.{name}" for name in AFFINE[8:])

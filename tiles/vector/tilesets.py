@@ -11,11 +11,10 @@ from fastapi import APIRouter, Path, Request, Response
 from layers.contracts import theme_of
 from layers.theme import GeometryKind
 from tiles.features.items import LayerId
-from tiles.features.selection import VARY, choose, is_known, keeping
+from tiles.features.selection import VARY, is_known, keeping, permit_for
 from tiles.http.openapi import reads_parameters
-from tiles.http.principal import City, Lang, city_state, language_of, principal_of
-from tiles.http.selection import Chosen
-from tiles.ogc import parameters as asked
+from tiles.http.principal import City, Lang, city_context, language_of, principal_of
+from tiles.ogc import parameters as request_parameters
 from tiles.ogc.formats import JSON, MVT, negotiate
 from tiles.ogc.links import RELATION, Link, base_of, link, path, with_query
 from tiles.ogc.schemas import LINKS, Schema, content
@@ -23,7 +22,7 @@ from tiles.vector.filters import read_where
 from tiles.vector.mvt import MAX_DATA_ZOOM
 from tiles.vector.routes import MEDIA_TYPE, answer, first_zoom
 from tiles.vector.tile_matrix_sets import Grid, check_tile, find_grid, grids_of
-from twin.access.policy import find_readable
+from twin.access.permit import Permit, permit_of
 from twin.query.reference import CRS84
 from twin.text import Language, Text
 
@@ -37,9 +36,20 @@ CONFORMS = (
     "http://www.opengis.net/spec/tms/2.0/conf/json-tilesetmetadata",
 )
 DIMENSION: dict[GeometryKind, int] = {"point": 0, "line": 1, "polygon": 2}
-TILE = (asked.format_parameter([MVT]), asked.LANG, asked.VERSION, asked.AS_OF, *asked.FILTER)
-TILESET = (asked.format_parameter([JSON]), asked.LANG, asked.VERSION, asked.AS_OF)
-PLAIN = (asked.format_parameter([JSON]).openapi(),)
+TILE = (
+    request_parameters.format_parameter([MVT]),
+    request_parameters.LANG,
+    request_parameters.VERSION,
+    request_parameters.AS_OF,
+    *request_parameters.FILTER,
+)
+TILESET = (
+    request_parameters.format_parameter([JSON]),
+    request_parameters.LANG,
+    request_parameters.VERSION,
+    request_parameters.AS_OF,
+)
+PLAIN = (request_parameters.format_parameter([JSON]).openapi(),)
 
 MATRIX_SETS: Schema = {
     "type": "object", "required": ["tileMatrixSets"],
@@ -127,7 +137,7 @@ async def tilesets(request: Request, layer: LayerId) -> Response:
     if is_known(request, headers):
         return Response(status_code=304, headers=headers)
     address = path(base_of(request), "collections", chosen.layer.id, "tiles")
-    grids = grids_of(city_state(request).settings.profile).values()
+    grids = grids_of(city_context(request).settings.profile).values()
     document = {
         "tilesets": [_tileset(request, chosen, grid, language, whole=False) for grid in grids],
         "links": [link(with_query(address, dict(request.query_params)), "self", JSON.media_type, HERE, language)],
@@ -143,7 +153,7 @@ async def tilesets(request: Request, layer: LayerId) -> Response:
 async def tileset(request: Request, layer: LayerId, grid: GridId) -> Response:
     """Describe a tileset: where its tiles are, in which matrices and rows, and what they hold."""
     chosen, language = await _chosen(request, layer, TILESET), language_of(request)
-    found = find_grid(grid, city_state(request).settings.profile)
+    found = find_grid(grid, city_context(request).settings.profile)
     headers = keeping(request, chosen, JSON.name, language) | {"Content-Language": language}
     if is_known(request, headers):
         return Response(status_code=304, headers=headers)
@@ -151,22 +161,24 @@ async def tileset(request: Request, layer: LayerId, grid: GridId) -> Response:
     return Response(orjson.dumps(document), media_type=JSON.media_type, headers=headers)
 
 
-async def _chosen(request: Request, layer: str, known: Sequence[asked.Parameter]) -> Chosen:
+async def _chosen(request: Request, layer: str, known: Sequence[request_parameters.Parameter]) -> Permit:
     given = request.query_params
-    found = find_readable(principal_of(request), city_state(request).layers, layer)
-    asked.check_language(given)
-    asked.check_names(given, frozenset(p.name for p in known), {})
+    current = permit_of(principal_of(request), city_context(request).layers, layer)
+    request_parameters.check_language(given)
+    request_parameters.check_names(given, frozenset(p.name for p in known), {})
     # Programs that draw maps say little of what they take, and there is but one format of tiles.
     if known is not TILE or "f" in given:
         negotiate(request, [MVT] if known is TILE else [JSON])
-    return await choose(city_state(request), found, asked.read_version(given), asked.read_as_of(given))
+    return await permit_for(
+        city_context(request), current, request_parameters.read_version(given), request_parameters.read_as_of(given)
+    )
 
 
 HERE = Text(en="This document", vi="Tài liệu này")
 
 
-def _tileset(request: Request, chosen: Chosen, grid: Grid, language: Language, *, whole: bool) -> dict[str, Any]:
-    layer, version = chosen.layer, chosen.version
+def _tileset(request: Request, chosen: Permit, grid: Grid, language: Language, *, whole: bool) -> dict[str, Any]:
+    layer, version, bounds = chosen.layer, chosen.version, chosen.bounds
     address = path(base_of(request), "collections", layer.id, "tiles", grid.id)
     # A tile of a version that is named may be kept for ever.
     number = {"version": str(version.number)}
@@ -179,7 +191,7 @@ def _tileset(request: Request, chosen: Chosen, grid: Grid, language: Language, *
         link(with_query(f"{address}/{{tileMatrix}}/{{tileRow}}/{{tileCol}}", number), "item", MEDIA_TYPE,
              Text(en="Tiles", vi="Các ô bản đồ"), language) | {"templated": True},
     ]  # fmt: skip
-    said: dict[str, Any] = {
+    document: dict[str, Any] = {
         "title": f"{layer.title.in_language(language)} — {grid.title.in_language(language)}",
         "dataType": "vector",
         "crs": grid.crs,
@@ -188,11 +200,11 @@ def _tileset(request: Request, chosen: Chosen, grid: Grid, language: Language, *
         "links": links,
     }
     if not whole:
-        return said
+        return document
     of = theme_of(layer)
     schema = path(base_of(request), "collections", layer.id, "schema")
     first, last = _matrices(chosen, grid)
-    said["layers"] = [
+    document["layers"] = [
         {
             "id": layer.id, "title": layer.title.in_language(language), "dataType": "vector",
             "geometryDimension": DIMENSION[of.geometry], "minTileMatrix": str(first), "maxTileMatrix": str(last),
@@ -201,17 +213,17 @@ def _tileset(request: Request, chosen: Chosen, grid: Grid, language: Language, *
         }
     ]  # fmt: skip
     if layer.attribution:
-        said["attribution"] = layer.attribution
+        document["attribution"] = layer.attribution
     if layer.licence:
-        said["license"] = layer.licence
-    if version.bounds:
-        west, south, east, north = version.bounds
-        said["boundingBox"] = {"lowerLeft": [west, south], "upperRight": [east, north], "crs": CRS84}
-        said["tileMatrixSetLimits"] = list(_limits(grid, version.bounds, first, last))
-    return said
+        document["license"] = layer.licence
+    if bounds:
+        west, south, east, north = bounds
+        document["boundingBox"] = {"lowerLeft": [west, south], "upperRight": [east, north], "crs": CRS84}
+        document["tileMatrixSetLimits"] = list(_limits(grid, bounds, first, last))
+    return document
 
 
-def _matrices(chosen: Chosen, grid: Grid) -> tuple[int, int]:
+def _matrices(chosen: Permit, grid: Grid) -> tuple[int, int]:
     """The first and the last matrix that a client needs: beyond, it enlarges what it has."""
     first = max(0, first_zoom(chosen) - grid.shift)
     return first, max(first, min(grid.last, MAX_DATA_ZOOM - grid.shift))
@@ -248,7 +260,7 @@ def _limits(grid: Grid, bounds: Sequence[float], first: int, last: int) -> Any:
 @reads_parameters
 async def tile(request: Request, layer: LayerId, grid: GridId, matrix: Matrix, row: Row, column: Column) -> Response:
     """Give a tile, row before column. What it holds is the same as at /tiles, whose address is the short one."""
-    chosen, city = await _chosen(request, layer, TILE), city_state(request)
+    chosen, city = await _chosen(request, layer, TILE), city_context(request)
     found = find_grid(grid, city.settings.profile)
     check_tile(found, matrix, column, row)
     where = await read_where(request, city, (chosen,), found)

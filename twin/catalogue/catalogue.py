@@ -50,8 +50,12 @@ class Column:
     unit: str | None = None
     source: str | None = None
 
+    def sql(self, table: str) -> str:
+        """Return the SQL that reads the value from a table's alias: the only way in which a channel reads it."""
+        return f'{table}."{self.name}"'
+
     def as_dict(self) -> dict[str, Any]:
-        """Give the form that the catalogue stores."""
+        """Return the form that the catalogue stores."""
         return {
             "name": self.name, "type": self.type, "title": self.title.as_dict(),
             "unit": self.unit, "source": self.source,
@@ -67,13 +71,14 @@ class Column:
 class Version:
     """A published version of a layer: where its rows are and what was measured at publish.
 
+    `stored_columns` and `stored_rollup` are what the tables hold. What may be shown of them, a permit says.
     `raster` says of a raster's version what its file is; `raster["path"]` is the file's name in the raster folder.
     """
 
     key: int
     number: int
     table: str
-    columns: tuple[Column, ...]
+    stored_columns: tuple[Column, ...]
     resolution: int
     features: int
     quarantined: int
@@ -82,7 +87,7 @@ class Version:
     source: str
     fingerprint: str | None
     raster: Mapping[str, Any] | None = None
-    rollup: Mapping[str, Any] | None = None
+    stored_rollup: Mapping[str, Any] | None = None
 
     @property
     def rollup_table(self) -> str:
@@ -115,6 +120,14 @@ class Layer:
     current: Version | None
     versions: Mapping[int, Version]
     created: datetime | None = None
+
+
+class Snapshot(dict[str, Layer]):
+    """All layers by id, as they were at one moment. The permits that were made of it are kept with it."""
+
+    def __init__(self, layers: Mapping[str, Layer]) -> None:
+        super().__init__(layers)
+        self.permits: dict[Any, Any] = {}
 
 
 def split_layer_id(layer_id: str) -> tuple[str, str]:
@@ -235,7 +248,7 @@ FROM twin.layer l JOIN twin.agency a ON a.id = l.agency_id
 
 def parse_snapshot(text: str) -> dict[str, Layer]:
     """Read what SNAPSHOT_SQL gives: all layers by id."""
-    return {entry["id"]: _parse_layer(entry) for entry in json.loads(text)}
+    return Snapshot({entry["id"]: _parse_layer(entry) for entry in json.loads(text)})
 
 
 def read_catalogue(session: Session) -> dict[str, Layer]:
@@ -281,7 +294,7 @@ def _parse_version(entry: dict[str, Any]) -> Version:
         key=entry["key"],
         number=entry["number"],
         table=entry["table"],
-        columns=tuple(Column.from_dict(c) for c in entry["columns"]),
+        stored_columns=tuple(Column.from_dict(c) for c in entry["columns"]),
         resolution=entry["resolution"],
         features=entry["features"],
         quarantined=entry["quarantined"],
@@ -290,5 +303,5 @@ def _parse_version(entry: dict[str, Any]) -> Version:
         source=entry["source"],
         fingerprint=entry["fingerprint"],
         raster=entry["raster"],
-        rollup=entry["rollup"],
+        stored_rollup=entry["rollup"],
     )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -64,10 +64,10 @@ def version_of(layer: Layer, number: int | None) -> Version:
 
 def _changed_rows(before: Version, after: Version) -> str:
     """The join of two versions, only the rows that differ: by the digest that every row keeps."""
-    columns = {c.name: c.type for c in before.columns}
+    columns = {c.name: c.type for c in before.stored_columns}
     # A column of another type than before is compared as text.
-    shared = [c.name for c in after.columns if c.name in columns]
-    same_type = {c.name for c in after.columns if columns.get(c.name) == c.type}
+    shared = [c.name for c in after.stored_columns if c.name in columns]
+    same_type = {c.name for c in after.stored_columns if columns.get(c.name) == c.type}
 
     def value(side: str, name: str) -> str:
         return f'{side}."{name}"' + ("" if name in same_type else "::text")
@@ -75,26 +75,33 @@ def _changed_rows(before: Version, after: Version) -> str:
     different = ", ".join(
         f"CASE WHEN {value('a', name)} IS DISTINCT FROM {value('b', name)} THEN '{name}' END" for name in shared
     )
-    said = json_object([(name, f'jsonb_build_array(a."{name}", b."{name}")') for name in shared])
+    change = json_object([(name, f'jsonb_build_array(a."{name}", b."{name}")') for name in shared])
     return (
         "SELECT coalesce(b.id, a.id) AS id, "
         "CASE WHEN a.id IS NULL THEN 'added' WHEN b.id IS NULL THEN 'removed' ELSE 'changed' END AS kind, "
         "a.id IS NOT NULL AND b.id IS NOT NULL AND NOT ST_OrderingEquals(a.geom, b.geom) AS geometry_changed, "
         "CASE WHEN a.id IS NOT NULL AND b.id IS NOT NULL "
         f"THEN array_remove(ARRAY[{different}]::text[], NULL) ELSE ARRAY[]::text[] END AS names, "
-        f"{said} AS said, coalesce(b.geom, a.geom) AS geom "
+        f"{change} AS change, coalesce(b.geom, a.geom) AS geom "
         f"FROM {DATA_SCHEMA}.{before.table} AS a FULL JOIN {DATA_SCHEMA}.{after.table} AS b ON a.id = b.id "
         "WHERE a.digest IS DISTINCT FROM b.digest"
     )
 
 
-def counts_sql(before: Version, after: Version) -> str:
-    """A statement that counts the features added, removed and changed; it reads both versions once."""
+def counts_sql(before: Version, after: Version, columns: Sequence[str] | None = None) -> str:
+    """Return a statement that counts the features added, removed and changed; it reads both versions once.
+
+    With `columns`, which both versions store, a feature has changed only if its geometry or one of these has.
+    """
+    changed = ""
+    if columns is not None:
+        values = "".join(f' OR a."{name}"::text IS DISTINCT FROM b."{name}"::text' for name in columns)
+        changed = f" AND (a.id IS NULL OR b.id IS NULL OR NOT ST_OrderingEquals(a.geom, b.geom){values})"
     return (
         "SELECT count(*) FILTER (WHERE a.id IS NULL) AS added, count(*) FILTER (WHERE b.id IS NULL) AS removed, "
         "count(*) FILTER (WHERE a.id IS NOT NULL AND b.id IS NOT NULL) AS changed "
         f"FROM {DATA_SCHEMA}.{before.table} AS a FULL JOIN {DATA_SCHEMA}.{after.table} AS b ON a.id = b.id "
-        "WHERE a.digest IS DISTINCT FROM b.digest"
+        f"WHERE a.digest IS DISTINCT FROM b.digest{changed}"
     )
 
 
@@ -107,15 +114,15 @@ def summary(session: Session, before: Version, after: Version, wards: Version | 
         session,
         "SELECT name, count(*) FROM difference, unnest(names) AS name GROUP BY name ORDER BY 2 DESC, 1",
     )
-    old, new = {c.name for c in before.columns}, {c.name for c in after.columns}
+    old, new = {c.name for c in before.stored_columns}, {c.name for c in after.stored_columns}
     return Summary(
         added=counts.get("added", 0),
         removed=counts.get("removed", 0),
         geometry=moved,
         fields=by_field,
         changed=counts.get("changed", 0),
-        new_columns=tuple(c.name for c in after.columns if c.name not in old),
-        lost_columns=tuple(c.name for c in before.columns if c.name not in new),
+        new_columns=tuple(c.name for c in after.stored_columns if c.name not in old),
+        lost_columns=tuple(c.name for c in before.stored_columns if c.name not in new),
         wards=_by_ward(session, wards) if wards else {},
     )
 
@@ -138,11 +145,11 @@ def changes(session: Session, before: Version, after: Version) -> Iterator[Chang
     """Stream every feature that differs, in bounded memory."""
     rows = session.execute(
         sa.text(
-            "SELECT id, kind, geometry_changed, names, said, ST_AsBinary(geom) AS geom "
+            "SELECT id, kind, geometry_changed, names, change, ST_AsBinary(geom) AS geom "
             f"FROM ({_changed_rows(before, after)}) AS d ORDER BY id"
         ),
         execution_options={"stream_results": True, "max_row_buffer": BATCH},
     )
     for row in rows:
-        fields = {name: (row.said[name][0], row.said[name][1]) for name in row.names}
+        fields = {name: (row.change[name][0], row.change[name][1]) for name in row.names}
         yield Change(row.id, row.kind, row.geometry_changed, fields, bytes(row.geom))

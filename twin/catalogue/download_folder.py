@@ -1,7 +1,7 @@
 """The folder of prepared downloads: whole layers as files, each written once, found by name, removed when not needed.
 
 A file is made under another name and renamed when it is complete and on the disk. Whoever makes it holds a lock of the
-file system on it, which the system frees when the program dies; so a file that nobody makes any more is told from one
+file system on it, which the system frees when the program dies; so a file that nobody makes any more differs from one
 that grows, in any process. A complete file's name holds its SHA-256: there is nothing beside it that could disagree.
 """
 
@@ -21,8 +21,8 @@ from pathlib import Path
 from twin.private_files import private_folder
 
 # key . SHA-256 . suffix
-NAME = re.compile(r"([a-z0-9_]+-[0-9a-f]{16})\.([0-9a-f]{64})\.([a-z]+)")
-# What was asked for so recently is about to be sent.
+NAME = re.compile(r"([a-z0-9_]+-[0-9a-f]{16}(?:-[0-9a-f]{16})?)\.([0-9a-f]{64})\.([a-z]+)")
+# A file requested so recently is about to be sent.
 GRACE_SECONDS = 60.0
 # The folder's own time is no finer than this on some file systems.
 TICK_SECONDS = 1.0

@@ -36,7 +36,17 @@ _KM2_PER_SQUARE_DEGREE = 111.2**2
 
 @dataclass(frozen=True, slots=True)
 class Cover:
-    """Cells of many geometries: parallel arrays of the geometry's position, the cell, and whether it lies inside."""
+    """Cells of many geometries, as parallel arrays.
+
+    Attributes
+    ----------
+    feature : array of int64
+        Position of the geometry.
+    cell : array of int64
+        H3 index, as a signed integer.
+    whole : array of bool
+        Whether the cell lies inside the geometry.
+    """
 
     feature: Int64
     cell: Int64
@@ -47,10 +57,30 @@ class Cover:
 
 
 def cover(geometries: Geometries, resolution: int, measured: Measured | None = None) -> Cover:
-    """Cover geometries (EPSG:4326) with cells of one resolution.
+    """Cover geometries with H3 cells of one resolution.
 
     Every point of a geometry lies in one of its cells, and a cell marked `whole` lies inside the geometry.
-    Missing and empty geometries get no cell. The arrays are ordered by geometry, then by cell.
+
+    Parameters
+    ----------
+    geometries : array of shapely geometries
+        In EPSG:4326; missing and empty ones get no cell.
+    resolution : int
+        H3 resolution, 0 to 15.
+    measured : Measured, optional
+        The coordinates of the geometries, if they were taken before.
+
+    Returns
+    -------
+    Cover
+        Ordered by geometry, then by cell.
+
+    Examples
+    --------
+    >>> block = shapely.box(106.700, 10.770, 106.702, 10.772)
+    >>> cells = cover(np.array([block]), 11)
+    >>> len(cells) > 10, bool(cells.whole.any())
+    (True, True)
     """
     geometries = np.asarray(geometries, dtype=object)
     by_corners, rest = settle(corners_of(geometries, measured), resolution)
@@ -84,7 +114,13 @@ def cover_wkb_fully(wkb: Geometries, positions: Int64, resolution: int) -> Cover
 
 
 def point_cells(longitude: npt.ArrayLike, latitude: npt.ArrayLike, resolution: int) -> Int64:
-    """The cell of each point, given in degrees."""
+    """Return the cell of each point, given in degrees.
+
+    Examples
+    --------
+    >>> format_cell(int(point_cells([106.7], [10.77], 11)[0]))
+    '8b65b56604ddfff'
+    """
     lat = np.ascontiguousarray(latitude, dtype=np.float64)
     lon = np.ascontiguousarray(longitude, dtype=np.float64)
     return _to_int64(coordinates_to_cells(lat, lon, resolution))
@@ -97,7 +133,7 @@ def _to_int64(array: object) -> Int64:
 
 @dataclass(frozen=True, slots=True)
 class Measured:
-    """What the coordinates of many geometries tell: taken once, and asked by many.
+    """The coordinates of many geometries, taken once and used by several checks.
 
     `coordinates` (n × 2, degrees or whatever their system has), the position of the geometry that each belongs to, and
     each geometry's `bounds` (west, south, east, north; NaN for those that have none). `wkb` is the geometries as
@@ -193,7 +229,7 @@ _WORTH_A_LATTICE = 200
 
 def _named(passed: Path, resolution: int) -> tuple[Int64, Int64]:
     """Give the shapes and cells that points of shapes lie in, each pair once, ordered by shape."""
-    # As many hexagons, each asked for once, as the library has to name.
+    # The hexagons that the library has to name, each once.
     numbered = pa.array(passed.number).dictionary_encode()
     code = numbered.indices.to_numpy(zero_copy_only=False).astype(np.int64)
     count = len(numbered.dictionary)
@@ -266,7 +302,18 @@ def _is_among(feature: Int64, cell: Int64, among_feature: Int64, among_cell: Int
 
 
 def parse_cell(text: str) -> int:
-    """Read a cell index from its hexadecimal form, as a signed 64-bit integer."""
+    """Parse a cell index in hexadecimal; return it as a signed 64-bit integer.
+
+    Raises
+    ------
+    BadInput
+        If it is not the index of a cell.
+
+    Examples
+    --------
+    >>> resolution_of(parse_cell("8b65b5664a21fff"))
+    11
+    """
     if len(text) == 15 and h3.is_valid_cell(text):
         return int(h3.str_to_int(text))
     raise BadInput(
@@ -278,17 +325,17 @@ def parse_cell(text: str) -> int:
 
 
 def format_cell(cell: int) -> str:
-    """Write a cell index in its usual hexadecimal form."""
+    """Format a cell index in hexadecimal."""
     return str(h3.int_to_str(cell))
 
 
 def resolution_of(cell: int) -> int:
-    """The resolution of a cell, 0 to 15."""
+    """Return the resolution of a cell, 0 to 15."""
     return cell >> _RESOLUTION_SHIFT & 0xF
 
 
 def span(cell: int, resolution: int) -> tuple[int, int]:
-    """Give the lowest and the highest index that the cell's relatives have at a resolution.
+    """Return the lowest and the highest index that the cell's relatives have at a resolution.
 
     At a coarser resolution, or its own, both are the one ancestor. At a finer one they bracket exactly the
     descendants: these share the ancestor's digits, which stand above their own in the index.
@@ -307,20 +354,20 @@ def span(cell: int, resolution: int) -> tuple[int, int]:
 
 
 def cell_places(cells: Int64) -> Floats:
-    """The centres of cells in degrees: longitude and latitude, one row a cell."""
+    """Return the centres of cells: longitude and latitude in degrees, shape (n, 2)."""
     centres = pa.record_batch(cells_to_coordinates(cells.view(np.uint64)))
     return np.stack([centres.column("lng").to_numpy(), centres.column("lat").to_numpy()], axis=1)
 
 
 def cell_polygons(cells: Int64) -> Geometries:
-    """The outlines of cells, as polygons in EPSG:4326."""
+    """Return the outlines of cells, as polygons in EPSG:4326."""
     wkb = pa.array(cells_to_wkb_polygons(cells.view(np.uint64)))
     polygons: Geometries = shapely.from_wkb(wkb.to_numpy(zero_copy_only=False))
     return polygons
 
 
 def parents(cells: Int64, resolution: int) -> Int64:
-    """The ancestor of each cell at a coarser resolution: see `span`."""
+    """Return the ancestor of each cell at a coarser resolution: see `span`."""
     unused = (1 << _DIGIT_BITS * (MAX_RESOLUTION - resolution)) - 1
     found: Int64 = (cells & ~np.int64(0xF << _RESOLUTION_SHIFT)) | (resolution << _RESOLUTION_SHIFT) | unused
     return found

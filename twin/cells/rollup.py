@@ -55,7 +55,7 @@ class Plan:
         return {"resolutions": self.resolutions, "columns": {c.name: c.rule for c in self.columns}}
 
 
-# A tile shows at most about this many cells, unless its theme says otherwise: more could not be told apart.
+# A tile shows at most about this many cells, unless its theme says otherwise: more could not be seen apart.
 CELLS_A_TILE = 400
 _EQUATOR_KM = 40_075.0
 
@@ -88,21 +88,21 @@ def ddl(table: str, columns: Sequence[Rolled], types: dict[str, str]) -> str:
 
 def sums_sql(table: str, plan: Plan) -> str:
     """Ask for the finest cells' counts and partial values: one pass over the features."""
-    asked = []
+    aggregates = []
     for n, column in enumerate(plan.columns):
         value, weight = f'"{column.name}"', f'"{column.weight}"' if column.weight else "1"
         match column.rule:
             case "sum":
                 # The sum of whole numbers would be a numeric, which has no like in Arrow.
-                asked.append(f"sum({value}::float8) AS v{n}")
+                aggregates.append(f"sum({value}::float8) AS v{n}")
             case "min" | "max" | "count":
-                asked.append(f"{column.rule}({value}) AS v{n}")
+                aggregates.append(f"{column.rule}({value}) AS v{n}")
             case "mean":
-                asked.append(f"sum({value} * {weight}::float8) AS v{n}")
-                asked.append(f"sum({weight}::float8) FILTER (WHERE {value} IS NOT NULL) AS w{n}")
+                aggregates.append(f"sum({value} * {weight}::float8) AS v{n}")
+                aggregates.append(f"sum({weight}::float8) FILTER (WHERE {value} IS NOT NULL) AS w{n}")
             case "mode":
                 pass
-    values = "".join(f", {a}" for a in asked)
+    values = "".join(f", {a}" for a in aggregates)
     return f"SELECT {parent_sql('cell', plan.finest)} AS cell, count(*) AS features{values} FROM {table} GROUP BY 1"
 
 

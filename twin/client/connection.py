@@ -11,7 +11,7 @@ from typing import Any
 import httpx
 
 from twin import __version__
-from twin.access.policy import NOT_VALID, TOKEN
+from twin.access.keys import NOT_VALID, TOKEN
 from twin.client.transfer import NO_TWIN
 from twin.errors import (
     STATUS,

@@ -150,7 +150,7 @@ class Layer:
         frame = frames.features(answer.content)
         frame.attrs = _attributes(about) | {"version": frames.version_named(answer.headers["content-disposition"])}
         whole = bbox is None and where is None and at is None and limit is None
-        if whole and len(frame) < about["featureCount"]:
+        if whole and len(frame) < (about["featureCount"] or 0):
             warnings.warn(
                 f"{self.name} has {about['featureCount']:,} features; the server gives {len(frame):,} in one answer. "
                 "Read the rest by bbox.",

@@ -147,7 +147,7 @@ def last_opened(settings: Settings) -> str | None:
 
 
 def remember_opened(settings: Settings, name: str) -> None:
-    """Make `name` the database that commands use without being told."""
+    """Make `name` the default database of commands."""
     with open_private(settings.home / "database", "w") as file:
         file.write(name + "\n")
 

@@ -49,10 +49,12 @@ class State(StrEnum):
 
 
 class PrincipalRole(StrEnum):
-    """What a principal may do for its agency."""
+    """What a principal may do; twin.access.principals has the table."""
 
     READER = "reader"
     PUBLISHER = "publisher"
+    STEWARD = "steward"
+    OPERATOR = "operator"
     ADMIN = "admin"
 
 
@@ -156,7 +158,7 @@ class Layer(Base):
     # The layer's own contract as JSON, where no theme of the platform describes it.
     contract: Mapped[str | None]
     update_frequency: Mapped[str] = mapped_column(server_default="irregular")
-    # Whether a map shows it unasked; nothing said: as its theme says.
+    # Whether a map shows it at first; null: as its theme says.
     visible: Mapped[bool | None]
     created_at: Mapped[datetime] = mapped_column(server_default=func.now())
     current_version_id: Mapped[int | None] = mapped_column(
@@ -205,7 +207,7 @@ class Quarantine(Base):
     id: Mapped[int] = mapped_column(BigInteger, primary_key=True)
     version_id: Mapped[int] = mapped_column(ForeignKey(LayerVersion.id, ondelete="CASCADE"), index=True)
     feature_id: Mapped[str | None]
-    # A kind of problem (see ingest.checks.problems), and what was found: in both languages (`Text.stored`) or as it is.
+    # A kind of problem (see ingest.checks.kinds), and what was found: in both languages (`Text.stored`) or as it is.
     reason: Mapped[str]
     detail: Mapped[str] = mapped_column(server_default="")
     properties: Mapped[dict[str, Any]]
@@ -243,7 +245,7 @@ class Upload(Base):
 class Job(Base):
     """An uploaded file to be published by a worker; kept for a while after it is done, with its report.
 
-    Whether a running job's worker lives is told by the advisory lock on `number`, which the worker's connection holds.
+    The advisory lock on `number`, held by the worker's connection, shows whether a running job's worker lives.
     """
 
     __tablename__ = "job"

@@ -22,7 +22,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 from pydantic.alias_generators import to_camel
 from sqlalchemy.orm import Session
 
-from twin.access.policy import Principal
+from twin.access.principals import Action, Principal
 from twin.bounded_toml import LENGTH, check_toml
 from twin.db.tables import Agency, ApiKey, Audit, Job, JobState
 from twin.db.tables import Principal as PrincipalRow
@@ -36,17 +36,17 @@ CHANNEL = "twin_job"
 JOB_LOCK = 731_055
 
 
-def _plain(said: str) -> str:
-    if storable(said) != said:
+def _plain(text: str) -> str:
+    if storable(text) != text:
         raise ValueError("the text holds a character that cannot be stored")
-    return said
+    return text
 
 
 Plain = Annotated[str, AfterValidator(_plain)]
 
 
 class PublishOrder(BaseModel):
-    """What is asked of a publish: the same that `twin ingest publish` can be told, with the mapping file's text."""
+    """The options of a publish: those of `twin ingest publish`, with the mapping file's text."""
 
     model_config = ConfigDict(extra="forbid", alias_generator=to_camel, populate_by_name=True)
 
@@ -70,12 +70,12 @@ def queue_job(
     session: Session, folder: UploadFolder, principal: Principal, upload_id: UUID, layer: str, order: PublishOrder,
     language: Language,
 ) -> tuple[Job, bool]:  # fmt: skip
-    """Queue a whole upload; give the job, and whether it is new. The same upload asked for again is the same job."""
+    """Queue a whole upload; return the job, and whether it is new. Queuing the same upload again gives the same job."""
     check_order(order)
     try:
         upload = find_upload(session, upload_id, principal.agency, hold=True)
     except NotFound:
-        queued: Job | None = session.scalar(_of_agency(principal).where(Job.upload_id == upload_id))
+        queued: Job | None = session.scalar(_visible_jobs(principal).where(Job.upload_id == upload_id))
         if queued is None:
             raise
         if (queued.layer, queued.order) != (layer, order.model_dump()):
@@ -89,9 +89,9 @@ def queue_job(
     if upload.layer != layer:
         raise BadInput(
             Text(
-                en="The upload was begun for the layer “{begun}”, not for “{asked}”.",
-                vi="Tệp được tải lên cho lớp “{begun}”, không phải “{asked}”.",
-            ).format(begun=upload.layer, asked=layer[:80])
+                en="The upload was begun for the layer “{begun}”, not for “{layer}”.",
+                vi="Tệp được tải lên cho lớp “{begun}”, không phải “{layer}”.",
+            ).format(begun=upload.layer, layer=layer[:80])
         )
     arrived = folder.offset(upload.id)
     if arrived != upload.length:
@@ -122,25 +122,25 @@ def check_order(order: PublishOrder) -> None:
 
 
 def find_job(session: Session, job_id: UUID, principal: Principal) -> Job:
-    """A job of the principal's agency; another agency's does not exist."""
-    job: Job | None = session.scalar(_of_agency(principal).where(Job.id == job_id))
+    """Return a job of the principal's agency, or of any for an operator; others do not exist."""
+    job: Job | None = session.scalar(_visible_jobs(principal).where(Job.id == job_id))
     if job is None:
         raise NotFound(NO_JOB)
     return job
 
 
 def list_jobs(session: Session, principal: Principal, layer: str | None, most: int) -> list[Job]:
-    """The newest jobs of the principal's agency."""
-    query = _of_agency(principal).order_by(Job.number.desc()).limit(most)
+    """Return the newest jobs of the principal's agency, or of all for an operator."""
+    query = _visible_jobs(principal).order_by(Job.number.desc()).limit(most)
     return list(session.scalars(query.where(Job.layer == layer) if layer else query))
 
 
 def cancel_job(session: Session, folder: UploadFolder, job_id: UUID, principal: Principal) -> Job:
-    """Cancel a job: one that waits ends here, with its file; for one that runs its worker is asked to end it.
+    """Cancel a job: one that waits ends here, with its file; for one that runs its worker is notified to end it.
 
     Only the worker knows whether a running job's version was made already: it decides how the job ends.
     """
-    job: Job | None = session.scalar(_of_agency(principal).where(Job.id == job_id).with_for_update(of=Job))
+    job: Job | None = session.scalar(_visible_jobs(principal).where(Job.id == job_id).with_for_update(of=Job))
     if job is None:
         raise NotFound(NO_JOB)
     if job.state == JobState.QUEUED:
@@ -163,9 +163,11 @@ def cancel_job(session: Session, folder: UploadFolder, job_id: UUID, principal: 
     return job
 
 
-def _of_agency(principal: Principal) -> sa.Select[Any]:
-    if principal.agency is None:
+def _visible_jobs(principal: Principal) -> sa.Select[Any]:
+    if not principal.may(Action.AGENCY_JOBS):
         raise NotFound(NO_JOB)
+    if principal.may(Action.ALL_JOBS):
+        return sa.select(Job)
     return sa.select(Job).join(ApiKey).join(PrincipalRow).join(Agency).where(Agency.name == principal.agency)
 
 
@@ -233,8 +235,8 @@ def take(
     jobs that this connection holds already, `full` the agencies that have to wait. A running job can be taken only when
     the connection of the worker that had it is gone.
     """
-    asked = {"kinds": list(kinds), "held": list(held), "full": list(full), "lock": JOB_LOCK}
-    while row := connection.execute(_TAKE, asked).fetchone():
+    parameters = {"kinds": list(kinds), "held": list(held), "full": list(full), "lock": JOB_LOCK}
+    while row := connection.execute(_TAKE, parameters).fetchone():
         number = row[0]
         with connection.cursor(row_factory=dict_row) as cursor:
             # Another worker may have finished it between the look and the lock.
@@ -245,7 +247,7 @@ def take(
 
 
 def to_cancel(connection: psycopg.Connection[Any], numbers: Collection[int]) -> set[int]:
-    """Return which of these running jobs somebody asked to cancel."""
+    """Return which of these running jobs are to be cancelled."""
     query = "SELECT number FROM twin.job WHERE number = ANY(%s) AND cancel_requested_at IS NOT NULL"
     return {row[0] for row in connection.execute(query, [list(numbers)])}
 

@@ -136,12 +136,12 @@ def folder_of(settings: Settings) -> UploadFolder:
     return UploadFolder(settings.upload_folder.absolute())
 
 
-def plain_name(said: str) -> str:
+def plain_name(given: str) -> str:
     """A client's file name as a text that names a file here and nothing else: its last part, in harmless characters.
 
     The ending stays, because readers look at it.
     """
-    last = re.split(r"[/\\]", unicodedata.normalize("NFC", said))[-1]
+    last = re.split(r"[/\\]", unicodedata.normalize("NFC", given))[-1]
     kept = re.sub(r"[^\w .()+-]|[\x00-\x1f]", "_", last).strip(" .")
     stem, dot, ending = kept.rpartition(".")
     if not dot or not re.fullmatch(r"[A-Za-z0-9]{1,12}", ending):

@@ -1,4 +1,4 @@
-"""What a filter costs the database: an estimate before it is asked, so that a hopeless question is refused at once.
+"""The cost of a filter for the database: an estimate beforehand, so that a hopeless query is refused at once.
 
 The unit is one ST_Intersects of a feature with a small fixed geometry, about 1.5 µs on two cores of 2026. The other
 weights were measured against it, on 200,000 buildings.
@@ -25,7 +25,7 @@ UNPREPARED = 10.0
 VERTICES = 2_000
 # What even a feature far from the geometry costs, where the index does not help (NOT, OR).
 LEAST_SHARE = 0.05
-# Relations that are asked in three steps.
+# Relations that are evaluated in three steps.
 STEPS = {"s_touches": 3.0, "s_overlaps": 3.0, "s_crosses": 3.0}
 
 TOO_COSTLY = Text(

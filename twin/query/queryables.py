@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Literal
 
-from twin.catalogue.catalogue import Column, Version
+from twin.catalogue.catalogue import Column
 
 Kind = Literal["text", "number", "boolean", "date", "time", "geometry"]
 
@@ -33,15 +33,15 @@ def _of_columns(columns: tuple[Column, ...]) -> Mapping[str, Queryable]:
         # Numbers are compared as numbers, whichever of the two SQL types holds them.
         cast = "::float8" if column.type == "integer" else ""
         # A column that is called like the geometry's queryable is read by its own name all the same.
-        found[column.name] = Queryable(column.name, kind, f'f."{column.name}"{cast}')
+        found[column.name] = Queryable(column.name, kind, column.sql("f") + cast)
     return found
 
 
-def queryables(version: Version) -> Mapping[str, Queryable]:
-    """Everything that a version's features can be asked by, by name."""
-    return _of_columns(version.columns)
+def queryables(columns: tuple[Column, ...]) -> Mapping[str, Queryable]:
+    """Return the queryables of features with these columns, by name."""
+    return _of_columns(columns)
 
 
-def moment_of(version: Version) -> Column | None:
-    """The column that says when a feature was: the first one that is a time or a date."""
-    return next((c for c in version.columns if c.type in ("time", "date")), None)
+def moment_of(columns: Sequence[Column]) -> Column | None:
+    """Return the column that says when a feature was: the first one that is a time or a date."""
+    return next((c for c in columns if c.type in ("time", "date")), None)

@@ -88,7 +88,7 @@ WGS84 = Reference(CRS84, 4326, swapped=False, digits=DEGREE_DIGITS)
 def by_code(code: int) -> Reference:
     """The system of an EPSG code."""
     crs = CRS.from_epsg(code)
-    # Nine digits of a degree keep the millimetre that a datum shift is told apart by.
+    # Nine digits of a degree keep the millimetre that tells a datum shift.
     digits = METRE_DIGITS if crs.is_projected else DEGREE_DIGITS if code == 4326 else 9
     return Reference(f"{EPSG}{code}", code, crs.axis_info[0].direction == "north", digits)
 

@@ -40,7 +40,7 @@ COLLECTIONS = Text(
 
 @dataclass(frozen=True, slots=True)
 class Operand:
-    """A geometry in SQL; a collection can be asked less. `shape` is that of a geometry that the request wrote."""
+    """A geometry in SQL; a collection supports fewer functions. `shape` is a geometry that the request wrote."""
 
     sql: str
     shape: BaseGeometry | None = None

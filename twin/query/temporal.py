@@ -60,13 +60,13 @@ def relation(op: str, left: Operand, right: Operand) -> str:
 
 def moment(sql: str, kind: Kind) -> Operand:
     """A moment; a date counts as its first moment in UTC."""
-    said = f"({sql}::timestamp AT TIME ZONE 'UTC')" if kind == "date" else sql
-    return Operand(lambda: said, lambda: said)
+    instant = f"({sql}::timestamp AT TIME ZONE 'UTC')" if kind == "date" else sql
+    return Operand(lambda: instant, lambda: instant)
 
 
 def bound(text: str, add: Callable[[Any, str], str], *, is_end: bool) -> Side:
     """One end of an interval: `..` is open, a date as an end means its last moment."""
     if text in OPEN:
         return lambda: "'infinity'::timestamptz" if is_end else "'-infinity'::timestamptz"
-    said = read_moment(text, "filter", end_of_day=is_end)
-    return lambda: add(said, "timestamptz")
+    moment = read_moment(text, "filter", end_of_day=is_end)
+    return lambda: add(moment, "timestamptz")

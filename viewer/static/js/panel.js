@@ -154,7 +154,7 @@ export class Panel {
   /** @param {Collection} collection */
   #details(collection) {
     const { description, legend = [], featureCount, published } = collection;
-    const facts = [t('features', { count: number(featureCount) })];
+    const facts = featureCount === null ? [] : [t('features', { count: number(featureCount) })];
     if (published) facts.push(t('published', { date: date(published, this.timeZone) }));
     const entries = legend.filter((entry) => entry.label);
     return [

@@ -1,4 +1,4 @@
-"""Remembers which values came before, in eight bytes each: ids and geometries of millions of features."""
+"""Repeated values, found by hashes of eight bytes each: ids and geometries of millions of features."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ import shapely
 UInt64 = npt.NDArray[np.uint64]
 
 
-class Seen:
-    """The hashes that came before, in sorted runs of doubling length, so that adding a batch stays cheap."""
+class EarlierValues:
+    """The hashes of earlier values, in sorted runs of doubling length, so that adding a batch stays cheap."""
 
     def __init__(self) -> None:
         self._runs: list[UInt64] = []
 
-    def again(self, hashes: UInt64) -> npt.NDArray[np.bool_]:
-        """Tell which of a batch came before, here or in an earlier batch, and remember all."""
+    def find_repeats(self, hashes: UInt64) -> npt.NDArray[np.bool_]:
+        """Return which values of a batch are repeats, of this or an earlier batch, and add all of them."""
         # Nearly always none did, and sorting alone is much faster than finding the order.
         ordered = np.sort(hashes)
         if not (ordered[1:] == ordered[:-1]).any() and not any(_has_any(run, ordered) for run in self._runs):
@@ -47,19 +47,21 @@ def _has_any(run: UInt64, ordered: UInt64) -> bool:
 
 
 def hash_values(values: npt.NDArray[np.object_]) -> UInt64:
-    """A hash of each text."""
+    """Return a hash of each text."""
     hashes: UInt64 = pd.util.hash_array(values, categorize=False)
     return hashes
 
 
 def hash_shapes(shapes: npt.NDArray[np.object_]) -> UInt64:
-    """A hash of each geometry's coordinates, in their order."""
+    """Return a hash of each geometry's coordinates, in their order."""
     coordinates, index = shapely.get_coordinates(shapes, return_index=True)
     return hash_coordinates(coordinates, index, len(shapes))
 
 
 def hash_coordinates(coordinates: npt.NDArray[np.float64], index: npt.NDArray[np.intp], count: int) -> UInt64:
-    """The same for coordinates that are there already, with the positions of the geometries that they belong to."""
+    """Return the same hashes from coordinates that are at hand, with the positions of the geometries that they
+    belong to.
+    """
     # Adding zero turns −0 into 0.
     bits = (coordinates + 0.0).view(np.uint64)
     counts = np.bincount(index, minlength=count)
