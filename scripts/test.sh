@@ -3,4 +3,4 @@
 set -eu
 cd "$(dirname "$0")/.."
 scripts/check.sh
-.venv/bin/python -m pytest --numprocesses "${TEST_PROCESSES:-auto}" --dist loadscope --cov --cov-report term:skip-covered "$@"
+.venv/bin/python -m pytest --numprocesses "${TEST_PROCESSES:-auto}" --dist loadscope --no-loadscope-reorder --cov --cov-report term:skip-covered "$@"

@@ -39,6 +39,12 @@ CITY_DATA = ROOT.parent / "shared" / "data"
 RUN = "TWIN_TEST_RUN"
 
 SAMPLE_BUILDINGS = 600
+# Folders and files of tests that start programs, kill them, or wait for them.
+LONG = frozenset({
+    "uploads", "browser", "live", "test_city_load.py", "test_contributing.py", "test_database.py", "test_demo.py",
+    "test_fuzz.py", "test_logs.py", "test_odd_shapes.py", "test_publish.py", "test_raster_publish.py",
+    "test_real_publish.py", "test_serving.py", "test_shares.py",
+})  # fmt: skip
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -65,6 +71,11 @@ def pytest_unconfigure(config: pytest.Config) -> None:
         _drop_databases(cluster, f"^t{os.getpid()}_")
         if config.stash[_STARTED]:
             cluster.stop()
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Put modules first whose few tests take long: else one process is left alone with them at the end."""
+    items.sort(key=lambda item: not LONG & {*item.path.relative_to(ROOT / "tests").parts})
 
 
 _STARTED = pytest.StashKey[bool]()

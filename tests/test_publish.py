@@ -3,11 +3,8 @@
 from __future__ import annotations
 
 import json
-import os
 import random
-import signal
 import subprocess
-import sys
 import time
 import tomllib
 from pathlib import Path
@@ -21,7 +18,8 @@ import sqlalchemy as sa
 
 from ingest.publish.engine import PublishRequest, check_file, publish_file
 from layers.registry import theme
-from tests.conftest import HOME, ROOT
+from tests.conftest import HOME
+from tests.forks import forks
 from tests.test_database import run
 from twin.catalogue.catalogue import LayerEntry, ensure_agency, ensure_layer, read_catalogue
 from twin.config import Settings
@@ -300,16 +298,8 @@ def test_a_layer_of_the_agency_s_own_is_proposed_made_published_and_served(city:
         assert client.get(f"/tiles/construction.wells/{tile.z}/{tile.x}/{tile.y}.mvt").content
 
 
-KILLED = """
-import sys
-from pathlib import Path
-from sqlalchemy import make_url
-from tests.test_publish import publish
-from twin.db.database import Database
-
-if __name__ == "__main__":
-    publish(Database(make_url(sys.argv[1]), private=True), Path(sys.argv[2]))
-"""
+def publish_at(url: str, path: str) -> None:
+    publish(Database(sa.make_url(url), private=True), Path(path))
 
 
 def test_a_publish_killed_at_random_leaves_the_old_or_the_new_and_the_retry_succeeds(
@@ -320,18 +310,13 @@ def test_a_publish_killed_at_random_leaves_the_old_or_the_new_and_the_retry_succ
     houses(3000, height=20).to_file(new)
     publish(city, old)
     heights = {tuple(sorted({round(r[1]) for r in rows(city).values()}))}
-    script = tmp_path / "publish_new.py"
-    script.write_text(KILLED)
     chance = random.Random(5)  # noqa: S311
-    environment = os.environ | {"PYTHONPATH": str(ROOT)}
-    for _ in range(6):
-        process = subprocess.Popen(
-            [sys.executable, str(script), str(city.url.render_as_string(False)), str(new)], env=environment
-        )
-        time.sleep(chance.uniform(0.8, 3.0))
-        process.send_signal(signal.SIGKILL)
-        process.wait()
-        heights.add(tuple(sorted({round(r[1]) for r in rows(city).values()})))
+    with forks(__name__) as processes:
+        for _ in range(6):
+            pid = processes.start("publish_at", city.url.render_as_string(False), str(new))
+            time.sleep(chance.uniform(0.05, 1.5))
+            processes.kill(pid)
+            heights.add(tuple(sorted({round(r[1]) for r in rows(city).values()})))
     assert len(heights) <= 2
     result = publish(city, new)
     assert result.outcome.features == 3000

@@ -4,11 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 import random
-import signal
 import subprocess
-import sys
 import time
 from collections import Counter
 from pathlib import Path
@@ -22,7 +19,8 @@ from rasterio.transform import from_origin
 
 from ingest.publish.engine import PublishRequest, PublishResult, check_file, publish_file
 from layers.registry import theme
-from tests.conftest import HOME, ROOT
+from tests.conftest import HOME
+from tests.forks import forks
 from tests.test_database import run
 from twin.catalogue.catalogue import LayerEntry, ensure_agency, ensure_layer, read_catalogue
 from twin.cells.cover import parse_cell
@@ -387,16 +385,8 @@ def test_cells_of_a_raster_are_answered_drawn_and_described_without_its_path(
         )
 
 
-KILLED = """
-import sys
-from pathlib import Path
-from sqlalchemy import make_url
-from tests.test_raster_publish import GROUND, publish
-from twin.db.database import Database
-
-if __name__ == "__main__":
-    publish(Database(make_url(sys.argv[1]), private=True), Path(sys.argv[2]), Path(sys.argv[3]), GROUND)
-"""
+def publish_at(url: str, folder: str, path: str) -> None:
+    publish(Database(sa.make_url(url), private=True), Path(folder), Path(path), GROUND)
 
 
 def test_a_raster_publish_killed_at_random_leaves_one_whole_version_and_the_retry_sweeps_its_files(
@@ -405,23 +395,18 @@ def test_a_raster_publish_killed_at_random_leaves_one_whole_version_and_the_retr
     old = write(tmp_path / "old.tif", ground())
     new = write(tmp_path / "new.tif", np.kron(ground(5), np.ones((8, 8), np.float32)), size=SIZE / 8)
     publish(city, folder, old, GROUND)
-    script = tmp_path / "publish_new.py"
-    script.write_text(KILLED)
     chance = random.Random(7)  # noqa: S311
     seen = set()
-    for _ in range(6):
-        process = subprocess.Popen(
-            [sys.executable, str(script), str(city.url.render_as_string(False)), str(folder), str(new)],
-            env=os.environ | {"PYTHONPATH": str(ROOT)},
-        )
-        time.sleep(chance.uniform(1.0, 3.2))
-        process.send_signal(signal.SIGKILL)
-        process.wait()
-        with city.session() as session:
-            current = read_catalogue(session)[GROUND].current
-            low = session.scalar(sa.text(f"SELECT round(min(lowest)) FROM layer_data.{current.table}"))
-        with rasterio.open(folder / current.raster["path"]) as stored:
-            seen.add((float(low), float(np.round(stored.read(1).min()))))
+    with forks(__name__) as processes:
+        for _ in range(6):
+            pid = processes.start("publish_at", city.url.render_as_string(False), str(folder), str(new))
+            time.sleep(chance.uniform(0.05, 1.5))
+            processes.kill(pid)
+            with city.session() as session:
+                current = read_catalogue(session)[GROUND].current
+                low = session.scalar(sa.text(f"SELECT round(min(lowest)) FROM layer_data.{current.table}"))
+            with rasterio.open(folder / current.raster["path"]) as stored:
+                seen.add((float(low), float(np.round(stored.read(1).min()))))
     assert seen <= {(0.0, 0.0), (5.0, 5.0)}
     assert publish(city, folder, new, GROUND).outcome.features > 0
     with city.session() as session:

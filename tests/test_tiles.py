@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 
 from layers.registry import theme
 from tests.conftest import LiveServer
+from tests.examples import examples
 
 CENTER = (106.7335, 10.7765)
 
@@ -53,7 +54,7 @@ def test_a_layer_is_described_in_the_language_that_was_asked(http: httpx.Client)
     )
 
 
-@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=examples(40), deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(data=st.data())
 def test_a_tile_holds_exactly_the_features_of_its_area(
     data: st.DataObject, http: httpx.Client, collections: dict, sql: psycopg.Connection
@@ -204,7 +205,7 @@ def cell_features(answer: dict) -> dict[str, dict[str, dict]]:
     }  # fmt: skip
 
 
-@settings(max_examples=30, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=examples(30), deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(data=st.data())
 def test_a_cell_s_answer_equals_a_plain_query_of_its_polygon(
     data: st.DataObject, http: httpx.Client, collections: dict, sql: psycopg.Connection

@@ -21,6 +21,7 @@ from hypothesis import strategies as st
 from pyproj import CRS
 
 from layers.registry import theme
+from tests.examples import examples
 from tiles.vector.tile_matrix_sets import WEB_MERCATOR, Grid, box_of, grids_of
 from twin.city import read_city
 from twin.crs import transform
@@ -72,7 +73,7 @@ def in_plane(geometry: dict, within: tuple[float, float, float, float]) -> shape
     )
 
 
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=examples(60), deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(data=st.data())
 def test_a_tile_of_any_grid_holds_the_features_of_its_area_where_they_are(
     data: st.DataObject, http: httpx.Client, collections: dict, sql: psycopg.Connection

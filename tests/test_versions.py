@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import signal
-import subprocess
 import sys
 import threading
 import time
@@ -20,6 +19,7 @@ import sqlalchemy as sa
 
 from layers.registry import theme
 from tests.conftest import ROOT
+from tests.forks import Forks, forks
 from twin.catalogue.catalogue import Column, Layer, LayerEntry, ensure_agency, ensure_layer, read_catalogue
 from twin.catalogue.staging import Mode, Outcome, Provenance, Shape, Staging
 from twin.catalogue.versions import retire, rollback
@@ -298,30 +298,32 @@ def test_a_column_that_an_older_version_lacks_is_empty_for_what_came_along(layer
     assert found == [("1", None), ("2", 60)]
 
 
-KILLED = """
-import os, signal, sys
-import twin.catalogue.staging as staging_module
-from tests.test_versions import LAYER, WHO, lamps, shape
-from twin.db.database import Database
-from sqlalchemy import make_url
+def publish_and_die(url: str, step: str) -> None:
+    """Publish until a step, and be killed there."""
+    import twin.catalogue.staging as staging_module
 
-step = sys.argv[2]
-database = Database(make_url(sys.argv[1]), private=True)
-die = lambda *a, **k: os.kill(os.getpid(), signal.SIGKILL)
-if step in ("_unique_ddl", "_index_ddl", "_primary_key", "point_to"):
-    setattr(staging_module, step, die)
-elif step in ("_begin", "_roll_up", "_swap"):
-    setattr(staging_module.Staging, step, die)
-if step == "after swap":
-    staging_module.retire = die
-with staging_module.Staging(database, LAYER, shape(), WHO) as staging:
-    if step == "staged":
-        die()
-    staging.append(lamps(500, name="v2"))
-    if step == "filled":
-        die()
-    staging.publish()
-"""
+    def die(*_: object, **__: object) -> None:
+        os.kill(os.getpid(), signal.SIGKILL)
+
+    if step in ("_unique_ddl", "_index_ddl", "_primary_key", "point_to"):
+        setattr(staging_module, step, die)
+    elif step in ("_begin", "_roll_up", "_swap"):
+        setattr(staging_module.Staging, step, die)
+    if step == "after swap":
+        staging_module.retire = die
+    with Staging(Database(sa.make_url(url), private=True), LAYER, shape(), WHO) as staging:
+        if step == "staged":
+            die()
+        staging.append(lamps(500, name="v2"))
+        if step == "filled":
+            die()
+        staging.publish()
+
+
+@pytest.fixture(scope="module")
+def processes() -> Iterator[Forks]:
+    with forks(__name__) as running:
+        yield running
 
 
 @pytest.mark.parametrize(
@@ -329,12 +331,11 @@ with staging_module.Staging(database, LAYER, shape(), WHO) as staging:
     [("_begin", "v1"), ("staged", "v1"), ("filled", "v1"), ("_index_ddl", "v1"), ("_swap", "v1"), ("_unique_ddl", "v1"), ("_roll_up", "v1"), ("_primary_key", "v1"), ("point_to", "v1"), ("after swap", "v2")],
 )  # fmt: skip
 def test_a_publisher_killed_at_any_step_leaves_the_old_or_the_new_and_a_retry_succeeds(
-    layer: Database, step: str, survivor: str
+    layer: Database, processes: Forks, step: str, survivor: str
 ) -> None:
     publish(layer, lamps(500, name="v1"))
     url = layer.url.render_as_string(hide_password=False)
-    done = subprocess.run([sys.executable, "-c", KILLED, url, step], timeout=60, capture_output=True, text=True)
-    assert done.returncode == -signal.SIGKILL, done.stderr
+    assert processes.wait(processes.start("publish_and_die", url, step)) == -signal.SIGKILL
     assert names_in(layer, catalogue(layer).current.table) == {survivor}
     retried = publish(layer, lamps(500, name="v2"))
     assert retried.unchanged is (survivor == "v2")

@@ -14,6 +14,7 @@ from ingest.checks.encodings import TCVN3, decide_encoding, decode_tcvn3
 from ingest.checks.vietnamese import is_syllable
 from tests.checks.legacy_text import WRITERS, as_cp1258, as_tcvn3, as_vni
 from tests.checks.readers import opened
+from tests.examples import examples
 
 WORDS = [
     "phường",
@@ -129,7 +130,7 @@ def changed(column: list[str], written: list[str]) -> int:
     return len({word for word, plain in pairs if word != plain})
 
 
-@settings(max_examples=120, deadline=None)
+@settings(max_examples=examples(120), deadline=None)
 @given(column=COLUMNS, encoding=st.sampled_from(sorted(WRITERS)))
 def test_whatever_was_written_in_a_legacy_encoding_comes_back_letter_by_letter(
     column: list[str], encoding: str
@@ -170,7 +171,7 @@ def test_of_columns_of_one_or_two_words_hardly_any_is_misread() -> None:
     assert misread < 0.035 * tried
 
 
-@settings(max_examples=120, deadline=None)
+@settings(max_examples=examples(120), deadline=None)
 @given(column=COLUMNS, encoding=st.sampled_from(["tcvn3", "vni", "cp1258"]))
 def test_columns_all_in_capitals_come_back_in_capitals(column: list[str], encoding: str) -> None:
     column = ["PHƯỜNG", *(unicodedata.normalize("NFC", value).upper() for value in column)]
@@ -178,7 +179,7 @@ def test_columns_all_in_capitals_come_back_in_capitals(column: list[str], encodi
     assert [decision.decode(value) for value in written] == column
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=examples(200), deadline=None)
 @given(column=COLUMNS)
 def test_correct_unicode_is_left_alone(column: list[str]) -> None:
     column = [unicodedata.normalize("NFC", value) for value in column]
@@ -202,7 +203,7 @@ def test_text_that_needs_no_decoding_is_never_damaged(column: list[str]) -> None
     assert [decision.decode(value) for value in column] == column
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=examples(300), deadline=None)
 @given(column=st.lists(st.text(max_size=20), max_size=8))
 def test_any_text_is_decided_and_decoded_without_an_error(column: list[str]) -> None:
     decision = decide_encoding(column)
@@ -211,7 +212,7 @@ def test_any_text_is_decided_and_decoded_without_an_error(column: list[str]) -> 
 
 
 @given(column=st.lists(st.text(st.characters(max_codepoint=255), max_size=20), max_size=8))
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=examples(300), deadline=None)
 def test_any_bytes_are_decided_and_decoded_without_an_error(column: list[str]) -> None:
     decision = decide_encoding(column)
     for value in column:

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from ingest.checks.faults import Faults
 from ingest.checks.shapes import area_of, check_shapes, convex
+from tests.examples import examples
 from twin.cells.cover import measure
 
 HOUSE = [(106.7, 10.7), (106.7002, 10.7), (106.7002, 10.7001), (106.7, 10.7001), (106.7, 10.7)]
@@ -33,7 +34,7 @@ def turned(corners: int, times: int, turn: float, size: float, flat: float) -> s
     return ring([*zip(106.7 + size * np.cos(angle), 10.7 + size * flat * np.sin(angle), strict=True)])
 
 
-@settings(max_examples=1500, deadline=None)
+@settings(max_examples=examples(1500), deadline=None)
 @given(
     points=st.lists(st.tuples(COARSE, COARSE), min_size=3, max_size=9)
     | st.lists(st.tuples(FINE, FINE), min_size=3, max_size=9)
@@ -51,7 +52,7 @@ def test_a_ring_that_is_called_convex_is_valid(points: list[tuple[float, float]]
         assert shape.convex_hull.normalize().equals(shape.normalize())
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=examples(300), deadline=None)
 @given(
     corners=st.integers(3, 40), turn=st.floats(0, 7), size=st.floats(1e-6, 0.1), flat=st.floats(0.01, 1),
     backwards=st.booleans(),
@@ -87,7 +88,7 @@ def test_holes_parts_and_other_kinds_are_never_called_convex() -> None:
     )  # fmt: skip
 
 
-@settings(max_examples=500, deadline=None)
+@settings(max_examples=examples(500), deadline=None)
 @given(
     shells=st.lists(st.tuples(st.integers(3, 6), st.floats(0, 7), st.floats(-0.01, 0.01), st.floats(-0.01, 0.01)), min_size=2, max_size=3),
     holes=st.booleans(),

@@ -18,12 +18,13 @@ import shapely
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from tests.examples import examples
 from tests.features.conftest import ITEMS, TABLE, ids, plots
 from twin.errors import BadInput
 from twin.query import temporal
 from twin.query.cql2 import read_text
 
-SAME = settings(max_examples=250, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+SAME = settings(max_examples=examples(250), deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 
 
 # An expression computed in plain Python --------------------------------------------------------------

@@ -15,11 +15,12 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from tests.conftest import LiveServer
+from tests.examples import examples
 from tests.features.conftest import COUNT, ITEMS, LAYER, NAMES, TABLE, ids, linked, plots, publish
 from tests.test_sharing_over_http import eventually
 from twin.catalogue.versions import rollback
 
-SAME = settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+SAME = settings(max_examples=examples(40), deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 
 
 def rows(sql: psycopg.Connection, where: str = "true", order: str = "fid", values: object = ()) -> list[str]:

@@ -23,6 +23,7 @@ from shapely.geometry.base import BaseGeometry
 from ingest.mapping.rows import columns_of_layer
 from layers.contracts import Contract, as_theme
 from tests.conftest import LiveServer, serving
+from tests.examples import examples
 from tests.features.conftest import ids, linked, register
 from twin.catalogue.catalogue import outwards
 from twin.catalogue.staging import Provenance, Shape, Staging
@@ -154,7 +155,7 @@ filters = st.recursive(
 )  # fmt: skip
 
 
-@settings(max_examples=250, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=examples(250), deadline=None, suppress_health_check=list(HealthCheck))
 @given(filters)
 @example("S_OVERLAPS(geometry, geometry)")
 @example("(size ^ 1e300) = 0")
@@ -180,7 +181,7 @@ NEAR = st.integers(0, 8).map(lambda n: round(106.695 + n * 0.0025, 4))
 NORTH = st.integers(0, 8).map(lambda n: round(10.765 + n * 0.0025, 4))
 
 
-@settings(max_examples=60, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=examples(60), deadline=None, suppress_health_check=list(HealthCheck))
 @given(st.sampled_from(sorted(RELATIONS)), st.lists(st.tuples(NEAR, NORTH), min_size=2, max_size=4, unique=True))
 def test_each_relation_gives_what_it_means_also_where_it_is_asked_in_steps(
     http: httpx.Client, op: str, points: list[tuple[float, float]]
@@ -224,7 +225,7 @@ def like(text: str, pattern: str) -> bool:
     return re.fullmatch(regex, text, re.DOTALL) is not None
 
 
-@settings(max_examples=80, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=examples(80), deadline=None, suppress_health_check=list(HealthCheck))
 @given(st.text(st.sampled_from("%_\\1A0BCDđxX'"), max_size=5))
 @example("100\\%")
 @example("A\\_B")
@@ -254,7 +255,7 @@ def test_pages_in_order_hold_each_feature_once_though_values_are_missing(http: h
 # Cells, extents, tiles --------------------------------------------------------------------------------------------
 
 
-@settings(max_examples=80, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=examples(80), deadline=None, suppress_health_check=list(HealthCheck))
 @given(st.floats(0.0001, 0.9999), st.booleans())
 def test_a_thin_polygon_is_found_everywhere_on_its_axis(http: httpx.Client, along: float, upright: bool) -> None:
     if upright:

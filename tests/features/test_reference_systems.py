@@ -16,12 +16,13 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from shapely.geometry import shape
 
+from tests.examples import examples
 from tests.features.conftest import COUNT, ITEMS, LAYER, TABLE, ids
 from twin.config import Settings
 from twin.crs import transform
 from twin.query.reference import CRS84, EPSG
 
-SAME = settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+SAME = settings(max_examples=examples(40), deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 CODES = [3857, *(known.code for known in Settings(city="hcmc").profile.crs)]
 LATITUDE_FIRST = {4326, 4756}
 
