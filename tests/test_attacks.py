@@ -161,7 +161,7 @@ def test_a_disk_that_fills_during_the_copy_leaves_the_old_version_and_the_retry_
     with pytest.raises(Unavailable, match="disk is full"):
         publish(city, tmp_path / "large.gpkg")
     told = twin(city, "ingest", "publish", str(tmp_path / "large.gpkg"), "--layer", LAYER)
-    assert told.returncode == 1 and "disk is full" in told.stderr and "Traceback" not in told.stderr
+    assert told.returncode == 3 and "disk is full" in told.stderr and "Traceback" not in told.stderr
     with city.session() as session:
         current = read_catalogue(session)[LAYER].current
         assert (current.number, current.features) == (1, 50)

@@ -212,3 +212,10 @@ def test_every_direct_dependency_is_pinned_to_one_version() -> None:
 def test_the_pins_hold_versions_only() -> None:
     lines = [line for line in PINS if line and not line.startswith("#")]
     assert [line for line in lines if not re.fullmatch(r"[A-Za-z0-9_.-]+==[A-Za-z0-9_.+!-]+", line)] == []
+
+
+def test_the_lock_file_of_javascript_tools_holds_hashes_and_names_no_registry() -> None:
+    packages = json.loads((ROOT / "package-lock.json").read_text())["packages"]
+    assert packages.pop("")["devDependencies"]
+    assert all("resolved" not in package and package["integrity"] for package in packages.values())
+    assert json.loads((ROOT / "package.json").read_text())["private"] is True

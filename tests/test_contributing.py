@@ -113,7 +113,8 @@ def add_entry_point(copy: Copy, block: str) -> None:
 
 
 def test_every_recipe_works_as_it_is_written(copy: Copy) -> None:
-    modules = dict(re.findall(r"This is all of `([a-z_/]+\.py)`[^`]*```python\n(.*?)```", PAGE, re.DOTALL))
+    modules = dict(re.findall(r"This is all of\s`([a-z_/]+\.py)`[^`]*```python\n(.*?)```", PAGE, re.DOTALL))
+    assert set(modules) == {"layers/street_trees.py", "ingest/readers/poly.py", "tiles/versions.py", "twin/agencies.py"}
     for path, block in modules.items():
         (copy.folder / path).write_text(block)
     for diff in blocks("diff"):

@@ -172,7 +172,7 @@ def test_a_user_without_rights_to_make_roles_still_gets_a_city(cluster: PrivateC
     url = libpq(cluster.url(name, f"plain_{name}"))
     try:
         refused = run("db", "migrate", TWIN_DATABASE_URL=url)
-        assert refused.returncode == 1 and "CREATE EXTENSION postgis" in refused.stderr
+        assert refused.returncode == 3 and "CREATE EXTENSION postgis" in refused.stderr
         with psycopg.connect(libpq(cluster.url(name)), autocommit=True) as connection:
             connection.execute("CREATE EXTENSION postgis")
         assert run("db", "migrate", TWIN_DATABASE_URL=url).returncode == 0
@@ -235,7 +235,7 @@ def test_help_is_in_one_language_throughout() -> None:
 
 def test_a_database_without_tables_says_what_to_do(cluster: PrivateCluster) -> None:
     done = run("layer", "list", TWIN_HOME=str(cluster.home), TWIN_DATABASE="never_made")
-    assert done.returncode == 1 and "twin db migrate" in done.stderr and "Traceback" not in done.stderr
+    assert done.returncode == 3 and "twin db migrate" in done.stderr and "Traceback" not in done.stderr
 
 
 @pytest.mark.parametrize(
