@@ -180,6 +180,7 @@ def test_a_layer_that_is_not_open_is_baked_only_if_that_is_meant(layer: Database
         (["planning.wards", "--bbox", "1,2,3"], "is no area"),
         (["planning.wards", "--bbox", "nan,2,3,4"], "is no area"),
         (["planning.wards@77"], "has no version 77"),
+        (["planning.wards", "--bbox", "10,10,10.1,10.1", "--zoom", "10-11"], "nothing to bake"),
     ],
 )
 def test_what_cannot_be_baked_is_said_in_a_sentence(

@@ -29,7 +29,9 @@ from twin.catalogue.catalogue import Bounds, outwards
 from twin.catalogue.raster_files import RasterFolder
 from twin.db.database import Database
 from twin.db.tables import DATA_SCHEMA
+from twin.errors import BadInput
 from twin.private_files import open_private
+from twin.text import Text
 
 GRID = morecantile.tms.get("WebMercatorQuad")
 # Connections that make tiles at the same time, how many tiles are waited for, and how many seconds for each.
@@ -112,6 +114,15 @@ async def _write(
                         writer.write_tile(zxy_to_tileid(*place), body)
                         written += 1
                 inside = [child for place in occupied for child in _children(place, area)]
+            if not written:
+                raise BadInput(
+                    Text(
+                        en="No tile of this area shows anything at these zooms: there is nothing to bake. Give another "
+                        "--bbox or --zoom.",
+                        vi="Không ô bản đồ nào của khu vực này có nội dung ở các mức thu phóng đó: không có gì để ghi. "
+                        "Hãy đổi --bbox hoặc --zoom.",
+                    )
+                )
             writer.finalize(_header(form, area, zooms), metadata | {"generator": f"twin {__version__}"})
             file.flush()
             os.fsync(file.fileno())
