@@ -87,7 +87,7 @@ def test_an_encoding_declared_on_purpose_is_believed_and_loses_no_letter(tmp_pat
 def test_an_encoding_that_a_person_gives_overrules_the_file(tmp_path: Path) -> None:
     reader, rows = read(shapefile(tmp_path, b"\xce\xe4\xe5", "UTF-8"), encoding="cp1251")
     assert (reader.raw_text, reader.encoding, rows["ten"][0]) == (False, "cp1251", "Оде")
-    with pytest.raises(BadInput, match="no encoding “tcvn9”"):
+    with pytest.raises(BadInput, match="no text encoding “tcvn9”"):
         open_file(tmp_path / "a.shp", ReadOptions(encoding="tcvn9"))
 
 
