@@ -53,7 +53,7 @@ def test_hostile_names_of_columns_are_only_names(city: Database, tmp_path: Path)
     assert done.outcome.features == 40
     with city.session() as session:
         current = read_catalogue(session)[LAYER].current
-        names = {column.name for column in current.columns}
+        names = {column.name for column in current.stored_columns}
         (row,) = session.execute(
             sa.text(f"SELECT * FROM layer_data.{current.table} WHERE id = 'N0001'")
         ).mappings()  # fmt: skip
@@ -239,4 +239,4 @@ def test_versions_with_other_columns_are_compared_and_gone_back_to(city: Databas
     assert third.outcome.features == 22
     with city.session() as session:
         current = read_catalogue(session)[LAYER].current
-    assert {"chu", "songuoi"} <= {column.name for column in current.columns}
+    assert {"chu", "songuoi"} <= {column.name for column in current.stored_columns}

@@ -133,7 +133,7 @@ def test_an_export_of_quarantine_comes_back_mended_without_its_notes(city: Datab
     bad.astype({"SoTang": str}).to_file(tmp_path / "nha.gpkg")
     publish(city, tmp_path / "nha.gpkg")
     with city.session() as session:
-        before = [column.name for column in read_catalogue(session)[LAYER].current.columns]
+        before = [column.name for column in read_catalogue(session)[LAYER].current.stored_columns]
 
     listed = twin(city, "ingest", "quarantine", LAYER)
     assert "      2  A value of the wrong type\n      1  A value out of range\n" in listed.stdout
@@ -149,7 +149,7 @@ def test_an_export_of_quarantine_comes_back_mended_without_its_notes(city: Datab
     assert done.returncode == 0, done.stdout + done.stderr
     with city.session() as session:
         current = read_catalogue(session)[LAYER].current
-    assert [column.name for column in current.columns] == before
+    assert [column.name for column in current.stored_columns] == before
     assert (current.features, current.quarantined) == (60, 0)
     found = rows(city)
     assert (found["N0003"][0], found["N0007"][0], found["N0004"][1]) == (3, 3, 12.5)
@@ -339,7 +339,7 @@ def test_a_file_of_very_many_columns_is_published_in_any_mode_without_a_word_fro
         assert "PerformanceWarning" not in done.stderr
     with city.session() as session:
         current = read_catalogue(session)[LAYER].current
-    assert current is not None and current.number == 2 and len(current.columns) > 150
+    assert current is not None and current.number == 2 and len(current.stored_columns) > 150
 
 
 def test_what_was_set_aside_is_told_in_the_language_of_whoever_reads_it(city: Database, tmp_path: Path) -> None:

@@ -108,7 +108,7 @@ def test_a_roll_up_equals_counting_one_feature_after_another_also_after_an_upser
     check(layer, both, "layer_data.transport_lamps_v2_rollup")
     with layer.session() as session:
         version = read_catalogue(session)[LAYER].current
-    assert version is not None and version.rollup == PLAN.as_dict()
+    assert version is not None and version.stored_rollup == PLAN.as_dict()
 
 
 def test_a_retired_version_takes_its_roll_up_along(layer: Database) -> None:  # noqa: F811
