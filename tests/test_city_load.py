@@ -17,7 +17,7 @@ import shapely
 import sqlalchemy as sa
 
 from ingest.mapping.description import read_spec
-from ingest.publish.city import described_city, load_city
+from ingest.publish.city import check_city, described_city, load_city
 from tests.conftest import HOME, ROOT, Quiet
 from twin.catalogue.catalogue import read_catalogue
 from twin.config import Settings
@@ -168,6 +168,15 @@ def test_a_layer_of_two_files_keeps_its_version_when_one_of_them_lost_its_values
     loaded = load_city(database, described_city(folder), settings, Quiet())
     assert "more.csv" in loaded.refused["transport.lamps"].en
     assert len(rows(database, "transport_lamps_v1")) == 6
+
+
+def test_to_check_a_layer_that_a_city_does_not_describe_is_refused_and_the_layers_are_named(
+    database: Database, settings: Settings, folder: Path
+) -> None:
+    with pytest.raises(BadInput, match=r"transport\.lamp\. .* transport\.lamps"):
+        check_city(described_city(folder), settings, Quiet(), database, ["transport.lamp"])
+    reports, refused = check_city(described_city(folder), settings, Quiet(), database, ["transport.lamps"])
+    assert list(reports) == ["transport.lamps"] and not refused
 
 
 def test_the_other_layers_of_a_city_are_loaded_when_one_cannot_be(

@@ -113,6 +113,18 @@ def test_the_layer_is_proposed_where_nearly_all_values_of_a_column_name_its_feat
     assert 'join = { "layer" = "planning.wards", "on" = "Mã phường"' in result.report.plan.to_toml()
 
 
+def test_a_join_that_was_proposed_by_names_is_a_warning_and_one_by_codes_is_none(
+    wards: Database, tmp_path: Path
+) -> None:
+    by_name, _ = table(tmp_path, "ten,dan_so\nBến Nghé,100\nBến Thành,200\nĐa Kao,300\n")
+    report = publish(wards, by_name, "statistics.people").report
+    found = {problem.code: problem for problem in report.problems}
+    assert found["join.by_name"].severity == "warning" and found["join.by_name"].field == "ten"
+    assert report.exit_code == 1 and "join.used" not in found
+    by_code, _ = table(tmp_path, "ma,dan_so\n00760,100\n00761,200\n00763,300\n")
+    assert "join.by_name" not in {p.code for p in publish(wards, by_code, "statistics.people").report.problems}
+
+
 def test_a_written_proposal_publishes_the_same_features_again(wards: Database, tmp_path: Path) -> None:
     file, _ = table(tmp_path, "ma,ten,dan_so\n00760,Bến Nghé,100\n00761,Bến Thành,200\n00763,Đa Kao,300\n")
     report = publish(wards, file, "statistics.people").report

@@ -23,7 +23,8 @@ from tiles.http.clients import CURRENT, Client, Shares
 from tiles.http.server import CityContext
 from tiles.ogc.filter_parsing import FilterParser
 from tiles.ogc.parameters import read_filter
-from twin.catalogue.catalogue import Version, read_catalogue
+from twin.access.permit import Permit, whole_permit
+from twin.catalogue.catalogue import read_catalogue
 from twin.config import Settings
 from twin.db.database import Database, libpq
 from twin.errors import TooCostly, TooMany
@@ -158,17 +159,17 @@ def test_hopeless_filters_are_refused_and_usual_ones_are_not() -> None:
 
 def test_a_filter_beyond_the_budget_is_refused_before_the_database_is_asked(sample_database: Database) -> None:
     with sample_database.session() as session:
-        version = read_catalogue(session)["construction.buildings"].current
-    assert version is not None
-    large = replace(version, features=2_000_000)
+        layer = read_catalogue(session)["construction.buildings"]
+    assert layer.current is not None
+    version, large = (whole_permit(layer, of) for of in (layer.current, replace(layer.current, features=2_000_000)))
     disjoint = " AND ".join(["S_DISJOINT(geometry, POLYGON((106 10, 107 10, 107 11, 106 10)))"] * 20)
     words = " OR ".join(["ACCENTI(name) = 'x'"] * 20)
     pairs = "S_OVERLAPS(geometry, geometry)"
 
-    async def read(text: str, version: Version) -> list[str]:
+    async def read(text: str, permit: Permit) -> list[str]:
         parser = FilterParser(5)
         try:
-            return await read_filter(parser, QueryParams(filter=text), version, {}, Parameters())
+            return await read_filter(parser, QueryParams(filter=text), permit, {}, Parameters())
         finally:
             await parser.close()
 

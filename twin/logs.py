@@ -56,6 +56,8 @@ def set_up_logging(detailed: str | None = None) -> None:
     root.setLevel(logging.WARNING)
     if detailed is not None:
         logging.getLogger(detailed).setLevel(logging.INFO)
+    # Its warnings are about drivers that are switched off on purpose, and come again with every file.
+    logging.getLogger("rasterio").setLevel(logging.ERROR)
     logging.captureWarnings(True)
     inherited = os.environ.get(FIELDS, "").split()
     if inherited:

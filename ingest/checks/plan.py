@@ -147,8 +147,11 @@ def inspect(
     decoded = decode(sample[list(columns)], encodings)
 
     join = given.join if given else None
+    by_name = False
     if join is None and not reader.has_geometry and not isinstance(given, Source):
         join = partners.propose(decoded)
+        # Nobody wrote this join; ids and codes are made to be compared, names are not.
+        by_name = join is not None and join.key not in (None, "code")
     partner = partners.open(join) if join else None
     reference = _reference(reader, sample, city, crs or (given.crs if given else None), partner)
     matches = _matches(decoded, theme, columns, solids, given, mapping, partner, read, name)
@@ -165,7 +168,7 @@ def inspect(
     if not reader.has_geometry and not (partner and partner.has_shapes):
         problems.append(("geometry.unmapped", ", ".join(list(columns)[:20]), None))
     if partner is not None:
-        problems.append(("join.used", partner.title, join.on if join else None))
+        problems.append(("join.by_name" if by_name else "join.used", partner.title, join.on if join else None))
     if read == 0:
         problems.append(("file.empty", "", None))
     places = _places(sample)

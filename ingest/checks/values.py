@@ -28,6 +28,8 @@ FALSE = frozenset({"no", "false", "0", "f", "n", "không", "0.0"})
 # may part thousands as well as decimals: better set aside than guessed.
 DIGITS = r"[+-]?(?:\d+(?:\.\d*|,(?!\d{3}(?!\d))\d+)?|\.\d+)(?:[eE][+-]?\d+)?"
 NUMBER = re.compile(rf"^\s*({DIGITS})\s*(?:[^\W\d]|[%°/²³])*\s*$")
+# A text that is 45,601 to who counts people the Vietnamese way and 45.601 to a program: as a whole number, neither.
+THOUSANDS = re.compile(r"^\s*[+-]?[1-9]\d{0,2}\.\d{3}(?!\d)")
 
 # The longest text that a feature may carry, in characters.
 LONGEST_TEXT = 20_000
@@ -239,6 +241,8 @@ def _integer(values: pd.Series) -> Converted:
     rounded = np.rint(numbers)
     # A half storey is a surveyor's rounding; a number beyond a bigint is a mistake.
     wrong = wrong | (np.abs(rounded) > 2**62)
+    if not pd.api.types.is_numeric_dtype(values):
+        wrong = wrong | values.astype("string").str.contains(THOUSANDS).fillna(False).to_numpy(dtype=bool)
     return pd.array(np.where(wrong, np.nan, rounded)).astype("Int64"), wrong
 
 

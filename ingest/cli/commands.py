@@ -119,13 +119,15 @@ class _Terminal:
         "Load a whole city: the data folder's, as its city.toml describes it, or the sample city. What is already "
         "there as it should be is left alone. A layer whose files cannot be published keeps its last good version; the "
         "others are loaded.\n\n"
-        "Exit code: 0 all layers are as their files say, 4 some stayed as they were.\n\n"
+        "Exit code: 0 all layers are as their files say, 2 wrong input, 3 the database or the disk does not serve, "
+        "4 some layers stayed as they were.\n\n"
         "Examples:\n\n  twin ingest city --data ../data/hcmc\n\n"
         "  twin ingest city --data ../data/hcmc --check --layer transport.bus_stops",
         "Nạp cả một thành phố: từ thư mục dữ liệu theo mô tả trong city.toml, hoặc thành phố mẫu. Phần đã có và không "
         "đổi thì giữ nguyên. Lớp có tệp không công bố được thì giữ phiên bản tốt gần nhất; các lớp khác vẫn được "
         "nạp.\n\n"
-        "Mã thoát: 0 mọi lớp đúng như tệp, 4 có lớp giữ nguyên như cũ.\n\n"
+        "Mã thoát: 0 mọi lớp đúng như tệp, 2 dữ liệu vào sai, 3 cơ sở dữ liệu hoặc đĩa không phục vụ được, "
+        "4 có lớp giữ nguyên như cũ.\n\n"
         "Ví dụ:\n\n  twin ingest city --data ../data/hcmc\n\n"
         "  twin ingest city --data ../data/hcmc --check --layer transport.bus_stops",
     ),

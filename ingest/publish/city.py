@@ -183,7 +183,17 @@ def check_city(
     """Check the files of a city's layers and write nothing; return the reports, and why others cannot be read."""
     reports: dict[str, tuple[Report | RasterReport, ...]] = {}
     refused: dict[str, Text] = {}
-    for layer in city.layers:
+    layers = list(city.layers)
+    known = [layer.entry.id for layer in layers]
+    unknown = sorted(set(only) - set(known))
+    if unknown:
+        raise BadInput(
+            Text(
+                en="{city} describes no layer {names}. It describes: {known}",
+                vi="{city} không mô tả lớp {names}. Các lớp được mô tả: {known}",
+            ).format(city=city.title, names=", ".join(unknown), known=", ".join(known))
+        )
+    for layer in layers:
         name = layer.entry.id
         if only and name not in only:
             continue
@@ -247,8 +257,10 @@ def _claim(database: Database, city: CityLoad) -> None:
         if held not in (None, city.id):
             raise Conflict(
                 Text(
-                    en="This database already holds “{held}”. Load “{new}” into another database.",
-                    vi="Cơ sở dữ liệu này đang chứa “{held}”. Hãy nạp “{new}” vào cơ sở dữ liệu khác.",
+                    en="This database already holds “{held}”. Load “{new}” into another one: make it with "
+                    "TWIN_DATABASE=NAME twin db migrate, then add --database NAME.",
+                    vi="Cơ sở dữ liệu này đang chứa “{held}”. Hãy nạp “{new}” vào cơ sở dữ liệu khác: tạo bằng "
+                    "TWIN_DATABASE=TÊN twin db migrate, rồi thêm --database TÊN.",
                 ).format(held=held, new=city.id)
             )
         facts = {"city": city.id, "title": json.dumps(city.title.as_dict())}

@@ -49,6 +49,18 @@ def boxes(count: int, size: float = 0.0004) -> list[shapely.Polygon]:
     return [shapely.box(106.7 + i * 0.001, 10.75, 106.7 + i * 0.001 + size, 10.75 + size) for i in range(count)]
 
 
+@pytest.mark.parametrize(
+    ("text", "levels"),
+    [("12", 12), ("12.0", 12), ("7.6", 8), ("0.500", 0), ("45.601", None), ("1.234.567", None), ("45,601", None)],
+)
+def test_a_text_that_may_be_thousands_is_no_whole_number(text: str, levels: int | None) -> None:
+    reader = memory({"id": ["a", "b"], "levels": ["3", text]}, boxes(2), crs=4326)
+    good, bad, report, _ = run(reader, "buildings")
+    assert good["levels"].tolist() == [3] + ([] if levels is None else [levels])
+    assert len(bad) == (levels is None)
+    assert ("field.type" in found(report)) == (levels is None)
+
+
 def test_an_agency_s_shapefile_in_vn2000_with_tcvn3_text_and_broken_shapes_goes_in() -> None:
     good, bad, report, plan = run(messy(), "buildings")
     assert plan.reference.reading.code == "EPSG:9210"

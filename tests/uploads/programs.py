@@ -129,7 +129,7 @@ def _children(pid: int) -> list[int]:
     return []
 
 
-def eventually(tell: Callable[[], object], seconds: float = 30) -> None:
+def eventually(tell: Callable[[], object], seconds: float = 60) -> None:
     """Wait until something is true; a server that is away counts as not yet."""
     deadline = time.monotonic() + seconds
     while time.monotonic() < deadline:

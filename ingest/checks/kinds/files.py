@@ -62,6 +62,14 @@ FILES: dict[str, Kind] = {
         "info", "Rows are joined by key", "Các dòng được nối theo khóa",
         "Nothing to do if this is what the key means.", "Không cần làm gì nếu khóa đúng nghĩa như vậy.",
     ),
+    "join.by_name": kind(
+        "warning", "The layer to join was found by names, not by codes",
+        "Lớp được nối do chương trình tìm theo tên, không theo mã",
+        "Check that the names mean these features. Then write the proposal to a mapping file with --write-mapping and "
+        "publish with --mapping.",
+        "Hãy kiểm tra các tên có đúng là những đối tượng này không. Sau đó ghi đề xuất ra tệp ánh xạ bằng "
+        "--write-mapping và công bố bằng --mapping.",
+    ),
     "join.unmatched": kind(
         "refused", "Keys that the joined layer does not have", "Khóa không có trong lớp được nối",
         "Correct the key, or publish the missing feature in the joined layer first.",
