@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import io
 import os
 from collections.abc import Iterator
@@ -25,7 +24,7 @@ from starlette.testclient import TestClient
 from ingest.mapping.rows import columns_of_layer
 from layers.contracts import Contract, as_theme
 from tests.access.walk import client, requests_for, running, send
-from tests.conftest import HOME, RUN
+from tests.conftest import HOME, RUN, run_async
 from tests.features.conftest import register
 from tiles.app import create_app
 from tiles.vector.archives import LAYERS, PERMIT
@@ -155,7 +154,7 @@ def ask(lab: Lab, *questions: tuple[str | None, str]) -> list[httpx.Response]:
                     found.append(await http.get(path))
             return found
 
-    return asyncio.run(answers())
+    return run_async(answers())
 
 
 def test_a_hidden_column_is_on_no_channel_in_no_format_for_strangers_and_on_each_for_its_agency(lab: Lab) -> None:
@@ -180,7 +179,7 @@ def test_a_hidden_column_is_on_no_channel_in_no_format_for_strangers_and_on_each
                         leaks.append(f"{asked}: {answer.content[max(0, at - 60) : at + 40]!r}")
         return leaks, shown
 
-    leaks, shown = asyncio.run(walk())
+    leaks, shown = run_async(walk())
     assert not leaks, "\n".join(leaks)
     # The same addresses do show it to the agency, or the search above would find nothing anywhere.
     assert shown >= {
@@ -299,7 +298,7 @@ def test_an_archive_is_given_to_those_who_may_read_all_that_it_holds(lab: Lab) -
         metadata = {LAYERS: [permit.name], PERMIT: same_key([permit])}
         target = lab.folder / "archives" / f"{name}.pmtiles"
         box = (106.69, 10.76, 106.71, 10.78)
-        asyncio.run(bake(lab.database, [permit], metadata, box, range(13, 15), target, lambda *_: None))
+        run_async(bake(lab.database, [permit], metadata, box, range(13, 15), target, lambda *_: None))
     paths = ["/archives/whole.pmtiles", "/archives/less.pmtiles", "/archives/absent.pmtiles", "/archives"]
     own = ask(lab, *((lab.own, path) for path in paths))
     stranger = ask(lab, *((None, path) for path in paths))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import os
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -13,7 +12,7 @@ import pytest
 import sqlalchemy as sa
 
 from tests.access.walk import Asked, client, requests_for, running, send
-from tests.conftest import RUN
+from tests.conftest import RUN, run_async
 from tests.test_raster_publish import classes, write
 from tests.test_raster_publish import publish as publish_raster
 from tests.test_versions import lamps, shape
@@ -109,7 +108,7 @@ def _bake(database: Database, folder: Path) -> None:
         permit = whole_permit(layer, layer.current)
         assert permit.bounds is not None
         target = folder / f"{name.replace('.', '_')}.pmtiles"
-        asyncio.run(
+        run_async(
             bake(database, [permit], {LAYERS: [permit.name]}, permit.bounds, range(12, 17), target, lambda *_: None)
         )
 
@@ -153,7 +152,7 @@ def test_every_route_answers_every_principal_as_the_sharing_level_says(street: S
                             _look_through(who, asked, answer, check)
         return count
 
-    assert asyncio.run(walk()) > 2000
+    assert run_async(walk()) > 2000
     assert not problems, "\n".join(problems[:20])
 
 
@@ -210,7 +209,7 @@ def test_the_lists_name_what_is_visible(street: Street) -> None:
                         for level in ("opened", "shared", "closed"):
                             assert (layer_of("lamps", level) in text) is is_visible(who, level), (who, path, level)
 
-    asyncio.run(walk())
+    run_async(walk())
 
 
 def test_a_route_with_a_parameter_that_nobody_knows_fails_the_walk(street: Street) -> None:
@@ -224,7 +223,7 @@ def test_a_route_with_a_parameter_that_nobody_knows_fails_the_walk(street: Stree
             with pytest.raises(AssertionError, match="street_name.*FILLED"):
                 list(requests_for(app, layer_of("lamps", "opened")))
 
-    asyncio.run(walk())
+    run_async(walk())
 
 
 def test_an_operator_sees_and_cancels_the_jobs_of_all_agencies_and_others_only_their_own(street: Street) -> None:
@@ -263,4 +262,4 @@ def test_an_operator_sees_and_cancels_the_jobs_of_all_agencies_and_others_only_t
                 answer = await http.delete(f"/jobs/{job}")
                 assert (answer.status_code, answer.json()["state"]) == (200, "cancelled")
 
-    asyncio.run(walk())
+    run_async(walk())
