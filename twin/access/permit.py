@@ -47,7 +47,7 @@ class Permit:
 
     @property
     def finest_cell(self) -> int:
-        """The finest H3 resolution at which anything may be told; 15 is no limit."""
+        """The finest H3 resolution at which anything may be shown; 15 is no limit."""
         return self.grant.finest_cell
 
     @property
@@ -57,12 +57,12 @@ class Permit:
 
     @property
     def resolution(self) -> int:
-        """The H3 resolution of the finest cells that may be told."""
+        """The H3 resolution of the finest cells that may be shown."""
         return min(self.version.resolution, self.finest_cell)
 
     @property
     def features(self) -> int | None:
-        """How many features the version has, if that may be told."""
+        """How many features the version has, if that may be shown."""
         return self.count(self.version.features)
 
     @property
@@ -92,7 +92,7 @@ class Permit:
         return name not in self.grant.hidden_columns
 
     def count(self, number: int) -> int | None:
-        """Return a number of features, or None if it is too small to be told."""
+        """Return a number of features, or None if it is too small to be shown."""
         return number if number >= self.least_count or self.least_count <= 1 else None
 
     def of_version(self, number: int) -> Permit:
