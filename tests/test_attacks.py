@@ -46,7 +46,7 @@ COLUMNS = {
 
 
 def test_hostile_names_of_columns_are_only_names(city: Database, tmp_path: Path) -> None:  # noqa: F811
-    frame = houses(40).assign(**{name: f"{said} {{}}%s'\";" for name, said in COLUMNS.items()})
+    frame = houses(40).assign(**{name: f"{title} {{}}%s'\";" for name, title in COLUMNS.items()})
     path = tmp_path / "nha'; DROP TABLE x; --.geojson"
     path.write_text(frame.to_json(drop_id=True))
     done = publish(city, path)
@@ -59,14 +59,14 @@ def test_hostile_names_of_columns_are_only_names(city: Database, tmp_path: Path)
         ).mappings()  # fmt: skip
     assert all(name.isascii() and name.isidentifier() for name in names)
     carried = [str(value) for value in row.values() if isinstance(value, str)]
-    assert all(any(value.startswith(said) for value in carried) for said in COLUMNS.values())
+    assert all(any(value.startswith(title) for value in carried) for title in COLUMNS.values())
 
     frame.loc[2, 'a"; DROP TABLE twin.layer; --'] = "changed"
     frame.loc[3, "ChieuCao"] = 9000
     (tmp_path / "b.geojson").write_text(frame.to_json(drop_id=True))
     assert publish(city, tmp_path / "b.geojson").outcome.quarantined == 1
-    told = json.loads(twin(city, "ingest", "diff", LAYER, "1", "2", "--json").stdout)
-    assert (told["changed"], told["removed"], len(told["fields"])) == (1, 1, 1)
+    changes = json.loads(twin(city, "ingest", "diff", LAYER, "1", "2", "--json").stdout)
+    assert (changes["changed"], changes["removed"], len(changes["fields"])) == (1, 1, 1)
     changes = tmp_path / "changes.geojson"
     assert twin(city, "ingest", "diff", LAYER, "1", "2", "--geojson", str(changes)).returncode == 0
     assert len(json.loads(changes.read_text())["features"]) == 2
@@ -109,9 +109,9 @@ def test_hostile_names_of_layers_are_refused_everywhere(
             continue  # that is a good name for a new layer
         with pytest.raises(SystemExit) as ended:
             main([{"NAME": name, "FILE": str(tmp_path / "a.csv")}.get(part, part) for part in command])
-        said = capsys.readouterr()
-        assert ended.value.code in (2, 3) and said.err.startswith("twin: ") and len(said.err) < 400, name
-        assert "psycopg" not in said.err and "Traceback" not in said.err
+        output = capsys.readouterr()
+        assert ended.value.code in (2, 3) and output.err.startswith("twin: ") and len(output.err) < 400, name
+        assert "psycopg" not in output.err and "Traceback" not in output.err
     with city.session() as session:
         assert set(read_catalogue(session)) == {LAYER}
 
@@ -160,8 +160,8 @@ def test_a_disk_that_fills_during_the_copy_leaves_the_old_version_and_the_retry_
     city.writer.dispose()
     with pytest.raises(Unavailable, match="disk is full"):
         publish(city, tmp_path / "large.gpkg")
-    told = twin(city, "ingest", "publish", str(tmp_path / "large.gpkg"), "--layer", LAYER)
-    assert told.returncode == 3 and "disk is full" in told.stderr and "Traceback" not in told.stderr
+    done = twin(city, "ingest", "publish", str(tmp_path / "large.gpkg"), "--layer", LAYER)
+    assert done.returncode == 3 and "disk is full" in done.stderr and "Traceback" not in done.stderr
     with city.session() as session:
         current = read_catalogue(session)[LAYER].current
         assert (current.number, current.features) == (1, 50)
@@ -214,13 +214,13 @@ def test_versions_with_other_columns_are_compared_and_gone_back_to(city: Databas
     two.to_file(tmp_path / "2.gpkg")
     publish(city, tmp_path / "1.gpkg")
     publish(city, tmp_path / "2.gpkg")
-    told = json.loads(twin(city, "ingest", "diff", LAYER, "1", "2", "--json").stdout)
-    assert (told["added"], told["removed"], told["geometryChanged"]) == (0, 0, 0)
-    assert told["changed"] == 20 and "chu" in told["lostColumns"]
+    changes = json.loads(twin(city, "ingest", "diff", LAYER, "1", "2", "--json").stdout)
+    assert (changes["added"], changes["removed"], changes["geometryChanged"]) == (0, 0, 0)
+    assert changes["changed"] == 20 and "chu" in changes["lostColumns"]
     back = json.loads(twin(city, "ingest", "diff", LAYER, "2", "1", "--json").stdout)
     assert "chu" in back["newColumns"]
     # Of the column whose type changed, only the value that really is another counts.
-    assert {told["fields"].get("songuoi", 0), back["fields"].get("songuoi", 0)} == {1}
+    assert {changes["fields"].get("songuoi", 0), back["fields"].get("songuoi", 0)} == {1}
 
     assert twin(city, "ingest", "rollback", LAYER, "--to", "1").returncode == 0
     with TestClient(create_app(Settings(home=HOME, database=city.url.database), city)) as client:

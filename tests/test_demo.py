@@ -40,20 +40,20 @@ def home() -> Iterator[Path]:
 
 @contextmanager
 def demo(home: Path, port: int, *options: str) -> Iterator[tuple[subprocess.Popen[str], list[str]]]:
-    """Run the demo until it says where the city is; give the process and what it said so far."""
+    """Run the demo until it says where the city is; give the process and what it printed so far."""
     environment = {k: v for k, v in os.environ.items() if not k.startswith(("TWIN_", "LANG", "LC_"))}
     process = subprocess.Popen(
         [sys.executable, "-m", "twin", "demo", "--buildings", "300", "--port", str(port), *options],
         cwd=home.parent, env=environment, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True,
     )  # fmt: skip
-    said: list[str] = []
+    output: list[str] = []
     try:
         assert process.stderr is not None
         for line in process.stderr:
-            said.append(line)
+            output.append(line)
             if "Ctrl-C" in line:
                 break
-        yield process, said
+        yield process, output
     finally:
         if process.poll() is None:
             process.kill()
@@ -68,8 +68,8 @@ def status(url: str) -> int:
 def test_a_demo_goes_from_nothing_to_a_map_and_ctrl_c_stops_all_of_it(home: Path) -> None:
     home.mkdir()
     port = free_port()
-    with demo(home, port) as (process, said):
-        text = "".join(said)
+    with demo(home, port) as (process, output):
+        text = "".join(output)
         assert READY in text and f"http://127.0.0.1:{port}/" in text
         assert "[1/3]" in text and "[2/3]" in text and "[3/3]" in text
         assert "construction.buildings" in text
@@ -81,8 +81,8 @@ def test_a_demo_goes_from_nothing_to_a_map_and_ctrl_c_stops_all_of_it(home: Path
         status(f"http://127.0.0.1:{port}/health")
 
     started = time.monotonic()
-    with demo(home, port) as (process, said):
-        text = "".join(said)
+    with demo(home, port) as (process, output):
+        text = "".join(output)
         assert "0 layers published, 17 unchanged" in text
         assert time.monotonic() - started < 60
         process.send_signal(signal.SIGTERM)
@@ -95,8 +95,8 @@ def test_two_cities_stand_side_by_side_in_one_home(home: Path) -> None:
     with demo(home, free_port()) as (process, _):
         process.send_signal(signal.SIGINT)
         process.wait(90)
-    with demo(home, free_port(), "--buildings", "350") as (process, said):
-        assert "17 layers published" in "".join(said)
+    with demo(home, free_port(), "--buildings", "350") as (process, output):
+        assert "17 layers published" in "".join(output)
         process.send_signal(signal.SIGINT)
         process.wait(90)
 
@@ -104,21 +104,21 @@ def test_two_cities_stand_side_by_side_in_one_home(home: Path) -> None:
 def test_what_dies_in_a_demo_is_started_again_with_a_word(home: Path) -> None:
     home.mkdir()
     port = free_port()
-    with demo(home, port) as (process, said):
-        assert "503" not in "".join(said) and "WARNING" not in "".join(said)
+    with demo(home, port) as (process, output):
+        assert "503" not in "".join(output) and "WARNING" not in "".join(output)
         assert process.stderr is not None
-        Thread(target=said.extend, args=(process.stderr,), daemon=True).start()
+        Thread(target=output.extend, args=(process.stderr,), daemon=True).start()
         server, worker = programs_of(process.pid, "serve"), programs_of(process.pid, "worker")
         postmaster = int((PrivateCluster(home).data / "postmaster.pid").read_text().split("\n")[0])
         os.kill(worker, signal.SIGKILL)
         eventually(lambda: programs_of(process.pid, "worker") not in (0, worker))
         os.kill(postmaster, signal.SIGKILL)
-        eventually(lambda: "The database ended by itself" in "".join(said))
+        eventually(lambda: "The database ended by itself" in "".join(output))
         eventually(lambda: healthy(port), 60)
         os.kill(server, signal.SIGKILL)
         eventually(lambda: programs_of(process.pid, "serve") not in (0, server))
         eventually(lambda: healthy(port), 60)
-        text = "".join(said)
+        text = "".join(output)
         assert all(f"The {part} ended by itself and is started again" in text for part in ("worker", "server"))
         assert process.poll() is None
         process.send_signal(signal.SIGINT)

@@ -70,5 +70,5 @@ def test_a_crash_loop_ends_with_a_sentence(server: Programs) -> None:
                 os.kill(child, signal.SIGKILL)
         time.sleep(0.1)
     assert process.wait(20) == 3
-    said = server.log.read_text()
-    assert "so it gave up" in said and "Traceback" not in said
+    output = server.log.read_text()
+    assert "so it gave up" in output and "Traceback" not in output

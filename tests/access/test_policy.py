@@ -158,25 +158,25 @@ def ask(lab: Lab, *questions: tuple[str | None, str]) -> list[httpx.Response]:
 
 
 def test_a_hidden_column_is_on_no_channel_in_no_format_for_strangers_and_on_each_for_its_agency(lab: Lab) -> None:
-    """Asked in turns, the agency first: whatever is kept of its answers is given to nobody else."""
+    """PlannedRequest in turns, the agency first: whatever is kept of its answers is given to nobody else."""
 
     async def walk() -> tuple[list[str], set[str]]:
         shown, leaks = set(), []
         async with running(lab.database, lab.folder) as (app, served):
-            for asked in requests_for(app, LAYER):
-                if asked.method != "GET":
+            for request in requests_for(app, LAYER):
+                if request.method != "GET":
                     continue
                 for key in (lab.own, None, lab.other, None, lab.own):
                     async with client(served, key) as http:
-                        answer = await send(http, asked)
-                    assert answer.status_code < 500, (str(asked), answer.text)
+                        answer = await send(http, request)
+                    assert answer.status_code < 500, (str(request), answer.text)
                     # The names of the application's own parts are no secret; what it tells of itself is.
                     there = SIGN in answer.content
                     if key == lab.own and there:
-                        shown.add(asked.route)
+                        shown.add(request.route)
                     elif key != lab.own and there:
                         at = answer.content.index(SIGN)
-                        leaks.append(f"{asked}: {answer.content[max(0, at - 60) : at + 40]!r}")
+                        leaks.append(f"{request}: {answer.content[max(0, at - 60) : at + 40]!r}")
         return leaks, shown
 
     leaks, shown = run_async(walk())

@@ -11,7 +11,7 @@ import httpx
 import pytest
 import sqlalchemy as sa
 
-from tests.access.walk import Asked, client, requests_for, running, send
+from tests.access.walk import PlannedRequest, client, requests_for, running, send
 from tests.conftest import RUN, run_async
 from tests.test_raster_publish import classes, write
 from tests.test_raster_publish import publish as publish_raster
@@ -113,7 +113,7 @@ def _bake(database: Database, folder: Path) -> None:
         )
 
 
-def said(answer: httpx.Response, name: str) -> tuple[int, bytes, dict[str, str]]:
+def summary(answer: httpx.Response, name: str) -> tuple[int, bytes, dict[str, str]]:
     """An answer but for the name of its layer and its date."""
     short = name.replace(".", "_")
     body = answer.content.replace(name.encode(), b"NAME").replace(short.encode(), b"NAME")
@@ -127,9 +127,9 @@ def test_every_route_answers_every_principal_as_the_sharing_level_says(street: S
     """A hidden layer answers like a missing one; a visible one like the open one; nothing fails."""
     problems: list[str] = []
 
-    def check(asked: Asked, holds: bool, what: str) -> None:
+    def check(request: PlannedRequest, holds: bool, what: str) -> None:
         if not holds:
-            problems.append(f"{asked}: {what}")
+            problems.append(f"{request}: {what}")
 
     async def walk() -> int:
         count = 0
@@ -142,59 +142,67 @@ def test_every_route_answers_every_principal_as_the_sharing_level_says(street: S
                         for four in zip(*lists, strict=True):
                             if not four[0].layered:
                                 continue
-                            answers = dict(zip(LEVELS, [await send(http, asked) for asked in four], strict=True))
+                            answers = dict(zip(LEVELS, [await send(http, request) for request in four], strict=True))
                             count += len(answers)
                             _compare(who, four[0], layers, answers, check)
-                    for asked in requests_for(app, layer_of("lamps", "closed")):
-                        if not asked.layered:
-                            answer = await send(http, asked)
+                    for request in requests_for(app, layer_of("lamps", "closed")):
+                        if not request.layered:
+                            answer = await send(http, request)
                             count += 1
-                            _look_through(who, asked, answer, check)
+                            _look_through(who, request, answer, check)
         return count
 
     assert run_async(walk()) > 2000
     assert not problems, "\n".join(problems[:20])
 
 
-def _compare(who: str, asked: Asked, layers: dict[str, str], answers: dict[str, httpx.Response], check) -> None:  # type: ignore[no-untyped-def]
-    missing = said(answers["absent"], layers["absent"])
+def _compare(
+    who: str, request: PlannedRequest, layers: dict[str, str], answers: dict[str, httpx.Response], check
+) -> None:  # type: ignore[no-untyped-def]
+    missing = summary(answers["absent"], layers["absent"])
     for level, answer in answers.items():
         status = answer.status_code
-        check(asked, status < 500, f"{status} for {who}, {level}")
+        check(request, status < 500, f"{status} for {who}, {level}")
         if who == "revoked":
-            check(asked, status == 401, f"{status} for a revoked key, {level}")
-        elif asked.method == "POST":
-            # Who may publish is told by role and agency; uploads of nobody are not found.
+            check(request, status == 401, f"{status} for a revoked key, {level}")
+        elif request.method == "POST":
+            # Who may publish is decided by role and agency; uploads of nobody are not found.
             may = who in ("publisher", "steward")
-            expected = (404,) if level == "absent" or asked.path == "/jobs" else (201,)
+            expected = (404,) if level == "absent" or request.path == "/jobs" else (201,)
             refused = 401 if who == "anonymous" else 403
-            check(asked, status in expected if may else status == refused, f"{status} for {who}, {level}")
+            check(request, status in expected if may else status == refused, f"{status} for {who}, {level}")
             if not may:
-                check(asked, said(answer, layers[level]) == missing, f"{level} is not like a missing one for {who}")
+                check(
+                    request, summary(answer, layers[level]) == missing, f"{level} is not like a missing one for {who}"
+                )
         elif is_visible(who, level):
-            check(asked, status == answers["opened"].status_code, f"{status} for {who}, {level}; not as an open layer")
-            if level != "opened" and status in (200, 304):
-                check(asked, "public" not in answer.headers.get("cache-control", ""), f"{level} may be kept by others")
-        else:
-            check(asked, status == 404, f"{status} for {who}, {level}")
             check(
-                asked,
-                said(answer, layers[level]) == missing,
-                f"{level} is not like a missing one for {who}: {said(answer, layers[level])} {missing}",
+                request, status == answers["opened"].status_code, f"{status} for {who}, {level}; not as an open layer"
+            )
+            if level != "opened" and status in (200, 304):
+                check(
+                    request, "public" not in answer.headers.get("cache-control", ""), f"{level} may be kept by others"
+                )
+        else:
+            check(request, status == 404, f"{status} for {who}, {level}")
+            check(
+                request,
+                summary(answer, layers[level]) == missing,
+                f"{level} is not like a missing one for {who}: {summary(answer, layers[level])} {missing}",
             )
 
 
-def _look_through(who: str, asked: Asked, answer: httpx.Response, check) -> None:  # type: ignore[no-untyped-def]
+def _look_through(who: str, request: PlannedRequest, answer: httpx.Response, check) -> None:  # type: ignore[no-untyped-def]
     """What is about no layer names no layer that is hidden."""
     status = answer.status_code
-    check(asked, status < 500, f"{status} for {who}")
+    check(request, status < 500, f"{status} for {who}")
     for level in ("opened", "shared", "closed"):
         if who == "revoked" or not is_visible(who, level):
             for kind in KINDS:
                 name = layer_of(kind, level).encode()
                 there = name in answer.content or name.replace(b".", b"_") in answer.content
                 # Some pages ask nobody for a key: what is open stands there for a revoked one too.
-                check(asked, not there or (who == "revoked" and level == "opened"), f"names {name!r} for {who}")
+                check(request, not there or (who == "revoked" and level == "opened"), f"names {name!r} for {who}")
 
 
 def test_the_lists_name_what_is_visible(street: Street) -> None:

@@ -21,7 +21,7 @@ GIVERS = frozenset(
     {"permit_of", "permits_of", "every_permit", "operator_permit", "operator_permits", "require_publisher"}
 )
 # These look at the catalogue as a whole and tell nobody of a layer: when it changed, how many layers there are, which
-# files of downloads may still be asked for.
+# files of downloads may still be requested.
 WITHOUT_PERMIT = {
     "tiles/http/server.py", "tiles/http/health.py", "tiles/downloads/prepare.py", "tiles/http/response_cache.py",
     "tiles/vector/fast_path.py", "tiles/live/visible.py",

@@ -44,11 +44,11 @@ FILLED: Mapping[str, Callable[[str], str]] = {
 # Those of them that make an address one of a layer.
 OF_A_LAYER = frozenset({"layer", "layers", "name"})
 # What parameters of a query are given that a route cannot do without, or would never end without.
-ASKED = {"lng": str(PLACE[0]), "lat": str(PLACE[1]), "coords": f"POINT({PLACE[0]} {PLACE[1]})", "once": "true"}
+REQUESTED = {"lng": str(PLACE[0]), "lat": str(PLACE[1]), "coords": f"POINT({PLACE[0]} {PLACE[1]})", "once": "true"}
 
 
 @dataclass(frozen=True)
-class Asked:
+class PlannedRequest:
     """One request, ready to be sent; `layered` tells that its address or its body names the layer."""
 
     method: str
@@ -97,18 +97,18 @@ def routes_of(routes: Any) -> Iterator[APIRoute]:
             raise AssertionError(f"{route!r} is of a kind that the walk over the routes does not know")
 
 
-def requests_for(app: FastAPI, layer: str) -> Iterator[Asked]:
+def requests_for(app: FastAPI, layer: str) -> Iterator[PlannedRequest]:
     """Every route with every format that it offers, about one layer."""
     for route in routes_of(app.routes):
         for method in sorted(route.methods or ()):
             yield from _requests(route, method, layer)
 
 
-def _requests(route: APIRoute, method: str, layer: str) -> Iterator[Asked]:
+def _requests(route: APIRoute, method: str, layer: str) -> Iterator[PlannedRequest]:
     names = set(route.param_convertors)
     if unknown := names - FILLED.keys():
         raise AssertionError(
-            f"{route.path} has the parameter {min(unknown)!r}: say in FILLED of tests/access/walk.py what it is asked with"
+            f"{route.path} has the parameter {min(unknown)!r}: say in FILLED of tests/access/walk.py what it is requested with"
         )
     path = route.path
     for name in names:
@@ -119,25 +119,25 @@ def _requests(route: APIRoute, method: str, layer: str) -> Iterator[Asked]:
         if (method, route.path) not in SENT:
             raise AssertionError(f"{method} {route.path}: say in SENT of tests/access/walk.py what it is sent")
         sent = SENT[method, route.path](layer)
-        yield Asked(method, path, route.path, layered or (method, route.path) in NAMES_A_LAYER, **sent)
+        yield PlannedRequest(method, path, route.path, layered or (method, route.path) in NAMES_A_LAYER, **sent)
         return
     written = (route.openapi_extra or {}).get("parameters", [])
     declared = {p.alias: p.field_info.is_required() for p in route.dependant.query_params}
     declared |= {p["name"]: p.get("required", False) for p in written if p["in"] == "query"}
     query = {}
     for name, required in declared.items():
-        if name in ASKED:
-            query[name] = ASKED[name]
+        if name in REQUESTED:
+            query[name] = REQUESTED[name]
         elif required:
             raise AssertionError(
-                f"{route.path} needs {name!r}: say in ASKED of tests/access/walk.py what it is asked with"
+                f"{route.path} needs {name!r}: say in REQUESTED of tests/access/walk.py what it is requested with"
             )
     forms = next((p["schema"].get("enum", []) for p in written if p["name"] == "f"), [])
     for form in forms or [None]:
-        yield Asked(method, path, route.path, layered, query | ({"f": form} if form else {}))
+        yield PlannedRequest(method, path, route.path, layered, query | ({"f": form} if form else {}))
     if layered:
         # With the version: an address that takes none has no such layer.
-        yield Asked(method, path.replace(layer, f"{layer}@1"), route.path, layered, query)
+        yield PlannedRequest(method, path.replace(layer, f"{layer}@1"), route.path, layered, query)
 
 
 @asynccontextmanager
@@ -164,6 +164,8 @@ def client(served: ASGIApp, key: str | None) -> httpx.AsyncClient:
     )
 
 
-async def send(http: httpx.AsyncClient, asked: Asked) -> httpx.Response:
+async def send(http: httpx.AsyncClient, request: PlannedRequest) -> httpx.Response:
     """Send a request."""
-    return await http.request(asked.method, asked.path, params=asked.query, headers=asked.headers, json=asked.json)
+    return await http.request(
+        request.method, request.path, params=request.query, headers=request.headers, json=request.json
+    )
