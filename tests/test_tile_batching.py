@@ -18,7 +18,7 @@ from tests.conftest import run_async
 from tiles.vector import batching as making
 from tiles.vector.batching import TileBatcher
 from tiles.vector.mvt import make_tile
-from tiles.vector.tile_cache import Tile
+from tiles.vector.tile_cache import CachedTile
 from tiles.vector.tile_matrix_sets import Grid, Place, grids_of
 from twin.access.permit import Permit, whole_permit
 from twin.catalogue.catalogue import Layer, read_catalogue
@@ -163,7 +163,7 @@ def test_a_layer_that_many_ask_for_does_not_keep_another_waiting(
     async def scene(maker: TileBatcher, gate: Gate) -> None:
         order: list[str] = []
 
-        def ask(name: str) -> asyncio.Future[Tile]:
+        def ask(name: str) -> asyncio.Future[CachedTile]:
             future = maker.make(choose(layers, name), HERE, "gzip")
             future.add_done_callback(lambda _: order.append(name))
             return future
@@ -204,7 +204,7 @@ def test_who_stops_waiting_does_the_others_no_harm(sample_database: Database, la
             gone.cancel()
         gate.open.set()
         answers = await asyncio.gather(*waiting, return_exceptions=True)
-        assert [isinstance(answer, Tile) for answer in answers] == [n not in (0, 5) for n in range(10)]
+        assert [isinstance(answer, CachedTile) for answer in answers] == [n not in (0, 5) for n in range(10)]
 
     play(sample_database, scene)
 
@@ -260,7 +260,7 @@ def test_a_tile_that_cannot_be_made_does_not_spoil_those_that_were_asked_for_wit
         gate.connection = Spoilt(gate.connection, x + 2)
         waiting = [maker.make(chosen, (17, x + i, y), "gzip") for i in range(4)]
         answers = await asyncio.gather(*waiting, return_exceptions=True)
-        assert [isinstance(answer, Tile) for answer in answers] == [True, True, False, True]
+        assert [isinstance(answer, CachedTile) for answer in answers] == [True, True, False, True]
         assert isinstance(answers[2], asyncpg.InternalServerError)
 
     play(sample_database, scene)

@@ -46,7 +46,7 @@ from tests.rasters.conftest import (
     slope,
 )
 from tests.test_raster_publish import classes, ground, publish, write
-from tiles.raster.files import Opened, RasterFiles
+from tiles.raster.files import OpenRaster, RasterFiles
 from tiles.raster.image import read_tile
 from twin.access.permit import whole_permit
 from twin.catalogue.catalogue import LayerEntry, ensure_agency, ensure_layer, read_catalogue
@@ -228,7 +228,7 @@ def test_what_has_no_data_is_transparent_however_the_file_marks_it(
     one = whole_permit(layer, version)  # type: ignore[arg-type]
     tile = mercantile.tile(*transform(np.array([[WEST + 60 * SIZE, NORTH - 45 * SIZE]]), 32648)[0], 15)
 
-    def work(opened: Opened) -> tuple[np.ndarray, np.ndarray]:
+    def work(opened: OpenRaster) -> tuple[np.ndarray, np.ndarray]:
         read, known = read_tile(opened, one, tile.z, tile.x, tile.y, side)
         return read, known_pixels(theme("elevation"), read, known)
 
