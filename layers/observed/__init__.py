@@ -1,0 +1,1 @@
+"""What streams of observations mean: one module for each kind of thing observed, with pure functions over numbers."""
