@@ -15,7 +15,7 @@ from sqlalchemy.orm import Session
 CHANNEL = "twin"
 RETRY_SECONDS = (0.2, 0.5, 1.0, 2.0, 5.0)
 
-Kind = Literal["layer", "key", "connected"]
+Kind = Literal["layer", "key", "stream", "connected"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,10 +30,11 @@ class EventKind:
     sent: bool = True
 
 
-# Every kind of event. A new one (a stream, an incident) is a line here and a branch where it is received.
+# Every kind of event. A new one (an incident) is a line here and a branch where it is received.
 EVENT_KINDS: dict[Kind, EventKind] = {
     "layer": EventKind("a layer's current version or its catalogue entry changed", frozenset({"layer", "version"})),
     "key": EventKind("a key was made or revoked"),
+    "stream": EventKind("streams were declared, changed or removed (their values have a channel of their own)"),
     "connected": EventKind("the listener (re)connected: whatever was missed meanwhile, look again", sent=False),
 }
 

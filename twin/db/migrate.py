@@ -12,7 +12,7 @@ from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
 
 from twin.db.database import ROLE_NAMES, Database, libpq, speaking_of_database
-from twin.db.tables import DATA_SCHEMA, SCHEMA
+from twin.db.tables import DATA_SCHEMA, LIVE_SCHEMA, SCHEMA
 from twin.errors import SetupProblem
 from twin.text import Text
 
@@ -125,12 +125,16 @@ def _grant(connection: sa.Connection) -> None:
     if members != 2:
         return  # this user keeps its own rights; see Database.login
     for statement in (
-        f"GRANT USAGE ON SCHEMA {SCHEMA}, {DATA_SCHEMA} TO {writer}, {reader}",
+        f"GRANT USAGE ON SCHEMA {SCHEMA}, {DATA_SCHEMA}, {LIVE_SCHEMA} TO {writer}, {reader}",
         f"GRANT CREATE ON SCHEMA {DATA_SCHEMA} TO {writer}",
         f"GRANT SELECT, INSERT, UPDATE, DELETE ON ALL TABLES IN SCHEMA {SCHEMA} TO {writer}",
         f"REVOKE UPDATE, DELETE ON {SCHEMA}.audit FROM {writer}",
-        f"GRANT USAGE ON ALL SEQUENCES IN SCHEMA {SCHEMA} TO {writer}",
+        f"GRANT USAGE ON ALL SEQUENCES IN SCHEMA {SCHEMA}, {LIVE_SCHEMA} TO {writer}",
         f"GRANT SELECT ON ALL TABLES IN SCHEMA {SCHEMA} TO {reader}",
+        f"GRANT SELECT, INSERT, UPDATE, DELETE ON ALL TABLES IN SCHEMA {LIVE_SCHEMA} TO {writer}",
+        f"REVOKE UPDATE, DELETE ON {LIVE_SCHEMA}.correction FROM {writer}",
+        f"GRANT EXECUTE ON ALL FUNCTIONS IN SCHEMA {LIVE_SCHEMA} TO {writer}",
+        f"GRANT SELECT ON ALL TABLES IN SCHEMA {LIVE_SCHEMA} TO {reader}",
         f"ALTER DEFAULT PRIVILEGES FOR ROLE {writer} IN SCHEMA {DATA_SCHEMA} GRANT SELECT ON TABLES TO {reader}",
     ):
         connection.execute(sa.text(statement))

@@ -29,6 +29,8 @@ from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column, relationship
 
 SCHEMA = "twin"
 DATA_SCHEMA = "layer_data"
+# Streams and their values; twin.streams holds the SQL.
+LIVE_SCHEMA = "live"
 
 
 class Sharing(StrEnum):
@@ -133,6 +135,8 @@ class ApiKey(Base):
     id: Mapped[str] = mapped_column(primary_key=True)
     principal_id: Mapped[int] = mapped_column(ForeignKey(Principal.id), index=True)
     secret_hash: Mapped[bytes]
+    # What a broker checks the secret with; keys that were made before brokers have none.
+    broker_hash: Mapped[str | None]
     created_at: Mapped[datetime] = mapped_column(server_default=func.now())
     revoked_at: Mapped[datetime | None]
     principal: Mapped[Principal] = relationship()
