@@ -17,11 +17,11 @@ INTENSITY = Scale(
     ),
     (0.1, 2.0, 10.0, 50.0),
     (
-        Grade("dry", Text(en="No rain", vi="Không mưa"), "#f1f1ef"),
+        Grade("dry", Text(en="No rain", vi="Không mưa"), "#f4f4f1"),
         Grade("light", Text(en="Light", vi="Mưa nhỏ"), "#b3cde3"),
         Grade("moderate", Text(en="Moderate", vi="Mưa vừa"), "#6497c8"),
         Grade("heavy", Text(en="Heavy", vi="Mưa to"), "#225ea8"),
-        Grade("violent", Text(en="Violent", vi="Mưa rất to"), "#3a0f52"),
+        Grade("violent", Text(en="Violent", vi="Mưa rất to"), "#2b0a45"),
     ),
 )  # fmt: skip
 
