@@ -123,7 +123,7 @@ LOS = ObservedKind(
     scales=(
         Scale(
             "level_of_service", _TITLE,
-            Text(en="The source's own numbers, rounded: 1 for A to 6 for F", vi="Số của nguồn, làm tròn: 1 là A, 6 là F"),
+            Text(en="The source's own numbers, rounded: A is 1, F is 6", vi="Số của nguồn, làm tròn: 1 là A, 6 là F"),
             (1.5, 2.5, 3.5, 4.5, 5.5), (_A, _B, _C, _D, _E, _F), reaches=False,
         ),
     ),
