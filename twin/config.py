@@ -102,6 +102,14 @@ class Settings(BaseSettings):
     job_memory_mb: int = Field(8192, ge=512, description="Megabytes of memory that a job may take.")
     job_days: float = Field(90.0, gt=0, description="Days that finished jobs and their reports are kept.")
 
+    mqtt_url: str | None = Field(
+        None, description="Broker that streams are read from, mqtt://user:password@host:port; else the private one."
+    )
+    mqtt_port: int = Field(1883, ge=1, le=65535, description="Port of the private broker, on loopback.")
+    stream_days: float = Field(
+        1826.0, gt=0, description="Days that the values of streams are kept; their hours and days stay."
+    )
+
     archives: Path | None = Field(None, description="Folder of baked tile archives; else “archives” in TWIN_HOME.")
 
     @property

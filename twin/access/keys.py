@@ -15,6 +15,7 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy.orm import Session
 
+from twin.access.broker_accounts import broker_hash
 from twin.access.principals import ANONYMOUS, Principal
 from twin.db.tables import Agency, ApiKey, Audit, PrincipalRole
 from twin.db.tables import Principal as PrincipalRow
@@ -99,10 +100,13 @@ def new_key(session: Session, agency: str, name: str, role: PrincipalRole, actor
             ).format(name=name, agency=agency, role=principal.role)
         )
     key_id, secret = secrets.token_hex(6), secrets.token_urlsafe(32)
-    session.add(ApiKey(id=key_id, principal=principal, secret_hash=_hash(secret)))
+    token = f"twin_{key_id}_{secret}"
+    session.add(
+        ApiKey(id=key_id, principal=principal, secret_hash=_hash(secret), broker_hash=broker_hash(token))
+    )
     session.add(Audit(actor=actor, action="key.new", detail={"key": key_id, "agency": agency, "principal": name}))
     notify(session, Event("key"))
-    return f"twin_{key_id}_{secret}"
+    return token
 
 
 def revoke_key(session: Session, key_id: str, actor: str) -> None:

@@ -13,6 +13,7 @@ class Action(StrEnum):
     """Something that a principal may or may not do, beside reading what the sharing levels give."""
 
     PUBLISH = "publish"
+    OBSERVE = "write values of the agency's streams"
     AGENCY_JOBS = "see the agency's jobs"
     ROLL_BACK = "roll back a layer of the agency"
     CHANGE_ENTRY = "change sharing and title of the agency's layers"
@@ -21,11 +22,12 @@ class Action(StrEnum):
 
 
 _READER = frozenset({Action.AGENCY_JOBS})
-_PUBLISHER = _READER | {Action.PUBLISH}
+_PUBLISHER = _READER | {Action.PUBLISH, Action.OBSERVE}
 
 # The table of docs/architecture.md. Over HTTP there are jobs and publishing; the rest are commands on the server.
 ACTIONS: Mapping[PrincipalRole, frozenset[Action]] = {
     PrincipalRole.READER: _READER,
+    PrincipalRole.DEVICE: frozenset({Action.OBSERVE}),
     PrincipalRole.PUBLISHER: _PUBLISHER,
     PrincipalRole.STEWARD: _PUBLISHER | {Action.ROLL_BACK, Action.CHANGE_ENTRY},
     PrincipalRole.OPERATOR: _READER | {Action.ALL_JOBS},

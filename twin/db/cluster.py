@@ -91,7 +91,7 @@ class PrivateCluster:
 
     def __init__(self, home: Path) -> None:
         self.home = home.absolute()
-        self._user = self._server_user()
+        self.server_user = self._server_user()
         self.data = self._data_folder()
         digest = hashlib.sha256(str(self.data).encode()).hexdigest()[:12]
         # A Unix socket's path may have 107 bytes at most, and a project's folder may be deep: so not under home.
@@ -115,21 +115,21 @@ class PrivateCluster:
         )
 
     def _data_folder(self) -> Path:
-        if self._user is None or self._can_be_reached(self.home):
+        if self.server_user is None or self._can_be_reached(self.home):
             return self.home / "pg"
         # A project under /root is closed to the database's user.
         digest = hashlib.sha256(str(self.home).encode()).hexdigest()[:12]
         return Path("/var/lib/city-twin") / digest / "pg"
 
     def _can_be_reached(self, folder: Path) -> bool:
-        assert self._user is not None  # noqa: S101
-        groups = set(os.getgrouplist(self._user.pw_name, self._user.pw_gid))
+        assert self.server_user is not None  # noqa: S101
+        groups = set(os.getgrouplist(self.server_user.pw_name, self.server_user.pw_gid))
         for step in (*reversed(folder.parents), folder):
             try:
                 info = step.stat()
             except FileNotFoundError:
                 continue
-            if info.st_uid == self._user.pw_uid:
+            if info.st_uid == self.server_user.pw_uid:
                 mode = stat.S_IXUSR
             elif info.st_gid in groups:
                 mode = stat.S_IXGRP
@@ -218,17 +218,17 @@ class PrivateCluster:
     def _own_folder(self, folder: Path) -> None:
         """Make a folder that only the database's user can enter; refuse one that somebody else made."""
         try:
-            private_folder(folder.parent, 0o711 if self._user else 0o700)
+            private_folder(folder.parent, 0o711 if self.server_user else 0o700)
             folder.mkdir(mode=0o700, exist_ok=True)
-            if self._user:
+            if self.server_user:
                 if folder.is_relative_to("/var/lib/city-twin"):
                     for parent in (Path("/var/lib/city-twin"), folder.parent):
                         parent.chmod(0o755)
-                os.chown(folder, self._user.pw_uid, self._user.pw_gid)
+                os.chown(folder, self.server_user.pw_uid, self.server_user.pw_gid)
         except PermissionError:
             raise _no_permission(folder.parent) from None
         info = folder.lstat()
-        owner = self._user.pw_uid if self._user else os.getuid()
+        owner = self.server_user.pw_uid if self.server_user else os.getuid()
         if not stat.S_ISDIR(info.st_mode) or info.st_uid != owner or info.st_mode & 0o077:
             raise SetupProblem(
                 Text(
@@ -241,12 +241,12 @@ class PrivateCluster:
 
     def _make_home(self) -> None:
         """Make the home; the database's user can pass through it to its own folder."""
-        private_folder(self.home, 0o711 if self._user else 0o700)
+        private_folder(self.home, 0o711 if self.server_user else 0o700)
 
     def _write(self, path: Path, text: str) -> None:
         path.write_text(text)
-        if self._user:
-            os.chown(path, self._user.pw_uid, self._user.pw_gid)
+        if self.server_user:
+            os.chown(path, self.server_user.pw_uid, self.server_user.pw_gid)
 
     def _failure(self, what: str, log: Path) -> SetupProblem:
         lines = log.read_text(errors="replace").splitlines() if log.is_file() else []
@@ -267,7 +267,7 @@ class PrivateCluster:
 
         Its output goes to a file, not a pipe: the server would inherit the pipe and keep it open for ever.
         """
-        as_user = {"user": self._user.pw_uid, "group": self._user.pw_gid, "extra_groups": []} if self._user else {}
+        as_user = {"user": self.server_user.pw_uid, "group": self.server_user.pw_gid, "extra_groups": []} if self.server_user else {}
         environment = {k: v for k, v in os.environ.items() if not k.startswith(("PG", "LC_"))} | {"LC_ALL": "C"}
         command = [str(server_binaries() / program), *arguments]
         log = self.home / f"{program}.log"

@@ -54,6 +54,7 @@ class PrincipalRole(StrEnum):
     """What a principal may do; twin.access.principals has the table."""
 
     READER = "reader"
+    DEVICE = "device"
     PUBLISHER = "publisher"
     STEWARD = "steward"
     OPERATOR = "operator"

@@ -304,8 +304,16 @@ def upgrade() -> None:
         op.execute(ROLL_UP.format(name=name))
     op.execute(FUNCTIONS)
     op.execute(BROKER)
+    _set_roles("'reader', 'device', 'publisher', 'steward', 'operator', 'admin'")
+
+
+def _set_roles(roles: str) -> None:
+    op.drop_constraint(op.f("ck_principal_role"), "principal", schema="twin", type_="check")
+    op.create_check_constraint(op.f("ck_principal_role"), "principal", f"role IN ({roles})", schema="twin")
 
 
 def downgrade() -> None:
     op.execute("DROP SCHEMA live CASCADE")
+    op.execute("UPDATE twin.principal SET role = 'reader' WHERE role = 'device'")
+    _set_roles("'reader', 'publisher', 'steward', 'operator', 'admin'")
     op.execute("ALTER TABLE twin.api_key DROP COLUMN broker_hash")

@@ -1,0 +1,165 @@
+"""`twin ingest stream run`: everything that keeps the streams alive, in one process.
+
+It reads the broker, rolls up what was marked, publishes the values of open streams, keeps the broker's accounts equal to
+the keys, puts things where a new version has their features, and drops months that are too old.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import AsyncIterator, Callable, Coroutine
+from contextlib import asynccontextmanager
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import asyncpg
+import orjson
+
+from ingest.streams.consumer import PASSING, RETRY_SECONDS, StreamConsumer, connect, persist
+from twin.access.broker_accounts import read_accounts
+from twin.broker import PrivateBroker
+from twin.config import Settings
+from twin.db.database import Database
+from twin.db.tables import Sharing
+from twin.events import listen
+from twin.streams.declare import place_things
+from twin.streams.entry import StreamEntry, read_entries
+from twin.streams.flags import BAD, flag_names
+from twin.streams.latest import LatestValues
+from twin.streams.rollups import roll_up
+from twin.streams.stream import StreamDirectory
+from twin.streams.writer import STATE_CHANNEL, StreamWriter
+
+log = logging.getLogger("twin.streams")
+
+CLIENT_ID = "city-twin-ingest"
+ROLL_UP_SECONDS = 1.0
+PUBLISH_SECONDS = 0.2
+ACCOUNT_SECONDS = 1.0
+MAINTENANCE_SECONDS = 3600.0
+
+SHARING_SQL = "SELECT a.name || '.' || l.name, l.sharing FROM twin.layer l JOIN twin.agency a ON a.id = l.agency_id"
+
+
+class StreamService:
+    """One process that serves the streams of one database."""
+
+    def __init__(self, settings: Settings, database: Database, broker: PrivateBroker | None, url: str | None) -> None:
+        self.settings = settings
+        self.database = database
+        self.broker = broker
+        self.url = url
+        self.directory = StreamDirectory()
+        self.writer = StreamWriter(self.directory)
+        self._entries: dict[int, StreamEntry] = {}
+        self._sharing: dict[str, str] = {}
+        self._latest = LatestValues()
+
+    async def run(self, ready: Callable[[], None] = lambda: None) -> None:
+        """Run until it is cancelled."""
+        async with stream_pool(self.database) as pool:
+            await persist(pool, self._refresh)
+            consumer = StreamConsumer(pool, self.writer)
+            async with asyncio.TaskGroup() as tasks:
+                tasks.create_task(self._follow(pool))
+                tasks.create_task(self._again(pool, ROLL_UP_SECONDS, self._roll_up))
+                tasks.create_task(self._again(pool, MAINTENANCE_SECONDS, self._maintain))
+                if self.url:
+                    tasks.create_task(consumer.run())
+                    client = await connect(self.url, CLIENT_ID, consumer)
+                    tasks.create_task(self._again(pool, PUBLISH_SECONDS, self._publisher(client)))
+                ready()
+
+    async def _again(
+        self, pool: asyncpg.Pool, seconds: float, work: Callable[[asyncpg.Connection], Coroutine[Any, Any, None]]
+    ) -> None:
+        """Do something every so often; while the database is away, wait for it."""
+        while True:
+            await persist(pool, work)
+            await asyncio.sleep(seconds)
+
+    async def _follow(self, pool: asyncpg.Pool) -> None:
+        """Do what keys, streams and published layers ask for."""
+        async for event in listen(self.database.asyncpg_options("writer")):
+            try:
+                async with pool.acquire() as connection:
+                    if event.kind == "layer" and event.layer and event.version:
+                        await place_things(connection, event.layer)
+                    await self._refresh(connection)
+            except PASSING as error:
+                log.warning("the streams could not be read: %s", type(error).__name__)
+                await asyncio.sleep(RETRY_SECONDS[0])
+
+    async def _refresh(self, connection: asyncpg.Connection) -> None:
+        await self.directory.read(connection)
+        self._entries = await read_entries(connection)
+        self._sharing = dict(await connection.fetch(SHARING_SQL))
+        if self.broker is not None:
+            self.broker.set_accounts(await read_accounts(connection))
+
+    async def _roll_up(self, connection: asyncpg.Connection) -> None:
+        zone = str(self.settings.profile.time_zone)
+        while await roll_up(connection, zone):
+            pass
+
+    async def _maintain(self, connection: asyncpg.Connection) -> None:
+        oldest = datetime.now(UTC) - timedelta(days=self.settings.stream_days)
+        dropped = await connection.fetchval("SELECT live.drop_months_before($1)", oldest)
+        if dropped:
+            log.info("months of values that were older than %g days are gone: %d", self.settings.stream_days, dropped)
+
+    def _publisher(self, client: Any) -> Callable[[asyncpg.Connection], Coroutine[Any, Any, None]]:
+        async def publish(connection: asyncpg.Connection) -> None:
+            first = not self._latest.horizon
+            changed = await self._latest.follow(connection)
+            if first or not client.is_connected:
+                return
+            for stream in changed:
+                entry = self._entries.get(stream)
+                if entry is not None:
+                    client.publish(self._topic(entry), self._payload(stream), qos=0, retain=False)
+
+        return publish
+
+    def _topic(self, entry: StreamEntry) -> str:
+        """Return the topic for a stream: open ones are for everybody, others below a name that few may read."""
+        topic = f"v1.1/Datastreams({entry.key})/Observations"
+        match self._sharing.get(entry.layer):
+            case Sharing.OPEN.value:
+                return topic
+            case Sharing.SHARED.value:
+                return f"shared/{topic}"
+            case _:
+                return f"agency/{entry.layer.partition('.')[0]}/{topic}"
+
+    def _payload(self, stream: int) -> bytes:
+        value = self._latest.values[stream]
+        quality = flag_names(value.flag) if value.flag & BAD else None
+        return orjson.dumps(
+            {
+                "@iot.id": f"{stream}@{int(value.time.timestamp() * 1_000_000)}",
+                "phenomenonTime": value.time, "result": value.value, "resultTime": None,
+                **({"resultQuality": quality} if quality else {}),
+            },
+            option=orjson.OPT_UTC_Z,
+        )  # fmt: skip
+
+
+@asynccontextmanager
+async def stream_pool(database: Database, size: int = 4) -> AsyncIterator[asyncpg.Pool]:
+    """Open a pool of the writer for streams; it does not need the database at once."""
+    pool = asyncpg.create_pool(
+        **database.asyncpg_options("writer"), min_size=0, max_size=size, command_timeout=60,
+        max_inactive_connection_lifetime=300,
+    )  # fmt: skip
+    try:
+        await pool
+        yield pool
+    finally:
+        pool.terminate()
+
+
+async def announce_state(connection: asyncpg.Connection) -> None:
+    """Wake whoever follows the latest values."""
+    await connection.execute("SELECT pg_notify($1, '')", STATE_CHANNEL)
