@@ -25,6 +25,7 @@ has_postgis() {
     done
     return 1
 }
+has_broker() { PATH="$PATH:/usr/sbin:/usr/local/sbin" command -v mosquitto >/dev/null 2>&1; }
 has_browser() { command -v chromium >/dev/null 2>&1; }
 has_gdal() { command -v ogrinfo >/dev/null 2>&1; }
 has_curl() { command -v curl >/dev/null 2>&1; }
@@ -34,6 +35,7 @@ missing=""
 [ -n "$(find_python)" ] || missing="$missing python3"
 has_venv || missing="$missing python3-venv"
 [ -n "${TWIN_DATABASE_URL:-}" ] || has_postgis || missing="$missing postgresql postgresql-postgis"
+has_broker || missing="$missing mosquitto"
 if [ "$goal" = test ]; then
     has_browser || missing="$missing chromium"
     has_gdal || missing="$missing gdal-bin"

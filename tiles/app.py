@@ -26,6 +26,10 @@ from tiles.raster import legend as raster_legend
 from tiles.raster import position as raster_position
 from tiles.raster import routes as raster_tiles
 from tiles.raster import tilesets as raster_tilesets
+from tiles.streams import routes as stream_routes
+from tiles.streams.live_state import LiveState
+from tiles.streams.selection import Selections
+from tiles.streams.states import States
 from tiles.vector import archives
 from tiles.vector import routes as vector_tiles
 from tiles.vector import tilesets as vector_tilesets
@@ -39,11 +43,12 @@ def create_app(settings: Settings, database: Database) -> FastAPI:
     """Make the application for one city's database."""
     state = CityContext(settings, database)
     prepared = Downloads(state)
-    followers = Followers(state)
+    streams = LiveState(state)
+    followers = Followers(state, streams)
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
-        async with state.running(), prepared.running(), followers.running():
+        async with state.running(), prepared.running(), streams.running(), followers.running():
             yield
 
     app = FastAPI(
@@ -61,6 +66,9 @@ def create_app(settings: Settings, database: Database) -> FastAPI:
     app.state.city = state
     app.state.downloads = prepared
     app.state.followers = followers
+    app.state.live = streams
+    app.state.selections = Selections(streams)
+    app.state.states = States(state, streams)
     app.add_middleware(GZipMiddleware, minimum_size=512, compresslevel=5)
     app.add_middleware(HeadMiddleware)
     app.add_middleware(BodyLimitMiddleware)
@@ -68,7 +76,7 @@ def create_app(settings: Settings, database: Database) -> FastAPI:
     modules = (
         health, items, vector_tiles, vector_tilesets, raster_tiles, raster_tilesets, raster_legend, raster_position,
         cell_profiles, layer_cells, openapi, documents, collections, pages, uploads, jobs, archives, metrics, catalogue,
-        downloads, live,
+        downloads, live, stream_routes,
     )  # fmt: skip
     for module in modules:
         app.include_router(module.router)

@@ -75,6 +75,7 @@ class CityContext:
         # Told after each reading of the catalogue, and after each of the keys alone.
         self.on_change: list[Callable[[], None]] = []
         self.on_keys: list[Callable[[], None]] = []
+        self.on_streams: list[Callable[[], None]] = []
         self._pools: dict[bool, asyncpg.Pool] = {}
         # Of each pool, a client may hold half at a time, so that no one client keeps the others waiting.
         self._shares = {
@@ -168,6 +169,11 @@ class CityContext:
     async def _watch(self) -> None:
         """Read the catalogue anew at each change, and after every broken connection."""
         async for event in listen(self.database.asyncpg_options("reader")):
+            if event.kind in ("stream", "connected"):
+                for tell in self.on_streams:
+                    tell()
+            if event.kind == "stream":
+                continue
             try:
                 await self.refresh(keys_only=event.kind == "key")
             except Exception:

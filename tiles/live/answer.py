@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import random
-from collections.abc import AsyncGenerator, Collection
+from collections.abc import AsyncGenerator, Callable, Collection
 from contextlib import aclosing, suppress
 
 from fastapi.responses import StreamingResponse
@@ -13,6 +13,7 @@ from starlette.types import Receive, Scope, Send
 from tiles.live import events
 from tiles.live.followers import Followers
 from tiles.live.visible import View, changes, state_of
+from tiles.streams.live_state import LiveState
 from twin.access.principals import Principal
 
 MEDIA_TYPE = "text/event-stream"
@@ -24,19 +25,68 @@ RETRY_MS = (2_000, 5_000)
 UNREAD_SECONDS = 20.0
 
 
+class FollowedState:
+    """The streams that one reader follows, and the look up to which it knows their values."""
+
+    def __init__(self, live: LiveState, selection: Callable[[], frozenset[int]]) -> None:
+        self._live = live
+        self._selection = selection
+        self._sent: frozenset[int] = frozenset()
+        self._number = 0
+
+    @property
+    def horizon(self) -> int:
+        """What the reader knows, in a form that every server process understands."""
+        return self._live.horizon
+
+    def first(self, known: int | None) -> bytes | None:
+        """Return what the reader misses since a horizon, or all values; None if it misses nothing."""
+        live, selection = self._live, self._selection()
+        found = [s for s in selection if s in live.rows] if known is None else list(live.missed_since(known, selection))
+        self._sent, self._number = selection, live.number
+        return self._rows(found) if found or known is None else None
+
+    def next(self) -> bytes | None:
+        """Return what changed since the last time; None if nothing did."""
+        live, selection = self._live, self._selection()
+        found = set(live.changed_since(self._number, selection))
+        if selection is not self._sent:
+            found |= {s for s in selection - self._sent if s in live.rows}
+        self._sent, self._number = selection, live.number
+        return self._rows(found) if found else None
+
+    def has_news(self) -> bool:
+        """Tell whether there is anything to send; a change that is hidden from the reader is nothing."""
+        selection = self._selection()
+        return bool(selection is not self._sent and selection - self._sent) or bool(
+            self._live.changed_since(self._number, selection)
+        )
+
+    def _rows(self, streams: Collection[int]) -> bytes:
+        rows = self._live.rows
+        return b",".join(rows[stream] for stream in sorted(streams))
+
+
 class LiveResponse(StreamingResponse):
     """Goes on until the reader leaves, the key ends, or the server stops.
 
-    It holds what its reader knows and nothing else: no connection, no queue, no old catalogue.
+    It holds what its reader knows and nothing else: no connection, no queue, no old catalogue. However slowly it reads,
+    it gets the newest values and not all that lay in between.
     """
 
     media_type = MEDIA_TYPE
 
     def __init__(
-        self, followers: Followers, reader: Principal, who: str, names: Collection[str] | None, known: str | None
+        self,
+        followers: Followers,
+        reader: Principal,
+        who: str,
+        names: Collection[str] | None,
+        known: str | None,
+        state: FollowedState | None = None,
     ) -> None:
         self._followers, self._reader, self._who = followers, reader, who
-        self._names, self._known = names, known
+        self._names, self._known, self._state = names, known, state
         self._woken = asyncio.Event()
         # What the reader knows by now.
         self._view: View = {}
@@ -61,7 +111,11 @@ class LiveResponse(StreamingResponse):
     async def _events(self) -> AsyncGenerator[bytes, None]:
         followers, clock = self._followers, asyncio.get_running_loop().time
         view = self._view = self._current_view()
-        first = b"" if state_of(view) == self._known else events.current(view)
+        known, horizon = read_event_id(self._known)
+        first = b"" if state_of(view) == known else events.current(view, self._event_id(view))
+        values = self._state.first(horizon) if self._state else None
+        if values is not None:
+            first += events.state([values], self._event_id(view))
         yield events.retry_after(random.randint(*RETRY_MS)) + first  # noqa: S311
         # Signs of life come at fixed moments, whatever else is sent.
         due = clock() + followers.heartbeat
@@ -78,12 +132,37 @@ class LiveResponse(StreamingResponse):
                 return
             before, view = view, self._current_view()
             self._view = view
+            chunk = b""
             if found := list(changes(before, view)):
-                yield events.changed(found, view)
+                chunk = events.changed(found, self._event_id(view))
+            if self._state and (values := self._state.next()) is not None:
+                chunk += events.state([values], self._event_id(view))
+            if chunk:
+                yield chunk
 
     def _has_news(self) -> bool:
         """Whether there is anything that this reader may see: a change of its layers, or the end of its stream."""
-        return not self._followers.may_stay(self._reader) or self._current_view() != self._view
+        return (
+            not self._followers.may_stay(self._reader)
+            or self._current_view() != self._view
+            or (self._state is not None and self._state.has_news())
+        )
+
+    def _event_id(self, view: View) -> str:
+        return event_id(view, self._state.horizon if self._state else None)
 
     def _current_view(self) -> View:
         return self._followers.views.of(self._reader, self._names)
+
+
+def event_id(view: View, horizon: int | None = None) -> str:
+    """Return the name of what a reader knows: the layers, and the values up to a horizon if it follows those."""
+    return state_of(view) if horizon is None else f"{state_of(view)}.{horizon}"
+
+
+def read_event_id(text: str | None) -> tuple[str | None, int | None]:
+    """Read what `event_id` wrote; a part that cannot be read is unknown."""
+    if text is None:
+        return None, None
+    layers, _, horizon = text.partition(".")
+    return layers, int(horizon) if horizon.isascii() and horizon.isdigit() and len(horizon) < 19 else None

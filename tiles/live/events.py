@@ -1,18 +1,17 @@
 """The events of `/live` as they are written: `text/event-stream`, an event's name, JSON in one line.
 
 The name says what the data is about, so that later kinds come under names of its own beside these:
-`current` (what is current now) and `layer` (a layer changed).
+`current` (what is current now), `layer` (a layer changed) and `state` (values of streams).
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict
-from typing import Any
 
 import orjson
 
-from tiles.live.visible import LayerChange, View, state_of
+from tiles.live.visible import LayerChange, View
 
 HEARTBEAT = b":\n\n"
 
@@ -22,25 +21,29 @@ def retry_after(milliseconds: int) -> bytes:
     return b"retry: %d\n\n" % milliseconds
 
 
-def current(view: View) -> bytes:
+def current(view: View, event_id: str) -> bytes:
     """What is current now: version numbers by layer."""
-    return _event("current", {"layers": {name: seen.version for name, seen in view.items()}}, state_of(view))
+    return _event("current", orjson.dumps({"layers": {name: seen.version for name, seen in view.items()}}), event_id)
 
 
-def changed(changes: Sequence[LayerChange], view: View) -> bytes:
-    """Changes, after which the reader knows the view.
+def changed(changes: Sequence[LayerChange], event_id: str) -> bytes:
+    """Changes, after which the reader knows what the id stands for.
 
-    Only the last one carries the view's name: who loses the connection in the middle must not seem to know them all.
+    Only the last one carries the id: who loses the connection in the middle must not seem to know them all.
     """
-    return b"".join(_told(changes, state_of(view)))
+    last = len(changes)
+    return b"".join(
+        _event("layer", orjson.dumps(asdict(change)), event_id if number == last else None)
+        for number, change in enumerate(changes, 1)
+    )
 
 
-def _told(changes: Sequence[LayerChange], state: str) -> Iterator[bytes]:
-    for number, change in enumerate(changes, 1):
-        yield _event("layer", asdict(change), state if number == len(changes) else None)
+def state(rows: Iterable[bytes], event_id: str) -> bytes:
+    """Values of streams, each as `[stream, value, grade, flag, seconds]`; they are written already."""
+    return _event("state", b'{"values":[' + b",".join(rows) + b"]}", event_id)
 
 
-def _event(name: str, data: Mapping[str, Any], state: str | None) -> bytes:
-    lines = [b"id: " + state.encode()] if state else []
-    lines += [b"event: " + name.encode(), b"data: " + orjson.dumps(data)]
+def _event(name: str, data: bytes, event_id: str | None) -> bytes:
+    lines = [b"id: " + event_id.encode()] if event_id else []
+    lines += [b"event: " + name.encode(), b"data: " + data]
     return b"\n".join(lines) + b"\n\n"

@@ -15,6 +15,7 @@ from prometheus_client import Gauge
 
 from tiles.http.server import CityContext
 from tiles.live.visible import VisibleLayers
+from tiles.streams.live_state import LiveState
 from twin.access.principals import Principal
 from twin.errors import TooMany, Unavailable
 from twin.text import Text
@@ -39,8 +40,9 @@ STOPPING = Text(
 class Followers:
     """The open streams of one server process. Each has an event of its own, so that it looks once for many changes."""
 
-    def __init__(self, city: CityContext) -> None:
+    def __init__(self, city: CityContext, live: LiveState) -> None:
         self.city = city
+        self.live = live
         self.views = VisibleLayers(city)
         self.heartbeat = city.settings.live_heartbeat
         self.stopping = False
@@ -99,7 +101,7 @@ class Followers:
     @asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
         """Follow the catalogue and the keys while the server runs."""
-        callbacks = (self.city.on_change, self.city.on_keys)
+        callbacks = (self.city.on_change, self.city.on_keys, self.live.on_change)
         for callback in callbacks:
             callback.append(self.wake)
         try:

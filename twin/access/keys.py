@@ -101,9 +101,7 @@ def new_key(session: Session, agency: str, name: str, role: PrincipalRole, actor
         )
     key_id, secret = secrets.token_hex(6), secrets.token_urlsafe(32)
     token = f"twin_{key_id}_{secret}"
-    session.add(
-        ApiKey(id=key_id, principal=principal, secret_hash=_hash(secret), broker_hash=broker_hash(token))
-    )
+    session.add(ApiKey(id=key_id, principal=principal, secret_hash=_hash(secret), broker_hash=broker_hash(token)))
     session.add(Audit(actor=actor, action="key.new", detail={"key": key_id, "agency": agency, "principal": name}))
     notify(session, Event("key"))
     return token

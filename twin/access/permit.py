@@ -155,6 +155,24 @@ def every_permit(principal: Principal, layers: Mapping[str, Layer]) -> list[Perm
     return [permit for permit in found if permit is not None]
 
 
+def readable_streams(principal: Principal, layers: Mapping[str, Layer]) -> frozenset[str]:
+    """Return the ids of the layers whose streams a principal may read; those of all others do not exist for it.
+
+    A stream tells of one feature at one place. So where a grant allows larger cells only, or counts above one, the
+    layer's streams are not told at all. A layer needs no version for its streams to be read.
+    """
+    kept = _kept(layers)
+    name = ("streams", principal)
+    found: frozenset[str] | None = kept.get(name)
+    if found is None:
+        grants = ((layer.id, policy.grant(principal, layer)) for layer in layers.values())
+        found = kept[name] = frozenset(
+            layer for layer, given in grants
+            if given is not None and given.finest_cell == FINEST_CELL and given.least_count <= 1
+        )  # fmt: skip
+    return found
+
+
 def operator_permit(layers: Mapping[str, Layer], name: str) -> Permit:
     """Return the permit of an operator at the database itself, from whom nothing is hidden."""
     layer_id, at, number = name.partition("@")

@@ -267,7 +267,8 @@ class PrivateCluster:
 
         Its output goes to a file, not a pipe: the server would inherit the pipe and keep it open for ever.
         """
-        as_user = {"user": self.server_user.pw_uid, "group": self.server_user.pw_gid, "extra_groups": []} if self.server_user else {}
+        user = self.server_user
+        as_user = {"user": user.pw_uid, "group": user.pw_gid, "extra_groups": []} if user else {}
         environment = {k: v for k, v in os.environ.items() if not k.startswith(("PG", "LC_"))} | {"LC_ALL": "C"}
         command = [str(server_binaries() / program), *arguments]
         log = self.home / f"{program}.log"

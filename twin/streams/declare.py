@@ -174,7 +174,9 @@ async def declare_streams(
             )
             for d in declarations
         ]  # fmt: skip
-        ids = _by_code(await connection.fetch(DATASTREAMS_SQL, found["id"], agency, *map(list, zip(*rows, strict=True))))
+        ids = _by_code(
+            await connection.fetch(DATASTREAMS_SQL, found["id"], agency, *map(list, zip(*rows, strict=True)))
+        )
         await _place(connection, found, declarations, things)
         await notify_streams(connection)
         return ids
@@ -196,7 +198,9 @@ async def _things(
 
 
 async def _place(
-    connection: asyncpg.Connection, layer: Mapping[str, Any], declarations: Sequence[StreamDeclaration],
+    connection: asyncpg.Connection,
+    layer: Mapping[str, Any],
+    declarations: Sequence[StreamDeclaration],
     things: Mapping[str, int],
 ) -> None:
     if layer["table_name"]:
@@ -225,9 +229,10 @@ async def place_things(connection: asyncpg.Connection, layer: str) -> None:
     """Put the things of a layer where its current version has their features; call it after a publish."""
     async with connection.transaction():
         found = await connection.fetchrow(LAYER_SQL, layer)
-        if found is not None and found["table_name"]:
-            if await _place_on_features(connection, found["id"], found["agency_id"], found["table_name"]):
-                await notify_streams(connection)
+        if found is None or not found["table_name"]:
+            return
+        if await _place_on_features(connection, found["id"], found["agency_id"], found["table_name"]):
+            await notify_streams(connection)
 
 
 async def _place_on_features(connection: asyncpg.Connection, layer: int, agency: int, table: str) -> bool:

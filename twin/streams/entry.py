@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import asyncpg
+import orjson
 
 from twin.text import Text
 
@@ -37,6 +38,7 @@ class StreamEntry:
     longitude: float | None
     latitude: float | None
     note: Text
+    properties: Mapping[str, Any]
 
     @property
     def is_placed(self) -> bool:
@@ -47,7 +49,8 @@ class StreamEntry:
 ENTRIES_SQL = """
 SELECT d.id AS key, d.code, a.name || '.' || y.name AS layer, t.id AS thing, t.name AS thing_name, d.name, d.kind,
     d.unit_symbol AS unit, d.fresh_seconds, d.every_seconds, d.rolls_up, d.basis, t.feature_id AS feature, t.fid,
-    t.cell, ST_X(p.point) AS longitude, ST_Y(p.point) AS latitude, t.place_note_en, t.place_note_vi
+    t.cell, d.properties::text AS properties, ST_X(p.point) AS longitude, ST_Y(p.point) AS latitude,
+    t.place_note_en, t.place_note_vi
 FROM live.datastream d
 JOIN live.thing t ON t.id = d.thing_id
 JOIN twin.layer y ON y.id = d.layer_id
@@ -68,4 +71,4 @@ async def read_entries(connection: asyncpg.Connection) -> dict[int, StreamEntry]
 def _entry(row: Mapping[str, Any]) -> StreamEntry:
     values = dict(row)
     note = Text(en=values.pop("place_note_en"), vi=values.pop("place_note_vi"))
-    return StreamEntry(**values, note=note)
+    return StreamEntry(**{**values, "properties": orjson.loads(values["properties"])}, note=note)

@@ -20,9 +20,7 @@ class Flag(IntFlag):
 
 
 # Any of these, and a value is kept but takes part in no mean, and is never shown as a normal one.
-BAD = int(
-    Flag.MISSING | Flag.OUT_OF_RANGE | Flag.STUCK | Flag.FUTURE | Flag.UNIT | Flag.SUSPECT | Flag.TOO_OLD
-)
+BAD = int(Flag.MISSING | Flag.OUT_OF_RANGE | Flag.STUCK | Flag.FUTURE | Flag.UNIT | Flag.SUSPECT | Flag.TOO_OLD)
 
 TITLES: dict[Flag, Text] = {
     Flag.MISSING: Text(en="no value", vi="không có giá trị"),

@@ -24,7 +24,8 @@ _FROM_ROLLS = {
     "count": "sum(n)::float8", "last": "(array_agg(last ORDER BY bucket DESC) FILTER (WHERE last IS NOT NULL))[1]",
 }  # fmt: skip
 _FROM_VALUES = {
-    "mean": "avg(value)", "sum": "sum(value)", "min": "min(value)", "max": "max(value)", "count": "count(value)::float8",
+    "mean": "avg(value)", "sum": "sum(value)", "min": "min(value)", "max": "max(value)",
+    "count": "count(value)::float8",
     "last": "(array_agg(value ORDER BY time DESC))[1]",
     "p95": "percentile_cont(0.95) WITHIN GROUP (ORDER BY value)",
 }  # fmt: skip
@@ -77,8 +78,14 @@ def midnight_before(moment: datetime, time_zone: Any) -> datetime:
 
 
 async def series(
-    connection: asyncpg.Connection, stream: int, start: datetime, end: datetime, every: timedelta, stat: Stat,
-    origin: datetime, interval: float | None = None,
+    connection: asyncpg.Connection,
+    stream: int,
+    start: datetime,
+    end: datetime,
+    every: timedelta,
+    stat: Stat,
+    origin: datetime,
+    interval: float | None = None,
 ) -> list[Bucket]:
     """Return a stream's values from `start` to before `end`, in buckets of `every`, empty ones too.
 
@@ -148,6 +155,6 @@ def _roll_table(every: timedelta, origin: datetime) -> str | None:
 
 
 async def as_of(connection: asyncpg.Connection, streams: Sequence[int], moment: datetime) -> list[asyncpg.Record]:
-    """Return each stream's newest value at a moment, if it was still fresh then: stream, time, value, flag, received."""
+    """Return each stream's newest value at a moment, if it was fresh then: stream, time, value, flag, received."""
     rows: list[asyncpg.Record] = await connection.fetch(AS_OF_SQL, streams, moment)
     return rows

@@ -143,9 +143,7 @@ class StreamWriter:
         self.directory = directory
         self._months: set[tuple[int, int]] = set()
 
-    async def write(
-        self, connection: asyncpg.Connection, observations: Sequence[Observation], source: str
-    ) -> Written:
+    async def write(self, connection: asyncpg.Connection, observations: Sequence[Observation], source: str) -> Written:
         """Store a batch in one transaction.
 
         Of two observations with the same stream and time in a batch the later one counts. One that is there already
@@ -185,7 +183,10 @@ class StreamWriter:
         return written
 
     def _judge(
-        self, observations: Sequence[Observation], directory: Mapping[int, Stream], received: datetime,
+        self,
+        observations: Sequence[Observation],
+        directory: Mapping[int, Stream],
+        received: datetime,
         written: Written,
     ) -> tuple[list[Observation], list[Observation]]:
         """Bring values to the streams' units, flag what is not believable, and drop repetitions inside the batch."""
@@ -217,7 +218,11 @@ class StreamWriter:
         return [chosen[key] for key in sorted(chosen)], list(aside.values())
 
     async def _store(
-        self, connection: asyncpg.Connection, batch: list[Observation], received: datetime, source: str,
+        self,
+        connection: asyncpg.Connection,
+        batch: list[Observation],
+        received: datetime,
+        source: str,
         written: Written,
     ) -> None:
         before = {row["stream"]: row for row in await connection.fetch(LATEST_SQL, list({o.stream for o in batch}))}
