@@ -268,7 +268,7 @@ class StreamWriter:
             same = o.value is not None and o.value == last.value
             since = last.since if same else o.time
             if same and self._is_stuck(o, since):
-                o.flag |= Flag.STUCK
+                o.flag |= int(Flag.STUCK)
             newest[o.stream] = _Newest(o.time, o.value, since, o)
         return [(n.observation, n.since) for n in newest.values() if n.observation is not None]
 
