@@ -392,9 +392,6 @@ def as_code(text: str) -> str:
 def declaration(value: ValueSpec, **of: Any) -> StreamDeclaration:
     """Return the declaration of a stream: what its kind says, with what the description says otherwise."""
     kind: ObservedKind = kind_of(value.kind)
-    properties = dict(of.pop("properties", {}))
-    if kind.note is not None:
-        properties.setdefault("note", kind.note.as_dict())
     every = value.every_seconds or kind.every_seconds
     stuck = kind.stuck_seconds if value.stuck_seconds is None else (value.stuck_seconds or None)
     # A device that names no unit sends the declared one.
@@ -405,7 +402,7 @@ def declaration(value: ValueSpec, **of: Any) -> StreamDeclaration:
         lowest=kind.minimum if value.lowest is None else value.lowest,
         highest=kind.maximum if value.highest is None else value.highest,
         fresh_seconds=value.fresh_seconds or max(kind.fresh_seconds, every), every_seconds=every,
-        stuck_seconds=stuck, stuck_except=kind.stuck_except, rolls_up=kind.over_time, properties=properties,
+        stuck_seconds=stuck, stuck_except=kind.stuck_except, rolls_up=kind.over_time,
         **{"sensor_name": of.get("sensor", ""), **of},
     )  # fmt: skip
 
