@@ -144,6 +144,13 @@ def database(cluster: PrivateCluster, migrated_template: str) -> Iterator[Databa
         yield database
 
 
+@pytest.fixture(scope="module")
+def module_database(cluster: PrivateCluster, migrated_template: str) -> Iterator[Database]:
+    """An empty, migrated database that the tests of a module share."""
+    with empty_database(cluster, migrated_template) as database:
+        yield database
+
+
 @pytest.fixture
 def settings(database: Database) -> Settings:
     """Settings that name this test's database."""

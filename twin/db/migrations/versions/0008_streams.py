@@ -261,13 +261,18 @@ BEGIN
     IF first < '1990-01-01' OR first > now() + interval '40 days' THEN
         RAISE EXCEPTION 'no partition for %', first USING ERRCODE = 'datetime_field_overflow';
     END IF;
-    -- Two writers may need the same month at the same moment.
+    IF to_regclass('live.' || name) IS NOT NULL THEN
+        RETURN;
+    END IF;
+    -- Two writers may need the same month at the same moment: the second one waits here, and finds it made.
     PERFORM pg_advisory_xact_lock(7310545002);
-    IF to_regclass('live.' || name) IS NULL THEN
+    BEGIN
         EXECUTE format(
             'CREATE TABLE live.%I PARTITION OF live.observation FOR VALUES FROM (%L) TO (%L)',
             name, first::text || ' 00:00+00', (first + interval '1 month')::date::text || ' 00:00+00');
-    END IF;
+    EXCEPTION WHEN duplicate_table THEN
+        NULL;
+    END;
 END $$;
 
 CREATE FUNCTION live.drop_months_before(moment timestamptz) RETURNS integer LANGUAGE plpgsql SECURITY DEFINER
