@@ -185,11 +185,10 @@ async def connect(url: str, client_id: str, consumer: StreamConsumer) -> Client:
     while True:
         try:
             await client.connect(host, port, ssl=url.startswith("mqtts"), version=MQTTv50)
-        except Exception as error:  # noqa: BLE001  # the client's own errors have no common class
+        except Exception as error:  # the client's own errors have no common class
             if attempt == 0:
                 log.warning("the broker at %s:%s does not answer yet: %s", host, port, type(error).__name__)
             await asyncio.sleep(RETRY_SECONDS[min(attempt, len(RETRY_SECONDS) - 1)])
             attempt += 1
         else:
             return client
-

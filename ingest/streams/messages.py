@@ -109,9 +109,7 @@ def _plain(payload: bytes) -> float:
         return float(payload.decode("ascii"))
     except (UnicodeDecodeError, ValueError):
         raise BadInput(
-            Text(
-                en="The payload is neither a number nor JSON.", vi="Nội dung không phải là số, cũng không phải JSON."
-            )
+            Text(en="The payload is neither a number nor JSON.", vi="Nội dung không phải là số, cũng không phải JSON.")
         ) from None
 
 

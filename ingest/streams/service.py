@@ -1,7 +1,7 @@
 """`twin ingest stream run`: everything that keeps the streams alive, in one process.
 
-It reads the broker, rolls up what was marked, publishes the values of open streams, keeps the broker's accounts equal to
-the keys, puts things where a new version has their features, and drops months that are too old.
+It reads the broker, rolls up what was marked, publishes the values of open streams, keeps the broker's accounts equal
+to the keys, puts things where a new version has their features, and drops months that are too old.
 """
 
 from __future__ import annotations
