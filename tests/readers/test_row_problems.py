@@ -14,10 +14,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ingest.checks import Checker, inspect
+from ingest.checks.kinds import KINDS
 from ingest.readers.limits import Limits
 from ingest.readers.opening import open_file
 from ingest.readers.row_problems import read_row_problem, row_problem
-from ingest.readers.source import PROBLEM
+from ingest.readers.source import PROBLEM, ReadOptions
 from ingest.readers.wkb import from_wkb, from_wkt
 from layers.registry import theme
 from tests.checks.readers import memory
@@ -129,6 +130,20 @@ def test_a_code_page_of_dos_that_the_cpg_names_is_taken(tmp_path: Path) -> None:
     path.with_suffix(".cpg").write_text("437")
     reader, rows = read(path)
     assert not reader.raw_text and rows["ten"].tolist() == ["Café", "Hôtel à côté", "Pâtisserie"]
+    assert not reader.notes
+
+
+def test_a_code_page_of_dos_that_the_text_may_not_be_in_is_named(tmp_path: Path) -> None:
+    frame = LOTS.assign(ten=["Café", "Hôtel à côté", "Pâtisserie"])
+    path = write(tmp_path / "a.shp", "ESRI Shapefile", frame, encoding="CP1252")
+    path.with_suffix(".cpg").write_text("437")
+    reader, _ = read(path)
+    ((code, detail),) = reader.notes
+    assert reader.raw_text and code == "text.code_page" and KINDS[code].severity == "warning"
+    assert isinstance(detail, Text) and all("--encoding cp437" in text for text in (detail.en, detail.vi))
+    given = open_file(path, ReadOptions(encoding="cp437"))
+    assert not given.notes
+    given.close()
 
 
 def test_stops_have_the_mode_of_the_trips_that_call_there(tmp_path: Path) -> None:
