@@ -121,7 +121,7 @@ def test_wide_integers_are_kept_wherever_a_chunk_ends(tmp_path: Path, monkeypatc
         copy = of_geojson.readable_copy(path, Path(tmp_path).joinpath(str(chunk)).parent)
         found = [f["properties"] for f in json.loads(copy.read_text())["features"]]
         copy.unlink()
-        assert found == [{"so": str(10**20 + i), "ten": f"a\1{i}"} for i in range(8)]
+        assert found == [{"so": str(10**20 + i), "ten": f"a\x7f{i}"} for i in range(8)]
 
 
 def test_a_code_page_of_dos_that_the_cpg_names_is_taken(tmp_path: Path) -> None:
@@ -230,9 +230,9 @@ def test_a_theme_takes_from_a_city_model_the_objects_that_it_is_about(tmp_path: 
     checker = Checker(plan)
     ids = [i for batch in reader.batches(10) for i in checker.feed(batch).good["id"]]
     report = checker.finish()
-    told = {p.code: " ".join(str(e.detail) for e in p.examples) for p in report.problems}
+    details = {p.code: " ".join(str(e.detail) for e in p.examples) for p in report.problems}
     assert ids == ["o0"] and (report.good, report.bad, report.left_out) == (1, 0, 1)
-    assert "Road" in told["objects.not_of_theme"] and "ReliefFeature" in told["objects.left_out"]
+    assert "Road" in details["objects.not_of_theme"] and "ReliefFeature" in details["objects.left_out"]
     places = inspect(reader, theme("boundaries"), CITY)
     assert not places.mapping.rows.where, "a theme that no type belongs to takes them all"
 
