@@ -228,6 +228,24 @@ def test_a_timetable_without_points_of_shapes_and_with_bad_lines_is_read_and_nam
     assert read(feed(""), layer="stops")[1][["id", "mode"]].to_numpy().tolist() == [["01", "bus"]]
 
 
+@pytest.mark.parametrize("layer", ["stops", "routes"])
+@pytest.mark.parametrize("codec", ["utf-16-le", "utf-16-be"])
+def test_a_timetable_in_utf_16_without_a_mark_is_refused_by_that_name(tmp_path: Path, layer: str, codec: str) -> None:
+    with zipfile.ZipFile(tmp_path / "g.zip", "w") as archive:
+        archive.writestr("stops.txt", "stop_id,stop_name,stop_lat,stop_lon\n01,A,10.77,106.7\n".encode(codec))
+        archive.writestr("routes.txt", "route_id,route_short_name,route_type\nR1,01,3\n".encode(codec))
+    with pytest.raises(BadInput, match=rf"{layer}\.txt in it is in UTF-16"):
+        read(tmp_path / "g.zip", layer=layer)
+
+
+def test_a_timetable_in_utf_16_with_its_mark_is_read(tmp_path: Path) -> None:
+    with zipfile.ZipFile(tmp_path / "g.zip", "w") as archive:
+        archive.writestr("stops.txt", "stop_id,stop_name,stop_lat,stop_lon\n01,Bến,10.77,106.7\n".encode("utf-16"))
+        archive.writestr("routes.txt", "route_id,route_short_name,route_type\nR1,Bến,3\n".encode("utf-16"))
+    assert read(tmp_path / "g.zip", layer="stops")[1]["stop_name"].tolist() == ["Bến"]
+    assert read(tmp_path / "g.zip", layer="routes")[1]["name"].tolist() == ["Bến"]
+
+
 def test_geojson_with_features_of_one_id_keeps_both_ids(tmp_path: Path) -> None:
     _, rows = read(geojson(tmp_path / "a.geojson", [{**feature(POINT, a=i), "id": 5} for i in range(2)]))
     assert rows["id"].tolist() == ["5", "5"]
