@@ -178,6 +178,10 @@ class Checker:
         """Give every feature an id, and find ids and geometries that came before."""
         ids: Objects = features["id"].to_numpy(dtype=object).copy()
         unnamed = pd.isna(ids)
+        zeros = np.array([isinstance(value, str) and "\0" in value for value in ids], dtype=bool)
+        if zeros.any():
+            faults.add(zeros, "text.control", lambda row: f"id = {features['id'].iloc[row]}", "id")
+            ids[zeros] = [value.replace("\0", "") or None for value in ids[zeros]]
         good = faults.none
         ids[unnamed & good] = ids_from_geometry(geometry.shapes[unnamed & good])
         values["id"] = ids
