@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from twin.cli import language_asked
+from twin.cli import language_of_arguments
 from twin.text import Text, language_of_environment, language_of_header, speaking
 
 HELLO = Text(en="Hello {name}", vi="Chào {name}")
@@ -43,6 +43,6 @@ def test_the_browser_says_the_language(header: str | None, language: str | None)
 
 def test_the_option_goes_before_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("LC_ALL", "en_US.UTF-8")
-    assert language_asked(["--lang", "vi", "db", "status"]) == "vi"
-    assert language_asked(["--lang=vi"]) == "vi"
-    assert language_asked(["db", "status"]) == "en"
+    assert language_of_arguments(["--lang", "vi", "db", "status"]) == "vi"
+    assert language_of_arguments(["--lang=vi"]) == "vi"
+    assert language_of_arguments(["db", "status"]) == "en"

@@ -25,7 +25,7 @@ SELECT id, reason, source, source_sha256, created_by, tool_version FROM twin.lay
 """
 # What a page waits for at most, until it goes without.
 COUNT_SECONDS = 2.0
-REMEMBERED = 2000
+CACHED_CHANGES = 2000
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,7 +88,7 @@ class Changes:
         complete = row is not None and all(after.count(number) is not None for number in row.values())
         found = Counts(**row) if row is not None and complete else None
         self._found[pair] = found
-        if len(self._found) > REMEMBERED:
+        if len(self._found) > CACHED_CHANGES:
             self._found.popitem(last=False)
         return found
 

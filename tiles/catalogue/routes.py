@@ -83,8 +83,8 @@ async def catalogue(
         q or None, agency or None, theme or None,
         Sharing(sharing) if sharing else None, FreshnessLevel(freshness) if freshness else None,
     )  # fmt: skip
-    seen = every_permit(principal, city.layers)
-    found = search(seen, wanted, now)
+    visible = every_permit(principal, city.layers)
+    found = search(visible, wanted, now)
     most = limit or (FOR_PEOPLE if own is HTML else FOR_PROGRAMS)
     shown = found[offset : offset + most]
     address, given = f"{base_of(request)}/catalogue", dict(request.query_params)
@@ -94,7 +94,7 @@ async def catalogue(
     headers = {"Cache-Control": "private, no-cache", "Vary": VARY} | as_header(links)
     if own is HTML:
         headers["Content-Language"] = lang
-        answer = pages.listing(request, shown, seen, len(found), wanted, _only(around), links, now, lang, headers)
+        answer = pages.listing(request, shown, visible, len(found), wanted, _only(around), links, now, lang, headers)
         return _tagged(request, bytes(answer.body), str(answer.media_type), dict(answer.headers))
     base, downloads = base_of(request), downloads_of(request)
     datasets = [dcat.dataset(base, permit, downloads.known(permit)) for permit in shown]

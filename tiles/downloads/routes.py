@@ -12,7 +12,7 @@ from fastapi.responses import FileResponse, StreamingResponse
 from tiles.catalogue.vocabulary import licence_address
 from tiles.downloads.formats import FORMS, DownloadFormat
 from tiles.downloads.prepare import Downloads
-from tiles.http.head import ASKED
+from tiles.http.head import HEADERS_ONLY
 from tiles.http.principal import City, CurrentPrincipal, language_of
 from tiles.http.selection import caching
 from tiles.ogc.links import as_header, base_of, link, path
@@ -68,7 +68,7 @@ async def download(
         )
     downloads, own = downloads_of(request), FORMS[form]
     headers = _headers(request, chosen, own)
-    wants_headers, prepared = bool(request.scope.get(ASKED)), downloads.find(chosen, own)
+    wants_headers, prepared = bool(request.scope.get(HEADERS_ONLY)), downloads.find(chosen, own)
     if prepared is None and not wants_headers:
         making = downloads.prepare(chosen, own)
         handle = await _beginning(downloads, chosen, own, making, in_parts="range" in request.headers)

@@ -24,7 +24,7 @@ router = APIRouter(tags=["operations"])
 REQUEST_ID = re.compile(r"[A-Za-z0-9_.-]{1,64}")
 METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
 EVENTS = b"text/event-stream; charset=utf-8"
-# Where a short way answers before the router does, it names the route itself.
+# Where a fast path answers before the router does, it names the route itself.
 ROUTE = "twin.route"
 
 # Labels are bounded: the routes of the application, the methods, the classes of status.

@@ -1,4 +1,4 @@
-"""Who asks, and in which language."""
+"""The principal of a request, and the language of its answer."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from twin.text import LANGUAGES, Language, language_of_header
 
 
 def language_of(request: Request) -> Language:
-    """The reader's language: `?lang=`, else Accept-Language, else the city's first."""
+    """Return the reader's language: `?lang=`, else Accept-Language, else the city's first."""
     wanted = request.query_params.get("lang")
     if wanted in LANGUAGES:
         return wanted
@@ -23,15 +23,15 @@ def language_of(request: Request) -> Language:
     return "vi" if first == "vi" else "en"
 
 
-async def asked_language(
+async def requested_language(
     request: Request, lang: Annotated[Language | None, Query(description="Language of the answer.")] = None
 ) -> Language:
-    """The language of an answer; an unknown `lang` is refused."""
+    """Return the language of an answer; FastAPI refuses an unknown `lang`."""
     return lang or language_of(request)
 
 
 def city_context(request: Request) -> CityContext:
-    """What the server knows of the city."""
+    """Return what the server knows of the city."""
     state: CityContext = request.app.state.city
     return state
 
@@ -60,4 +60,4 @@ async def _principal_of(request: Request) -> Principal:
 # Asynchronous, for FastAPI hands others to a thread at each request.
 City = Annotated[CityContext, Depends(_city_context)]
 CurrentPrincipal = Annotated[Principal, Depends(_principal_of)]
-Lang = Annotated[Language, Depends(asked_language)]
+Lang = Annotated[Language, Depends(requested_language)]

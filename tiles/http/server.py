@@ -81,7 +81,7 @@ class CityContext:
             asking: Shares(max(1, self._pool_size(asking) // 2), settings.pool_wait) for asking in (False, True)
         }
         self.parser = FilterParser(settings.pool_wait)
-        # What the short way for other answers keeps: see tiles/http/response_cache.py.
+        # What the cache of responses holds: see tiles/http/response_cache.py.
         self.answers = {"answers": 0, "bytes": 0, "found": 0}
         # Long answers hold a connection as long as their reader reads: half of those for questions at most.
         self.streams = asyncio.Semaphore(max(1, settings.pool_size // 4))

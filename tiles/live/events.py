@@ -24,7 +24,7 @@ def retry_after(milliseconds: int) -> bytes:
 
 def current(view: View) -> bytes:
     """What is current now: version numbers by layer."""
-    return _event("current", {"layers": {name: seen.version for name, seen in view.items()}}, state_of(view))
+    return _event("current", {"layers": {name: layer.version for name, layer in view.items()}}, state_of(view))
 
 
 def changed(changes: Sequence[LayerChange], view: View) -> bytes:
@@ -32,10 +32,10 @@ def changed(changes: Sequence[LayerChange], view: View) -> bytes:
 
     Only the last one carries the view's name: who loses the connection in the middle must not seem to know them all.
     """
-    return b"".join(_told(changes, state_of(view)))
+    return b"".join(_layer_events(changes, state_of(view)))
 
 
-def _told(changes: Sequence[LayerChange], state: str) -> Iterator[bytes]:
+def _layer_events(changes: Sequence[LayerChange], state: str) -> Iterator[bytes]:
     for number, change in enumerate(changes, 1):
         yield _event("layer", asdict(change), state if number == len(changes) else None)
 

@@ -7,12 +7,12 @@ from typing import Annotated
 from fastapi import APIRouter, Header, Query, Request, Response
 
 from tiles.http.clients import address_of
-from tiles.http.head import ASKED
+from tiles.http.head import HEADERS_ONLY
 from tiles.http.principal import City, CurrentPrincipal
 from tiles.live import events
 from tiles.live.answer import HEADERS, MEDIA_TYPE, LiveResponse
 from tiles.live.followers import Followers
-from tiles.live.schemas import EVENT, SAID
+from tiles.live.schemas import DESCRIPTION, EVENT
 from twin.access.permit import permit_of
 
 router = APIRouter(tags=["live"])
@@ -20,7 +20,7 @@ router = APIRouter(tags=["live"])
 
 @router.get(
     "/live", summary="What changes, while it happens", response_class=Response,
-    responses={200: {"description": SAID, "content": {MEDIA_TYPE: {"schema": EVENT}}}},
+    responses={200: {"description": DESCRIPTION, "content": {MEDIA_TYPE: {"schema": EVENT}}}},
 )  # fmt: skip
 async def live(
     request: Request,
@@ -42,6 +42,6 @@ async def live(
         permit_of(principal, city.layers, name)
     # Before anything is sent: as long as the city is not open, this can still become a problem document.
     view = followers.views.of(principal, names)
-    if once or request.scope.get(ASKED):
+    if once or request.scope.get(HEADERS_ONLY):
         return Response(events.current(view), media_type=MEDIA_TYPE, headers=HEADERS)
     return LiveResponse(followers, principal, principal.key or address_of(request.scope), names, last_event_id)

@@ -16,7 +16,7 @@ from layers.contracts import theme_of
 from tiles.features.selection import is_known
 from tiles.http.principal import city_context
 from tiles.ogc import display
-from tiles.ogc.entry_points import DOORS
+from tiles.ogc.entry_points import ENTRY_POINTS
 from tiles.ogc.formats import ITEMS
 from tiles.ogc.links import Link, base_of, path
 from twin.access.permit import Permit, every_permit
@@ -140,19 +140,19 @@ def landing(request: Request, document: Mapping[str, Any], language: Language, h
     base, city = base_of(request), city_context(request)
     lng, lat = (city.fact("view") or {}).get("center", city.settings.profile.view.center)
     box = lng - 0.02, lat - 0.02, lng + 0.02, lat + 0.02
-    doors = [
+    entry_points = [
         {
-            "title": door.title.in_language(language), "description": door.description.in_language(language),
-            "href": base + door.path.format(lang=language, lng=f"{lng:.3f}", lat=f"{lat:.3f}") if door.path else "",
-            "addresses": door.addresses,
+            "title": entry.title.in_language(language), "description": entry.description.in_language(language),
+            "href": base + entry.path.format(lang=language, lng=f"{lng:.3f}", lat=f"{lat:.3f}") if entry.path else "",
+            "addresses": entry.addresses,
         }
-        for door in DOORS
+        for entry in ENTRY_POINTS
     ]  # fmt: skip
     # One that everybody may read: the page is the same for all.
     example = min((permit.layer.id for permit in every_permit(ANONYMOUS, city.known_layers or {})), default=None)
     return _page(
         request, "landing", document["title"], [], document["links"], language, headers, document=document,
-        doors=doors, example=example, around=", ".join(f"{n:.2f}" for n in box),
+        entry_points=entry_points, example=example, around=", ".join(f"{n:.2f}" for n in box),
     )  # fmt: skip
 
 

@@ -1,4 +1,4 @@
-"""The short way of a tile: from the request to the bytes without the rest of the application."""
+"""The fast path of a tile: from the request to the bytes without the rest of the application."""
 
 from __future__ import annotations
 
@@ -24,10 +24,10 @@ from twin.access.principals import ANONYMOUS
 from twin.catalogue.catalogue import Layer
 
 PATH = re.compile(r"/tiles/([^/]+)/(\d{1,2})/(\d{1,7})/(\d{1,7})(?:\.mvt|(@2x)?\.(png|webp))", re.ASCII)
-# Addresses that are remembered with what they mean; a reader of the map asks the same few hundred again and again.
-REMEMBERED = 20_000
+# Addresses whose meaning is cached; a reader of the map requests the same few hundred again and again.
+CACHED_ADDRESSES = 20_000
 
-# The key of a request's scope that holds the error which the short way met.
+# The key of a request's scope that holds the error that the fast path met.
 FAILED = "twin.failed"
 
 RawHeaders = list[tuple[bytes, bytes]]
@@ -50,7 +50,7 @@ class _TileRequest:
 
 
 async def raise_failure(request: Request) -> None:
-    """Raise the error that the short way met, so that the application answers it as its own."""
+    """Raise the error that the fast path met, so that the application answers it as its own."""
     if (error := request.scope.get(FAILED)) is not None:
         raise error
 
@@ -143,7 +143,7 @@ class TileFastPathMiddleware:
             headers, key = raster.headers_of(one, z, x, y, look), raster.key_of(one, z, x, y, look)
             meant = _TileRequest(chosen, key, headers, _raw(headers), look, raster.route_of(look))
         if token is None:
-            if len(self._meanings) >= REMEMBERED:
+            if len(self._meanings) >= CACHED_ADDRESSES:
                 self._meanings.clear()
             self._meanings[path] = meant
         return meant

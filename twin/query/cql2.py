@@ -125,11 +125,11 @@ def read_json(text: str) -> Tree:
 def check_size(tree: Tree) -> None:
     """Refuse a tree that is too deep or too large, without recursion."""
     waiting = [(tree, 0)]
-    seen = 0
+    nodes = 0
     while waiting:
         node, depth = waiting.pop()
-        seen += 1
-        if depth > MAX_DEPTH or seen > MAX_NODES:
+        nodes += 1
+        if depth > MAX_DEPTH or nodes > MAX_NODES:
             raise refuse(TOO_DEEP)
         if isinstance(node, dict):
             waiting.extend((value, depth + 1) for value in node.values())
