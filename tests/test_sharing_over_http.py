@@ -57,6 +57,17 @@ def key(server: LiveServer, agency: str) -> str:
         return new_key(session, agency, f"tester of {agency}", PrincipalRole.READER, "a test")
 
 
+def test_of_two_keys_in_one_request_the_first_counts_at_every_address(server: LiveServer) -> None:
+    good = ("Authorization", f"Bearer {key(server, 'transport')}")
+    bad = ("Authorization", "Bearer twin_nobody")
+    eventually(lambda: httpx.get(f"{server.url}/collections/{LAYER}", headers=[good]).status_code, 200)
+    for address in (f"/collections/{LAYER}", f"/tiles/{LAYER}/{TILE}.mvt"):
+        answers = [
+            httpx.get(server.url + address, headers=headers).status_code for headers in ([good, bad], [bad, good])
+        ]
+        assert answers == [200, 401], address
+
+
 def eventually(ask: object, expected: object, seconds: float = 10) -> None:
     deadline = time.monotonic() + seconds
     while (answer := ask()) != expected:  # type: ignore[operator]

@@ -5,11 +5,14 @@ from __future__ import annotations
 from typing import Annotated
 
 from fastapi import Depends, Query, Request
+from starlette.types import Scope
 
 from tiles.http.server import CityContext
 from twin.access.keys import authenticate
 from twin.access.principals import Principal
 from twin.text import LANGUAGES, Language, language_of_header
+
+KEY_HEADERS = frozenset({b"authorization", b"x-api-key"})
 
 
 def language_of(request: Request) -> Language:
@@ -37,16 +40,21 @@ def city_context(request: Request) -> CityContext:
 
 
 def principal_of(request: Request) -> Principal:
-    """Who asks, by their key; nobody in particular without one."""
-    return authenticate(token_of(request), city_context(request).keys)
+    """Return whose key a request shows; ANONYMOUS without one."""
+    return authenticate(token_of(request.scope), city_context(request).keys)
 
 
-def token_of(request: Request) -> str | None:
-    """The key in `Authorization: Bearer` or `X-API-Key`, as it was sent."""
-    scheme, _, token = request.headers.get("authorization", "").partition(" ")
+def token_of(scope: Scope) -> str | None:
+    """Return the key in `Authorization: Bearer` or `X-API-Key`, as it was sent. Of two headers the first counts."""
+    sent: dict[bytes, bytes] = {}
+    for name, value in scope["headers"]:
+        if name in KEY_HEADERS:
+            sent.setdefault(name, value)
+    scheme, _, token = sent.get(b"authorization", b"").decode("latin-1").partition(" ")
     if scheme.lower() == "bearer":
         return token.strip()
-    return request.headers.get("x-api-key")
+    key = sent.get(b"x-api-key")
+    return key.decode("latin-1") if key is not None else None
 
 
 async def _city_context(request: Request) -> CityContext:

@@ -55,7 +55,7 @@ def writing(city: CityContext) -> Iterator[Session]:
 
 def known_principal(request: Request, city: City) -> Principal:
     """Who asks, by a key. A key that was revoked leaves a row in the audit."""
-    token = token_of(request)
+    token = token_of(request.scope)
     try:
         principal = principal_of(request)
     except Unauthenticated as error:
