@@ -16,9 +16,9 @@ from tiles.catalogue.freshness import FreshnessLevel
 from tiles.catalogue.history import Changes, history
 from tiles.catalogue.search import CatalogueQuery, search
 from tiles.downloads.routes import downloads_of
-from tiles.features.selection import VARY, is_known
+from tiles.features.selection import VARY
 from tiles.http.principal import City, CurrentPrincipal, Lang
-from tiles.http.selection import caching, etag
+from tiles.http.selection import caching, etag, is_known
 from tiles.http.server import CityContext
 from tiles.ogc.formats import HTML, Format, negotiate
 from tiles.ogc.links import as_header, base_of, link, self_and_alternates, with_query

@@ -21,11 +21,12 @@ from tiles.features.paging import (
     write_token,
 )
 from tiles.features.rendering import closing, feature_texts, opening, place_of, with_members
-from tiles.features.selection import is_known, keeping, permit_for
+from tiles.features.selection import keeping, permit_for, permit_of_request
 from tiles.features.statement import FeatureText, RowQuery
 from tiles.features.streaming import Chunks, StreamedResponse, batches, primed, streaming
 from tiles.http.openapi import reads_parameters
 from tiles.http.principal import city_context, language_of, principal_of
+from tiles.http.selection import is_known
 from tiles.http.server import CityContext
 from tiles.ogc import formats, pages
 from tiles.ogc import parameters as request_parameters
@@ -374,14 +375,8 @@ async def item(
 ) -> Response:
     """Give one feature by its id."""
     city, given = city_context(request), request.query_params
-    current = permit_of(principal_of(request), city.layers, layer)
-    own = negotiate(request, formats.ITEM)
-    request_parameters.check_language(given)
-    request_parameters.check_names(given, request_parameters.ITEM_NAMES, {})
-    chosen = await permit_for(
-        city, current, request_parameters.read_version(given), request_parameters.read_as_of(given)
-    )
-    found = chosen.layer
+    chosen = await permit_of_request(request, layer, request_parameters.ITEM_NAMES)
+    own, found = negotiate(request, formats.ITEM), chosen.layer
     reference = request_parameters.read_crs(given, "crs", offered(city.settings.profile))
     columns, language = request_parameters.read_columns(given, chosen.columns), language_of(request)
     headers = keeping(request, chosen, own.name, language) | {"Content-Crs": f"<{reference.uri}>"}

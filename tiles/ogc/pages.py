@@ -13,8 +13,8 @@ from fastapi import APIRouter, Request, Response
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from layers.contracts import theme_of
-from tiles.features.selection import is_known
 from tiles.http.principal import city_context
+from tiles.http.selection import is_known
 from tiles.ogc import display
 from tiles.ogc.entry_points import ENTRY_POINTS
 from tiles.ogc.formats import ITEMS

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import hashlib
 import math
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
@@ -114,7 +115,7 @@ ITEM_NAMES = frozenset(p.name for p in ITEM)
 ITEMS_NAMES = frozenset(p.name for p in ITEMS)
 
 
-def check_names(given: QueryParams, known: Sequence[str] | frozenset[str], further: Mapping[str, Any]) -> None:
+def check_names(given: QueryParams, known: Collection[str], further: Mapping[str, Any]) -> None:
     """Refuse a parameter that is not known, and one that is given twice."""
     seen: set[str] = set()
     for name, _ in given.multi_items():
@@ -276,6 +277,12 @@ async def read_filter(
     condition = await parser.translate(text, lambda: translator.condition(tree))
     check_cost(translator.cost, permit.version.features)
     return [condition]
+
+
+def filter_key(given: QueryParams) -> str:
+    """Return a digest of the filter that a request sets, which tells it from others in caches and entity tags."""
+    text = "\0".join(given.get(parameter.name, "") for parameter in FILTER)
+    return hashlib.sha256(text.encode()).hexdigest()[:24]
 
 
 def _value(name: str, text: str, of: Queryable, parameters: Parameters) -> str:

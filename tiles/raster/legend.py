@@ -9,8 +9,9 @@ import orjson
 from fastapi import APIRouter, Request, Response
 
 from layers.contracts import theme_of
-from tiles.features.selection import is_known, keeping
+from tiles.features.selection import keeping
 from tiles.http.principal import City, CurrentPrincipal, Lang
+from tiles.http.selection import is_known
 from tiles.ogc import display
 from tiles.ogc.formats import JSON, Format, negotiate
 from tiles.ogc.parameters import format_parameter

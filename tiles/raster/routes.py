@@ -9,9 +9,8 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Path, Query, Request, Response
 
 from layers.contracts import theme_of
-from tiles.features.selection import is_known
 from tiles.http.principal import City, CurrentPrincipal, Lang
-from tiles.http.selection import caching, etag
+from tiles.http.selection import caching, etag, is_known
 from tiles.http.server import CityContext
 from tiles.ogc.formats import Format, negotiate
 from tiles.ogc.parameters import format_parameter
