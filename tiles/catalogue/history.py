@@ -71,10 +71,10 @@ class Changes:
     async def between(self, city: CityContext, before: Permit, after: Permit) -> Counts | None:
         """Count what changed of what may be shown; None if that takes too long or a number is too small to be shown."""
         pair = (before.version.key, after.version.key, same_key((before, after)))
-        shown = {column.name for column in before.columns} & {column.name for column in after.columns}
-        statement = counts_sql(before.version, after.version, sorted(shown) if pair[2] else None)
         if pair in self._found:
             return self._found[pair]
+        shown = {column.name for column in before.columns} & {column.name for column in after.columns}
+        statement = counts_sql(before.version, after.version, sorted(shown) if pair[2] else None)
         async with city.connection(asking=True) as connection:
             try:
                 async with asyncio.timeout(COUNT_SECONDS):
