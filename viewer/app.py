@@ -48,7 +48,7 @@ async def visible_layers(request: Request, language: Language) -> list[dict[str,
 
 
 def opening(request: Request) -> Mapping[str, Any]:
-    """What the map is called and where it opens: as the database's city says, else as the profile does."""
+    """Return what the map is called and where it opens: as the database's city says, else as the profile does."""
     return _opening(city_context(request))
 
 

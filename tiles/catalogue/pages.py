@@ -67,7 +67,7 @@ def _page(
 
 
 def _aged(layer: Layer, now: datetime, city: City, language: Language) -> dict[str, Any]:
-    """How fresh a layer is, in words."""
+    """Return how fresh a layer is, in words."""
     found = fresh.freshness(layer, now)
     due = found.due.astimezone(city.time_zone) if found.due else None
     return {
@@ -86,7 +86,7 @@ def listing(
     request: Request, shown: Sequence[Permit], visible: Sequence[Permit], total: int, wanted: CatalogueQuery,
     around: Mapping[str, str], links: Sequence[Link], now: datetime, language: Language, headers: Mapping[str, str],
 ) -> Response:  # fmt: skip
-    """The list: some layers out of those that fit, and the filters that the visible layers allow."""
+    """Return the list: some layers out of those that fit, and the filters that the visible layers allow."""
     city, base = city_context(request).settings.profile, base_of(request)
     entries = [
         {
@@ -149,7 +149,7 @@ def dataset(
     request: Request, chosen: Permit, steps: Sequence[Step], prepared: Mapping[str, Prepared], links: Sequence[Link],
     now: datetime, language: Language, headers: Mapping[str, str],
 ) -> Response:  # fmt: skip
-    """The page of one layer, or of one version of it."""
+    """Return the page of one layer, or of one version of it."""
     city, base = city_context(request).settings.profile, base_of(request)
     layer, version = chosen.layer, chosen.version
     assert layer.current is not None  # noqa: S101
@@ -192,7 +192,7 @@ def dataset(
 
 
 def _on_map(base: str, chosen: Permit, city: City, language: Language) -> str:
-    """The map's address at a layer, with the layer switched on."""
+    """Return the map's address at a layer, with the layer switched on."""
     bounds = chosen.bounds or city.outline.bounds
     span = max(bounds[2] - bounds[0], bounds[3] - bounds[1], 0.002)
     zoom = min(max(math.log2(360 / span), 8.0), 16.0)

@@ -182,7 +182,7 @@ def _changes(request: Request) -> Changes:
 
 
 def _around(address: str, given: Mapping[str, str], offset: int, most: int, total: int) -> dict[str, str]:
-    """The addresses of the first page, the last one, and the neighbours of this one."""
+    """Return the addresses of the first page, the last one, and the neighbours of this one."""
 
     def at(position: int) -> str:
         return with_query(address, {**given, "offset": str(position)})
@@ -201,7 +201,7 @@ def _only(around: Mapping[str, str]) -> dict[str, str]:
 
 
 def _tagged(request: Request, body: bytes, media_type: str, headers: Mapping[str, str]) -> Response:
-    """A document with its tag; nothing but the tag for a reader who has it already."""
+    """Return a document with its tag; nothing but the tag for a reader who has it already."""
     own = {name: value for name, value in headers.items() if name.lower() not in ("content-length", "content-type")}
     own["ETag"] = f'W/"{hashlib.sha256(body).hexdigest()[:24]}"'
     if is_known(request, own):

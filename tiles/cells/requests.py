@@ -200,7 +200,7 @@ def read_columns(given: QueryParams, chosen: Permit) -> tuple[Rolled, ...]:
 
 
 def _suiting(permit: Permit, box: tuple[float, float, float, float] | None) -> int:
-    """The resolution that shows an area well: the requested box, as far as there are features in it."""
+    """Return the resolution that shows an area well: the requested box, as far as there are features in it."""
     bounds = permit.bounds or (0.0, 0.0, 0.0, 0.0)
     if box is not None:
         inner = max(box[0], bounds[0]), max(box[1], bounds[1]), min(box[2], bounds[2]), min(box[3], bounds[3])

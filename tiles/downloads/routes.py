@@ -46,7 +46,7 @@ RESPONSES: dict[int | str, dict[str, Any]] = {
 
 
 def downloads_of(request: Request) -> Downloads:
-    """The prepared downloads of the city."""
+    """Return the prepared downloads of the city."""
     downloads: Downloads = request.app.state.downloads
     return downloads
 

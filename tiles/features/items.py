@@ -190,7 +190,7 @@ def _text_of(wanted: ItemsRequest) -> FeatureText:
 
 
 def _members(wanted: ItemsRequest) -> dict[str, Any]:
-    """What a collection says before its features."""
+    """Return what a collection says before its features."""
     if wanted.format is not formats.JSONFG:
         return {}
     of = theme_of(wanted.chosen.layer)
@@ -202,7 +202,7 @@ def _members(wanted: ItemsRequest) -> dict[str, Any]:
 
 
 async def _page(city: CityContext, wanted: ItemsRequest) -> bytes:
-    """A page that is read at once."""
+    """Return a page that is read at once."""
     rows, matched = await _read(city, wanted, _text_of(wanted).columns())
     before, after = _neighbours(wanted, rows)
     kept = _in_order(wanted, rows)
@@ -273,7 +273,7 @@ def _links(wanted: ItemsRequest, before: PageStart | None, after: PageStart | No
 
 
 async def _long_page(city: CityContext, wanted: ItemsRequest) -> Chunks:
-    """A page that is sent while it is read; its links come at its end, when they are known."""
+    """Yield a page that is sent while it is read; its links come at its end, when they are known."""
     if not wanted.rows.forward:
         # Read from its end: it has to be turned round first.
         yield await _page(city, wanted)

@@ -87,7 +87,7 @@ def _number(scope: Scope) -> str:
 
 @lru_cache(maxsize=4096)
 def _kept(route: str, method: str, hundreds: int) -> tuple[Counter, Histogram]:
-    """What counts such requests, and what times them."""
+    """Return what counts such requests, and what times them."""
     return REQUESTS.labels(route, method, f"{hundreds}xx"), SECONDS.labels(route)
 
 

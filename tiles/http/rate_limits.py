@@ -55,7 +55,7 @@ class MinuteWindow:
         return True
 
     def wait(self, seconds: float) -> int:
-        """The seconds until a minute begins, after which a client over the limit may go on."""
+        """Return the seconds until a minute begins, after which a client over the limit may go on."""
         return max(1, math.ceil(MINUTE - seconds % MINUTE))
 
 

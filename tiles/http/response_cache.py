@@ -99,7 +99,7 @@ class ResponseCacheMiddleware:
 
 
 def _name(scope: Scope) -> Name | None:
-    """What a question is known by; nothing for one that may not be answered from memory."""
+    """Return what a question is known by; nothing for one that may not be answered from memory."""
     if scope["type"] != "http" or scope["method"] != "GET" or scope["path"] == ENDLESS:
         return None
     found: dict[bytes, bytes] = {}

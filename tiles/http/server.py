@@ -201,7 +201,7 @@ class CityContext:
         self.rasters.keep(v.key for layer in self._layers.values() for v in layer.versions.values())
 
     def fact(self, key: str) -> Any:
-        """A fact about this database that was written as JSON, or None."""
+        """Return a fact about this database that was written as JSON, or None."""
         return json.loads(self.info[key]) if key in self.info else None
 
 

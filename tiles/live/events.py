@@ -18,12 +18,12 @@ HEARTBEAT = b":\n\n"
 
 
 def retry_after(milliseconds: int) -> bytes:
-    """What a client waits before it comes again when the connection is lost."""
+    """Return what a client waits before it comes again when the connection is lost."""
     return b"retry: %d\n\n" % milliseconds
 
 
 def current(view: View) -> bytes:
-    """What is current now: version numbers by layer."""
+    """Return what is current now: version numbers by layer."""
     return _event("current", {"layers": {name: layer.version for name, layer in view.items()}}, state_of(view))
 
 

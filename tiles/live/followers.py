@@ -77,7 +77,7 @@ class Followers:
                 del self._each[who]
 
     def may_stay(self, reader: Principal) -> bool:
-        """Whether the reader's key is still good, and still the same reader's."""
+        """Tell whether the reader's key is still good, and still the same reader's."""
         if self.stopping:
             return False
         if reader.key is None:

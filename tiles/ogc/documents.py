@@ -212,7 +212,7 @@ _add("sortables", "What a layer's features can be sorted by",
 
 
 def collection_links(request: Request, layer_id: str, language: Language, own: Format = formats.JSON) -> list[Link]:
-    """The links of a layer's description."""
+    """Return the links of a layer's description."""
     base = base_of(request)
     address = path(base, "collections", layer_id)
     links = self_and_alternates(address, {}, own, formats.DOCUMENT, language)

@@ -136,7 +136,7 @@ def _trail(request: Request, language: Language, chosen: Permit | None = None) -
 
 
 def landing(request: Request, document: Mapping[str, Any], language: Language, headers: Mapping[str, str]) -> Response:
-    """The landing page: what there is for people, for programs and for maps."""
+    """Return the landing page: what there is for people, for programs and for maps."""
     base, city = base_of(request), city_context(request)
     lng, lat = (city.fact("view") or {}).get("center", city.settings.profile.view.center)
     box = lng - 0.02, lat - 0.02, lng + 0.02, lat + 0.02
@@ -159,13 +159,13 @@ def landing(request: Request, document: Mapping[str, Any], language: Language, h
 def conformance(
     request: Request, document: Mapping[str, Any], language: Language, headers: Mapping[str, str]
 ) -> Response:
-    """The conformance classes."""
+    """Return the conformance classes."""
     title = WORDS["conformance"].in_language(language)
     return _page(request, "conformance", title, [], [], language, headers, classes=document["conformsTo"])
 
 
 def layers(request: Request, document: Mapping[str, Any], language: Language, headers: Mapping[str, str]) -> Response:
-    """All layers, by agency."""
+    """Return all layers, by agency."""
     agencies: dict[str, list[Any]] = {}
     for described in document["collections"]:
         agencies.setdefault(described["agency"]["title"], []).append(described)
@@ -192,7 +192,7 @@ def layer(request: Request, described: Mapping[str, Any], language: Language, he
 
 
 def _code(address: str) -> str:
-    """The short name of a reference system: EPSG:9210, CRS84."""
+    """Return the short name of a reference system: EPSG:9210, CRS84."""
     authority, _, code = address.removeprefix("http://www.opengis.net/def/crs/").split("/")
     return f"EPSG:{code}" if authority == "EPSG" else code
 
@@ -200,7 +200,7 @@ def _code(address: str) -> str:
 def schema(
     request: Request, chosen: Permit, document: Mapping[str, Any], language: Language, headers: Mapping[str, str]
 ) -> Response:
-    """The properties of a layer's features."""
+    """Return the properties of a layer's features."""
     title = WORDS["schema"].in_language(language)
     return _page(
         request, "schema", title, _trail(request, language, chosen), [], language, headers,
@@ -228,7 +228,7 @@ def items(
     request: Request, chosen: Permit, columns: Sequence[Column], rows: Sequence[Sequence[Any]], matched: int | None,
     links: Sequence[Link], language: Language, headers: Mapping[str, str],
 ) -> Response:  # fmt: skip
-    """A page of features as a table; rows have the id first."""
+    """Return a page of features as a table; rows have the id first."""
     address = path(base_of(request), "collections", chosen.layer.id, "items")
     at = f"?f=html&version={chosen.version.number}"
     found = [(row[0], f"{path(address, row[0])}{at}", _shown(chosen, columns, row[1:], language)) for row in rows]

@@ -42,7 +42,7 @@ class Parameter:
     schema: Mapping[str, Any] = field(default_factory=lambda: {"type": "string"})
 
     def openapi(self) -> dict[str, Any]:
-        """The parameter as OpenAPI describes it."""
+        """Return the parameter as OpenAPI describes it."""
         document: dict[str, Any] = {
             "name": self.name, "in": "query", "required": False, "description": self.description,
             "schema": dict(self.schema),
@@ -53,7 +53,7 @@ class Parameter:
 
 
 def format_parameter(offered: Sequence[formats.Format]) -> Parameter:
-    """The parameter `f` of an address that offers these formats."""
+    """Return the parameter `f` of an address that offers these formats."""
     return Parameter(
         "f", "Format of the answer; without it the header Accept decides.",
         {"type": "string", "enum": [o.name for o in offered]},

@@ -75,7 +75,7 @@ async def legend(request: Request, city: City, principal: CurrentPrincipal, lang
 
 
 def describe(one: Permit, language: Language) -> dict[str, Any]:
-    """The legend of a version's raster: the classes that it has, or the stops of the theme's ramp."""
+    """Return the legend of a version's raster: the classes that it has, or the stops of the theme's ramp."""
     of, codes = theme_of(one.layer), codes_of(one)
     assert of.raster is not None  # noqa: S101  # `only_raster` saw to it
     field, fill = of.by_name[of.raster.field], of.style["fill"]

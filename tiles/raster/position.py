@@ -190,7 +190,7 @@ def _value(sampled: SampledValues, i: int) -> float | None:
 
 
 def _features(sampled: SampledValues, language: Language) -> dict[str, Any]:
-    """The values as GeoJSON: a feature for each point, in their order."""
+    """Return the values as GeoJSON: a feature for each point, in their order."""
     one, of = sampled.chosen, theme_of(sampled.chosen.layer)
     assert of.raster is not None  # noqa: S101  # `check_raster` saw to it
     field, codes = of.by_name[of.raster.field], codes_of(one)
@@ -222,7 +222,7 @@ def _features(sampled: SampledValues, language: Language) -> dict[str, Any]:
 
 
 def _coverage(sampled: SampledValues, several: bool) -> dict[str, Any]:
-    """The values as CoverageJSON: a point or a set of points; classes as their codes, with what these mean."""
+    """Return the values as CoverageJSON: a point or a set of points; classes as their codes, with what these mean."""
     one, of = sampled.chosen, theme_of(sampled.chosen.layer)
     assert of.raster is not None  # noqa: S101
     field, codes = of.by_name[of.raster.field], codes_of(one)

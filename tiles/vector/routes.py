@@ -53,7 +53,7 @@ def headers_of(
 def key_of(
     chosen: Sequence[Permit], z: int, x: int, y: int, grid: Grid = WEB_MERCATOR, where: FeatureCondition = EVERYTHING
 ) -> Key:
-    """The tile's name in the cache."""
+    """Return the tile's name in the cache."""
     return tuple(c.version.key for c in chosen), f"{grid.id}/{where.name}/{same_key(chosen)}", z, x, y
 
 

@@ -229,13 +229,13 @@ def _tileset(request: Request, chosen: Permit, grid: Grid, language: Language, *
 
 
 def _matrices(chosen: Permit, grid: Grid) -> tuple[int, int]:
-    """The first and the last matrix that a client needs: beyond, it enlarges what it has."""
+    """Return the first and the last matrix that a client needs: beyond, it enlarges what it has."""
     first = max(0, first_zoom(chosen) - grid.shift)
     return first, max(first, min(grid.last, MAX_DATA_ZOOM - grid.shift))
 
 
 def _limits(grid: Grid, bounds: Sequence[float], first: int, last: int) -> Any:
-    """The rows and columns in which there is anything, matrix by matrix."""
+    """Yield the rows and columns in which there is anything, matrix by matrix."""
     sets = grid.document()
     west, south, east, north = bounds
     for matrix in range(first, last + 1):

@@ -262,7 +262,7 @@ class Staging:
         )
 
     def existing_ids(self) -> Iterator[npt.NDArray[np.object_]]:
-        """The ids of the current version, in batches: an addition may not repeat them."""
+        """Yield the ids of the current version, in batches: an addition may not repeat them."""
         current = self._current()
         if current is not None:
             self._execute(f"SELECT id FROM {qualified(current.table_name)}")

@@ -336,7 +336,7 @@ def _json(value: Mapping[str, Any] | None) -> str | None:
 
 
 def unfinished(connection: psycopg.Connection[Any]) -> tuple[set[UUID], set[int]]:
-    """The uploads that are still needed, and the numbers of the jobs that are open."""
+    """Return the uploads that are still needed, and the numbers of the jobs that are open."""
     uploads = {row[0] for row in connection.execute("SELECT id FROM twin.upload")}
     jobs = connection.execute("SELECT upload_id, number FROM twin.job WHERE state IN ('queued', 'running')").fetchall()
     return uploads | {row[0] for row in jobs}, {row[1] for row in jobs}
