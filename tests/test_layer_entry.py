@@ -37,14 +37,14 @@ def test_a_layer_is_opened_and_titled_and_the_record_says_who_and_what_was_befor
 
 
 def test_what_cannot_be_changed_is_said_in_a_sentence(layer: Database, tmp_path: Path) -> None:  # noqa: F811
-    for arguments, said in (
+    for arguments, message in (
         ((LAYER,), "Say what to change"),
         (("transport.nothing", "--sharing", "open"), "There is no layer"),
         ((LAYER, "--sharing", "everybody"), "everybody"),
         (("nonsense", "--licence", "x"), "is not a layer's name"),
     ):
         done = twin(layer, tmp_path, "layer", "set", *arguments)
-        assert done.returncode != 0 and said in done.stderr and "Traceback" not in done.stderr, done.stderr
+        assert done.returncode != 0 and message in done.stderr and "Traceback" not in done.stderr, done.stderr
 
 
 def test_an_officer_hears_that_a_restricted_layer_is_not_on_the_open_map(layer: Database, tmp_path: Path) -> None:  # noqa: F811

@@ -129,11 +129,11 @@ def test_a_restricted_layer_is_in_no_list_and_no_cell_of_a_stranger(server: Live
 def test_a_stranger_s_wrong_question_about_a_hidden_layer_is_answered_as_about_none(server: LiveServer) -> None:
     for query in ("unknown=1", "limit=0", "filter=nothing=1", "version=99", "token=x", "f=gif", "asOf=now"):
         for path in ("items", "items/7", "schema"):
-            asked = [
+            replies = [
                 httpx.get(f"{server.url}/collections/{name}/{path}?{query}") for name in (LAYER, "transport.lumps")
             ]
-            status, text = plain(asked[1])
-            assert plain(asked[0]) == (status, text.replace("lumps", "lamps"))
+            status, text = plain(replies[1])
+            assert plain(replies[0]) == (status, text.replace("lumps", "lamps"))
 
 
 def test_a_tag_does_not_tell_a_stranger_that_a_layer_is_there(server: LiveServer) -> None:

@@ -18,8 +18,8 @@ def test_a_text_is_shown_in_the_language_of_the_moment() -> None:
 
 
 def test_a_text_inside_a_text_is_filled_in_its_own_language() -> None:
-    said = HELLO.format(name=Text(en="city", vi="thành phố"))
-    assert said.as_dict() == {"en": "Hello city", "vi": "Chào thành phố"}
+    greeting = HELLO.format(name=Text(en="city", vi="thành phố"))
+    assert greeting.as_dict() == {"en": "Hello city", "vi": "Chào thành phố"}
 
 
 @pytest.mark.parametrize(

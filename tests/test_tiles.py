@@ -43,11 +43,11 @@ def test_all_seventeen_sample_layers_are_listed_with_their_mark(collections: dic
 
 
 def test_a_layer_is_described_in_the_language_that_was_asked(http: httpx.Client) -> None:
-    said = {
+    by_language = {
         lang: http.get("/collections/construction.buildings", params={"lang": lang}).json() for lang in ("vi", "en")
     }
-    assert said["vi"]["title"] != said["en"]["title"]
-    assert said["vi"]["themeTitle"] == "Công trình xây dựng"
+    assert by_language["vi"]["title"] != by_language["en"]["title"]
+    assert by_language["vi"]["themeTitle"] == "Công trình xây dựng"
     assert (
         http.get("/collections/construction.buildings", headers={"Accept-Language": "en"}).json()["themeTitle"]
         == "Buildings"
@@ -259,13 +259,13 @@ def test_values_are_written_as_the_reader_s_language_writes_them(http: httpx.Cli
     lng, lat = sql.execute(
         "SELECT ST_X(label_point), ST_Y(label_point) FROM layer_data.planning_wards_v1 LIMIT 1"
     ).fetchone()
-    said = {}
+    by_language = {}
     for lang in ("vi", "en"):
         answer = http.get("/cells/at", params={"lng": lng, "lat": lat, "lang": lang}).json()
         population = next(f for f in cell_features(answer)["statistics.population"].values() if f["here"])
-        said[lang] = {row["title"]: f"{row['value']} {row['unit']}" for row in population["display"]}
-    assert "Dân số" in said["vi"] and said["vi"]["Dân số"].endswith("người")
-    assert "Population" in said["en"] and said["en"]["Population"].endswith("people")
+        by_language[lang] = {row["title"]: f"{row['value']} {row['unit']}" for row in population["display"]}
+    assert "Dân số" in by_language["vi"] and by_language["vi"]["Dân số"].endswith("người")
+    assert "Population" in by_language["en"] and by_language["en"]["Population"].endswith("people")
 
 
 @pytest.mark.parametrize("path", ["/cells/zzz", "/cells/8b65b5664a21fff?at=1", "/cells/8b65b5664a21fff?at=nan,nan", "/cells/8b65b5664a21fff?at=181,0",
