@@ -96,18 +96,18 @@ def backends(cluster: PrivateCluster) -> float:
     return total
 
 
-async def read(base: str, town: Town, rate: float, until: float, seen: Counter[str]) -> None:
+async def read(base: str, town: Town, rate: float, until: float, answers: Counter[str]) -> None:
     """Ask at a steady rate until the time is over."""
     async with httpx.AsyncClient(base_url=base, timeout=60) as http:
         while time.monotonic() < until:
             due = time.monotonic() + READERS / rate
             try:
                 answer = await http.get(town.question(), headers={"Accept-Encoding": random.choice(("gzip", "br"))})
-                seen[f"{answer.status_code // 100}xx"] += 1
+                answers[f"{answer.status_code // 100}xx"] += 1
                 if answer.status_code >= 500:
                     print(answer.status_code, answer.url, answer.text[:200], flush=True)
             except httpx.HTTPError as error:
-                seen[type(error).__name__] += 1
+                answers[type(error).__name__] += 1
             await asyncio.sleep(max(0.0, due - time.monotonic()))
 
 
@@ -126,7 +126,7 @@ async def publish(settings: dict[str, str], until: float) -> None:
         await process.wait()
 
 
-async def watch(server: int, cluster: PrivateCluster, every: float, until: float, seen: Counter[str]) -> list[float]:
+async def watch(server: int, cluster: PrivateCluster, every: float, until: float, answers: Counter[str]) -> list[float]:
     """Look at the memory now and then."""
     start, found = time.monotonic(), []
     print(f"{'minute':>6} {'server MiB':>11} {'connections MiB':>16} {'answers':>9}")
@@ -135,20 +135,20 @@ async def watch(server: int, cluster: PrivateCluster, every: float, until: float
         own = sum(map(memory, [server, *children(server)]))
         found.append(own)
         minute = (time.monotonic() - start) / 60
-        print(f"{minute:>6.1f} {own:>11.1f} {backends(cluster):>16.1f} {sum(seen.values()):>9,}", flush=True)
+        print(f"{minute:>6.1f} {own:>11.1f} {backends(cluster):>16.1f} {sum(answers.values()):>9,}", flush=True)
     return found
 
 
 async def soak(arguments: argparse.Namespace, base: str, server: int, settings: dict[str, str]) -> list[float]:
     """Read, publish and watch, all at once."""
-    cluster, seen = PrivateCluster(ROOT / ".twin" / "soak"), Counter[str]()
+    cluster, answers = PrivateCluster(ROOT / ".twin" / "soak"), Counter[str]()
     until = time.monotonic() + arguments.minutes * 60
     town = Town(base)
-    readers = [read(base, town, arguments.rate, until, seen) for _ in range(READERS)]
+    readers = [read(base, town, arguments.rate, until, answers) for _ in range(READERS)]
     found, *_ = await asyncio.gather(
-        watch(server, cluster, arguments.every, until, seen), publish(settings, until), *readers
+        watch(server, cluster, arguments.every, until, answers), publish(settings, until), *readers
     )
-    print(dict(seen))
+    print(dict(answers))
     return found
 
 

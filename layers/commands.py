@@ -9,6 +9,7 @@ import click
 from rich.console import Console
 from rich.table import Table
 
+from layers.contracts import theme_of
 from layers.registry import themes
 from twin.access.permit import whole_permit
 from twin.catalogue.catalogue import Layer, change_entry, ensure_agency, read_catalogue, split_layer_id
@@ -18,7 +19,7 @@ from twin.config import load_settings
 from twin.db.database import open_database
 from twin.db.tables import Sharing
 from twin.errors import BadInput, NotFound
-from twin.facts import SHARING, print_facts
+from twin.facts import SHARING, print_version
 from twin.text import Text, format_number
 
 KINDS = {
@@ -169,18 +170,16 @@ def show(layer_id: str, as_json: bool) -> None:
     if as_json:
         print_json(facts)
         return
-    facts["title"] = str(item.title)
-    columns, raster = facts.pop("columns"), facts.pop("raster")
-    zone = load_settings().profile.time_zone
-    print_facts(facts, zone)
-    if raster is not None:
-        click.echo(say("\nRaster", "\nẢnh raster"))
-        print_facts(raster, zone, "  ")
+    theme = theme_of(item)
+    facts |= {"title": str(item.title), "theme": f"{theme.title} ({theme.name})"}
+    columns = facts.pop("columns")
+    print_version(facts, load_settings().profile.time_zone)
     table = Table(box=None, pad_edge=False, header_style="bold")
     for heading in (say("Column", "Cột"), say("Type", "Kiểu"), say("Unit", "Đơn vị"), say("Title", "Tên")):
         table.add_column(heading)
     for column in columns:
-        table.add_row(column["name"], column["type"], plain(column["unit"] or ""), plain(Text(**column["title"])))
+        kind, unit, title = str(TYPES[column["type"]]), column["unit"] or "", Text(**column["title"])
+        table.add_row(column["name"], kind, plain(unit), plain(title))
     click.echo()
     Console().print(table)
 

@@ -31,11 +31,13 @@ PALETTE = ("#0072b2", "#e69f00", "#009e73", "#d55e00", "#56b4e9", "#cc79a7", "#f
 RESOLUTIONS: dict[GeometryKind, int] = {"point": 11, "line": 11, "polygon": 10}
 
 
-class _Part(BaseModel):
+class Part(BaseModel):
+    """A table of a TOML file that people write: an unknown key is refused."""
+
     model_config = ConfigDict(extra="forbid", frozen=True)
 
 
-class Both(_Part):
+class Bilingual(Part):
     """One text in Vietnamese and English."""
 
     vi: Line
@@ -47,14 +49,14 @@ class Both(_Part):
         return Text(en=self.en, vi=self.vi)
 
 
-class OwnField(_Part):
+class OwnField(Part):
     """One property: its name, type, title, and what values are right."""
 
     name: Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9_]{0,40}$")]
     type: FieldType
-    title: Both
+    title: Bilingual
     unit: Line | None = None
-    vocabulary: dict[str, Both] | None = None
+    vocabulary: dict[str, Bilingual] | None = None
     required: bool = False
     minimum: float | None = None
     maximum: float | None = None
@@ -73,12 +75,12 @@ class OwnField(_Part):
         )  # fmt: skip
 
 
-class Contract(_Part):
+class Contract(Part):
     """Contract that an agency writes for a layer that no theme of the platform describes."""
 
     layer: Line
-    title: Both
-    description: Both | None = None
+    title: Bilingual
+    description: Bilingual | None = None
     licence: Line
     attribution: Line
     sharing: Sharing = Sharing.RESTRICTED

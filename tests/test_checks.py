@@ -47,7 +47,7 @@ def test_terms_are_known_by_key_title_or_alias_in_any_case(spelling: str) -> Non
 
 
 @pytest.mark.parametrize(
-    ("row", "reason", "said"),
+    ("row", "reason", "message"),
     [
         ({"use": "castle"}, "field.vocabulary", "castle"),
         ({"height": 9000}, "field.range", "9000"),
@@ -58,11 +58,13 @@ def test_terms_are_known_by_key_title_or_alias_in_any_case(spelling: str) -> Non
         ({"height": "3;4"}, "field.type", "3;4"),
     ],
 )
-def test_a_value_outside_the_contract_sets_its_feature_aside_and_is_quoted(row: dict, reason: str, said: str) -> None:
+def test_a_value_outside_the_contract_sets_its_feature_aside_and_is_quoted(
+    row: dict, reason: str, message: str
+) -> None:
     checked, findings = buildings([row, {"height": 5}], [HERE, HERE])
     assert len(checked.good) == 1
     (bad,) = checked.bad
-    assert bad["reason"].startswith(reason) and said in bad["detail"]
+    assert bad["reason"].startswith(reason) and message in bad["detail"]
     assert shapely.from_wkb(bad["geometry"]).equals(HERE)
     assert sum(findings.set_aside.values()) == 1
 

@@ -17,7 +17,9 @@ import shapely
 import sqlalchemy as sa
 
 from ingest.mapping.description import read_spec
+from ingest.publish import city as of_city
 from ingest.publish.city import check_city, described_city, load_city
+from ingest.publish.engine import sha256_of
 from tests.conftest import HOME, ROOT, Quiet
 from twin.catalogue.catalogue import read_catalogue
 from twin.config import Settings
@@ -75,6 +77,15 @@ def test_a_described_file_becomes_a_layer_and_what_cannot_be_used_is_set_aside(
     with database.session() as session:
         aside = session.execute(sa.text("SELECT feature_id, reason FROM twin.quarantine")).all()
     assert aside == [("3", "geometry.missing")]
+
+
+def test_a_load_reads_each_file_for_its_digest_once(
+    database: Database, settings: Settings, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    read: list[str] = []
+    monkeypatch.setattr(of_city, "sha256_of", lambda path: read.append(path.name) or sha256_of(path))
+    load_city(database, described_city(folder), settings, Quiet())
+    assert read == ["lamps.csv"]
 
 
 def test_a_second_load_publishes_nothing(database: Database, settings: Settings, folder: Path) -> None:

@@ -216,15 +216,17 @@ def test_a_mistyped_command_is_answered_with_a_hint_and_code_two() -> None:
     assert "laier" in done.stderr and "Traceback" not in done.stderr
 
 
-@pytest.mark.parametrize(("arguments", "said"), [
+@pytest.mark.parametrize(("arguments", "expected"), [
     (("ingest", "chek"), "Không có lệnh 'chek'"),
     (("ingest", "publish"), "Thiếu tham số 'TỆP'"),
     (("ingest", "check", "nowhere.shp", "--theme", "roads"), "Tệp 'nowhere.shp' không tồn tại"),
     (("layer", "show"), "Thiếu tham số"),
 ])  # fmt: skip
-def test_what_is_wrong_with_a_command_is_said_in_vietnamese(arguments: tuple[str, ...], said: str) -> None:
+def test_what_is_wrong_with_a_command_is_said_in_vietnamese(arguments: tuple[str, ...], expected: str) -> None:
     done = run("--lang", "vi", *arguments)
-    assert done.returncode == 2 and said in done.stderr and "Cách dùng:" in done.stderr and "Error" not in done.stderr
+    assert (
+        done.returncode == 2 and expected in done.stderr and "Cách dùng:" in done.stderr and "Error" not in done.stderr
+    )
 
 
 def test_help_is_in_one_language_throughout() -> None:

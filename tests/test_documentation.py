@@ -31,7 +31,7 @@ def typed(page: str, server: str) -> str:
 
 
 @pytest.mark.parametrize(
-    ("page", "said"),
+    ("page", "sentences"),
     [
         ("features-api.md", ['"type":"FeatureCollection"', '"numberMatched"', '"status":400']),
         (
@@ -41,7 +41,7 @@ def typed(page: str, server: str) -> str:
     ],
 )
 def test_the_commands_of_a_page_work_from_its_top_to_its_end(
-    live_server: LiveServer, tmp_path: Path, page: str, said: list[str]
+    live_server: LiveServer, tmp_path: Path, page: str, sentences: list[str]
 ) -> None:
     run = subprocess.run(
         ["bash", "-c", typed(page, live_server.url)], cwd=tmp_path, env=ENVIRONMENT, capture_output=True, timeout=120,
@@ -49,7 +49,7 @@ def test_the_commands_of_a_page_work_from_its_top_to_its_end(
     )  # fmt: skip
     assert run.returncode == 0, run.stderr[-2000:]
     answered = run.stdout.decode("utf-8", "replace")
-    for expected in said:
+    for expected in sentences:
         assert expected in answered
 
 

@@ -73,11 +73,11 @@ def wards_of(database: Database) -> None:
 def test_a_difference_is_counted_by_ward_and_each_feature_once(changed: Database) -> None:
     assert json.loads(twin(changed, "ingest", "diff", LAYER, "1", "2", "--json"))["wards"] == {}
     wards_of(changed)
-    told = json.loads(twin(changed, "ingest", "diff", LAYER, "1", "2", "--json"))
+    difference = json.loads(twin(changed, "ingest", "diff", LAYER, "1", "2", "--json"))
     # Lamp 1 went and lamp 3, in both wards, was renamed; lamp 2 moved; lamp 6 came.
-    assert told["wards"] == {"An Khánh": 2, "Bến Thành": 1, "—": 1}
-    said = twin(changed, "--lang", "vi", "ingest", "diff", LAYER, "1", "2")
-    assert "Theo phường:" in said and "      2  An Khánh\n" in said
+    assert difference["wards"] == {"An Khánh": 2, "Bến Thành": 1, "—": 1}
+    output = twin(changed, "--lang", "vi", "ingest", "diff", LAYER, "1", "2")
+    assert "Theo phường:" in output and "      2  An Khánh\n" in output
 
 
 def test_a_difference_across_schemas_names_the_columns(layer: Database) -> None:
@@ -106,8 +106,13 @@ def test_the_commands_tell_versions_differences_and_times(changed: Database, tmp
     assert "a test" in twin(changed, "ingest", "versions", LAYER)
 
     out = tmp_path / "changes.geojson"
-    told = json.loads(twin(changed, "ingest", "diff", LAYER, "1", "2", "--json", "--geojson", str(out)))
-    assert (told["added"], told["removed"], told["changed"], told["fields"]) == (1, 1, 2, {"name": 1})
+    difference = json.loads(twin(changed, "ingest", "diff", LAYER, "1", "2", "--json", "--geojson", str(out)))
+    assert (difference["added"], difference["removed"], difference["changed"], difference["fields"]) == (
+        1,
+        1,
+        2,
+        {"name": 1},
+    )
     assert gpd.read_file(out).set_index("id")["change"].to_dict()["6"] == "added"
     assert "đèn" not in twin(changed, "--lang", "vi", "ingest", "diff", LAYER, "1")
 
@@ -121,7 +126,7 @@ def test_the_commands_tell_versions_differences_and_times(changed: Database, tmp
 
 
 @pytest.mark.parametrize(
-    ("arguments", "said"),
+    ("arguments", "message"),
     [
         (("diff", LAYER, "1", "9"), "no version 9"),
         (("versions", "transport.none"), "twin layer list"),
@@ -131,10 +136,10 @@ def test_the_commands_tell_versions_differences_and_times(changed: Database, tmp
         (("rollback", LAYER, "--to", "7"), "Kept versions"),
     ],
 )
-def test_what_cannot_be_told_is_one_sentence(changed: Database, arguments: tuple[str, ...], said: str) -> None:
+def test_what_cannot_be_told_is_one_sentence(changed: Database, arguments: tuple[str, ...], message: str) -> None:
     done = run("ingest", *arguments, TWIN_HOME=str(HOME), TWIN_DATABASE=str(changed.url.database))
     assert done.returncode in (2, 3)
-    assert said in done.stderr and "Traceback" not in done.stderr
+    assert message in done.stderr and "Traceback" not in done.stderr
 
 
 def test_what_was_set_aside_is_listed_and_exported_to_be_mended(layer: Database, tmp_path: Path) -> None:
@@ -163,12 +168,12 @@ def test_what_a_file_or_a_person_wrote_is_neither_markup_nor_steers_the_terminal
         staging.append(lamps(2))
         staging.quarantine([bad])
         staging.publish()
-    for said in (
+    for output in (
         twin(layer, "ingest", "quarantine", LAYER), twin(layer, "ingest", "versions", LAYER),
         twin(layer, "ingest", "show", LAYER, "--at", "2999-01-01"),
     ):  # fmt: skip
-        assert "[red]x[/red] ·[2J·" in " ".join(said.split())
-        assert all(sign.isprintable() for sign in said if sign != "\n")
+        assert "[red]x[/red] ·[2J·" in " ".join(output.split())
+        assert all(sign.isprintable() for sign in output if sign != "\n")
 
 
 def test_a_layer_of_more_than_fifty_columns_can_be_compared_and_asked(layer: Database) -> None:

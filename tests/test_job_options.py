@@ -102,8 +102,11 @@ def test_the_command_line_says_so_in_a_sentence(tmp_path: Path) -> None:
     table, mapping = tmp_path / "a.csv", tmp_path / "mapping.toml"
     table.write_text("ten,lon,lat\na,106.7,10.77\n")
     mapping.write_text(DEEP["arrays"])
-    for options, said in ((["--encoding", "zip"], "no text encoding"), (["--mapping", str(mapping)], "nested deeper")):
+    for options, message in (
+        (["--encoding", "zip"], "no text encoding"),
+        (["--mapping", str(mapping)], "nested deeper"),
+    ):
         command = [sys.executable, "-m", "twin", "ingest", "check", str(table), "--theme", "places", *options]
         environment = os.environ | {"LANG": "C.UTF-8", "TWIN_HOME": str(tmp_path)}
         done = subprocess.run(command, capture_output=True, text=True, cwd=ROOT, env=environment, timeout=120)
-        assert done.returncode == 2 and said in done.stderr and "Traceback" not in done.stderr
+        assert done.returncode == 2 and message in done.stderr and "Traceback" not in done.stderr

@@ -102,6 +102,16 @@ def test_a_table_without_coordinates_takes_the_shapes_of_the_layer_that_its_code
     }  # fmt: skip
 
 
+def test_a_key_with_a_character_that_the_database_does_not_take_names_no_feature(
+    wards: Database, tmp_path: Path
+) -> None:
+    text = "ma,ten,dan_so\n00760,Bến Nghé,100\n0076\x001,Bến Thành,200\n"
+    file, mapping = table(tmp_path, text, JOIN)
+    file.write_text(text, "utf-16")
+    assert publish(wards, file, "statistics.people", mapping=mapping).outcome is not None
+    assert set(published(wards)) == {"00760"} and [reason for reason, _ in quarantine(wards)] == ["join.unmatched"]
+
+
 def test_the_layer_is_proposed_where_nearly_all_values_of_a_column_name_its_features(
     wards: Database, tmp_path: Path
 ) -> None:

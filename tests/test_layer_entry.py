@@ -7,8 +7,11 @@ from pathlib import Path
 
 import sqlalchemy as sa
 
+from layers.commands import TYPES
+from layers.contracts import theme_of
 from tests.test_archives import twin
 from tests.test_versions import LAYER, catalogue, lamps, layer, publish  # noqa: F401  # a fixture
+from twin.access.permit import whole_permit
 from twin.db.database import Database
 from twin.db.tables import Audit, Sharing
 
@@ -34,14 +37,14 @@ def test_a_layer_is_opened_and_titled_and_the_record_says_who_and_what_was_befor
 
 
 def test_what_cannot_be_changed_is_said_in_a_sentence(layer: Database, tmp_path: Path) -> None:  # noqa: F811
-    for arguments, said in (
+    for arguments, message in (
         ((LAYER,), "Say what to change"),
         (("transport.nothing", "--sharing", "open"), "There is no layer"),
         ((LAYER, "--sharing", "everybody"), "everybody"),
         (("nonsense", "--licence", "x"), "is not a layer's name"),
     ):
         done = twin(layer, tmp_path, "layer", "set", *arguments)
-        assert done.returncode != 0 and said in done.stderr and "Traceback" not in done.stderr, done.stderr
+        assert done.returncode != 0 and message in done.stderr and "Traceback" not in done.stderr, done.stderr
 
 
 def test_an_officer_hears_that_a_restricted_layer_is_not_on_the_open_map(layer: Database, tmp_path: Path) -> None:  # noqa: F811
@@ -57,3 +60,20 @@ def test_an_officer_hears_that_a_restricted_layer_is_not_on_the_open_map(layer: 
     again = twin(layer, tmp_path, "ingest", "publish", str(places), "--layer", "transport.sights", lang="vi")
     assert again.returncode in (0, 1), again.stderr
     assert "Hiện chỉ đơn vị của bạn đọc được" in " ".join(again.stderr.split())
+
+
+def test_a_layer_is_shown_in_vietnamese_with_its_theme_and_the_types_of_its_columns(
+    layer: Database,  # noqa: F811
+    tmp_path: Path,
+) -> None:
+    publish(layer, lamps(3))
+    done = twin(layer, tmp_path, "layer", "show", LAYER, lang="vi")
+    assert done.returncode == 0, done.stderr
+    entry = catalogue(layer)
+    assert entry.current is not None
+    assert f"{theme_of(entry).title.vi} (places)" in done.stdout
+    types = {column.name: column.type for column in whole_permit(entry, entry.current).columns}
+    shown = {line.split()[0]: line for line in done.stdout.splitlines() if line.strip()}
+    for name, kind in types.items():
+        assert TYPES[kind].vi in shown[name], shown[name]
+        assert kind not in shown[name].split()

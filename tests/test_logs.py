@@ -104,9 +104,9 @@ def test_a_request_that_takes_long_is_logged_with_its_id_and_without_its_query(
 ) -> None:
     log = tmp_path / "server.log"
     with serving(sample_database, log, settings={"TWIN_SLOW_SECONDS": "0.000001"}) as server:
-        asked = httpx.get(f"{server.url}{TILE}?", headers={"X-Request-ID": "mine.1"})
+        reply = httpx.get(f"{server.url}{TILE}?", headers={"X-Request-ID": "mine.1"})
         httpx.get(f"{server.url}/collections?key=secret", headers={"X-Request-ID": "two words"})
-    assert asked.status_code == 200
+    assert reply.status_code == 200
     requests = [line for line in lines(log) if line["logger"] == "twin.requests"]
     (mine,) = [line for line in requests if line["request_id"] == "mine.1"]
     assert (mine["status"], mine["path"], mine["method"]) == (200, TILE, "GET") and mine["seconds"] > 0

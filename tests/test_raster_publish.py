@@ -320,10 +320,10 @@ def test_versions_diff_rollback_and_retire_work_as_with_features(city: Database,
     assert [v["state"] for v in listed] == ["published", "published", "retired"]
     assert {v["raster"]["path"] for v in listed[:2]} == files and "path" not in listed[2]["raster"]
 
-    told = json.loads(twin(city, folder, "ingest", "diff", GROUND, "2", "3", "--json").stdout)
+    difference = json.loads(twin(city, folder, "ingest", "diff", GROUND, "2", "3", "--json").stdout)
     lifted = by_hand(ground(), np.arange(120)[None].repeat(90, 0) < 30, 10)
-    assert (told["added"], told["removed"], told["changed"]) == (0, 0, len(lifted))
-    assert told["fields"]["elevation"] == len(lifted) and told["geometryChanged"] == 0
+    assert (difference["added"], difference["removed"], difference["changed"]) == (0, 0, len(lifted))
+    assert difference["fields"]["elevation"] == len(lifted) and difference["geometryChanged"] == 0
 
     before = twin(city, folder, "ingest", "show", GROUND, "--at", "2999-01-01", "--json")
     assert json.loads(before.stdout)["version"] == 3

@@ -57,6 +57,17 @@ def key(server: LiveServer, agency: str) -> str:
         return new_key(session, agency, f"tester of {agency}", PrincipalRole.READER, "a test")
 
 
+def test_of_two_keys_in_one_request_the_first_counts_at_every_address(server: LiveServer) -> None:
+    good = ("Authorization", f"Bearer {key(server, 'transport')}")
+    bad = ("Authorization", "Bearer twin_nobody")
+    eventually(lambda: httpx.get(f"{server.url}/collections/{LAYER}", headers=[good]).status_code, 200)
+    for address in (f"/collections/{LAYER}", f"/tiles/{LAYER}/{TILE}.mvt"):
+        answers = [
+            httpx.get(server.url + address, headers=headers).status_code for headers in ([good, bad], [bad, good])
+        ]
+        assert answers == [200, 401], address
+
+
 def eventually(ask: object, expected: object, seconds: float = 10) -> None:
     deadline = time.monotonic() + seconds
     while (answer := ask()) != expected:  # type: ignore[operator]
@@ -118,11 +129,11 @@ def test_a_restricted_layer_is_in_no_list_and_no_cell_of_a_stranger(server: Live
 def test_a_stranger_s_wrong_question_about_a_hidden_layer_is_answered_as_about_none(server: LiveServer) -> None:
     for query in ("unknown=1", "limit=0", "filter=nothing=1", "version=99", "token=x", "f=gif", "asOf=now"):
         for path in ("items", "items/7", "schema"):
-            asked = [
+            replies = [
                 httpx.get(f"{server.url}/collections/{name}/{path}?{query}") for name in (LAYER, "transport.lumps")
             ]
-            status, text = plain(asked[1])
-            assert plain(asked[0]) == (status, text.replace("lumps", "lamps"))
+            status, text = plain(replies[1])
+            assert plain(replies[0]) == (status, text.replace("lumps", "lamps"))
 
 
 def test_a_tag_does_not_tell_a_stranger_that_a_layer_is_there(server: LiveServer) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from twin.cli import language_asked
+from twin.cli import language_of_arguments
 from twin.text import Text, language_of_environment, language_of_header, speaking
 
 HELLO = Text(en="Hello {name}", vi="Chào {name}")
@@ -18,8 +18,8 @@ def test_a_text_is_shown_in_the_language_of_the_moment() -> None:
 
 
 def test_a_text_inside_a_text_is_filled_in_its_own_language() -> None:
-    said = HELLO.format(name=Text(en="city", vi="thành phố"))
-    assert said.as_dict() == {"en": "Hello city", "vi": "Chào thành phố"}
+    greeting = HELLO.format(name=Text(en="city", vi="thành phố"))
+    assert greeting.as_dict() == {"en": "Hello city", "vi": "Chào thành phố"}
 
 
 @pytest.mark.parametrize(
@@ -43,6 +43,6 @@ def test_the_browser_says_the_language(header: str | None, language: str | None)
 
 def test_the_option_goes_before_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("LC_ALL", "en_US.UTF-8")
-    assert language_asked(["--lang", "vi", "db", "status"]) == "vi"
-    assert language_asked(["--lang=vi"]) == "vi"
-    assert language_asked(["db", "status"]) == "en"
+    assert language_of_arguments(["--lang", "vi", "db", "status"]) == "vi"
+    assert language_of_arguments(["--lang=vi"]) == "vi"
+    assert language_of_arguments(["db", "status"]) == "en"

@@ -28,12 +28,20 @@ from twin.db.database import Database
 GRIDS = sorted(grids_of(read_city("hcmc")).values(), key=lambda grid: grid.id)
 CENTER = mercantile.tile(106.7335, 10.7765, 15)
 HERE = (CENTER.z, CENTER.x, CENTER.y)
+# The first column and row of the same place two zooms further in.
+X, Y = 4 * CENTER.x, 4 * CENTER.y
 
 
 @pytest.fixture(scope="module")
 def layers(sample_database: Database) -> dict[str, Layer]:
     with sample_database.session() as session:
         return {name: layer for name, layer in read_catalogue(session).items() if layer.current}
+
+
+@pytest.fixture
+def one_statement(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let one statement be for as many tiles as it may, however long they take."""
+    monkeypatch.setattr(making, "SECONDS_A_QUESTION", 30)
 
 
 def choose(layers: dict[str, Layer], *names: str) -> tuple[Permit, ...]:
@@ -46,13 +54,13 @@ class Gate:
     def __init__(self, connection: asyncpg.Connection) -> None:
         self.connection = connection
         self.open = asyncio.Event()
-        self.asked = 0
+        self.requests = 0
         self.failing: type[Exception] | None = None
         self._alone = asyncio.Lock()
 
     @asynccontextmanager
     async def connect(self) -> AsyncIterator[asyncpg.Connection]:
-        self.asked += 1
+        self.requests += 1
         await self.open.wait()
         if self.failing:
             raise self.failing("the database went away")
@@ -108,24 +116,23 @@ def test_tiles_that_are_asked_for_together_are_what_each_is_alone(
     play(sample_database, scene, at_once=data.draw(st.integers(1, 4)))
 
 
+@pytest.mark.usefixtures("one_statement")
 def test_those_who_wait_while_the_database_is_busy_are_asked_for_together(
-    sample_database: Database, layers: dict[str, Layer], monkeypatch: pytest.MonkeyPatch
+    sample_database: Database, layers: dict[str, Layer]
 ) -> None:
-    monkeypatch.setattr(making, "SECONDS_A_QUESTION", 30)
     chosen = choose(layers, "construction.buildings")
-    x, y = 4 * CENTER.x, 4 * CENTER.y
 
     async def scene(maker: TileBatcher, gate: Gate) -> None:
         gate.open.set()
         await maker.make(chosen, HERE, "gzip")
         gate.open.clear()
-        waiting = [maker.make(chosen, (17, x + i % 4, y + i // 4 % 4), "gzip") for i in range(40)]
+        waiting = [maker.make(chosen, (17, X + i % 4, Y + i // 4 % 4), "gzip") for i in range(40)]
         await asyncio.sleep(0.05)
         gate.open.set()
         tiles = await asyncio.gather(*waiting)
         assert len({tile.encoded["gzip"] for tile in tiles}) > 6
         # The first alone; then those that it left waiting, by sixteens.
-        assert gate.asked <= 2 + -(-40 // making.MOST_A_QUESTION)
+        assert gate.requests <= 2 + -(-40 // making.MOST_A_QUESTION)
 
     play(sample_database, scene)
 
@@ -136,14 +143,14 @@ def test_free_connections_share_what_waits(sample_database: Database, layers: di
     async def scene(maker: TileBatcher, gate: Gate) -> None:
         waiting = [maker.make(chosen, HERE, "gzip") for _ in range(4)]
         await asyncio.sleep(0.05)
-        assert gate.asked == 4
+        assert gate.requests == 4
         gate.open.set()
         assert len({tile.encoded["gzip"] for tile in await asyncio.gather(*waiting)}) == 1
 
     play(sample_database, scene, at_once=4)
 
 
-def test_dear_tiles_are_asked_for_one_by_one(
+def test_expensive_tiles_are_requested_one_by_one(
     sample_database: Database, layers: dict[str, Layer], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(making, "SECONDS_A_QUESTION", 1e-9)
@@ -152,7 +159,7 @@ def test_dear_tiles_are_asked_for_one_by_one(
     async def scene(maker: TileBatcher, gate: Gate) -> None:
         gate.open.set()
         await asyncio.gather(*(maker.make(chosen, HERE, "gzip") for _ in range(5)))
-        assert gate.asked == 5
+        assert gate.requests == 5
 
     play(sample_database, scene)
 
@@ -215,7 +222,7 @@ def test_nobody_waits_longer_than_their_patience_for_a_database_that_does_not_an
     chosen = choose(layers, "construction.buildings")
 
     async def scene(maker: TileBatcher, gate: Gate) -> None:
-        asked = maker.make(chosen, HERE, "gzip")
+        first = maker.make(chosen, HERE, "gzip")
         await asyncio.sleep(0.05)
         start = time.monotonic()
         early = [maker.make(chosen, HERE, "gzip") for _ in range(5)]
@@ -225,12 +232,12 @@ def test_nobody_waits_longer_than_their_patience_for_a_database_that_does_not_an
         assert {type(answer) for answer in answers} == {TimeoutError}
         assert time.monotonic() - start >= 0.5
         # Who came later has their own time, and the one that was asked for is still being made.
-        assert not late.done() and not asked.done()
+        assert not late.done() and not first.done()
         with pytest.raises(TimeoutError):
             await late
         assert time.monotonic() - start >= 0.8
         gate.open.set()
-        assert (await asked).encoded["gzip"]
+        assert (await first).encoded["gzip"]
 
     play(sample_database, scene, patience=0.5)
 
@@ -247,18 +254,17 @@ class Spoilt:
         return await self.connection.fetch(statement, *values)
 
 
+@pytest.mark.usefixtures("one_statement")
 def test_a_tile_that_cannot_be_made_does_not_spoil_those_that_were_asked_for_with_it(
-    sample_database: Database, layers: dict[str, Layer], monkeypatch: pytest.MonkeyPatch
+    sample_database: Database, layers: dict[str, Layer]
 ) -> None:
-    monkeypatch.setattr(making, "SECONDS_A_QUESTION", 30)
     chosen = choose(layers, "construction.buildings")
-    x, y = 4 * CENTER.x, 4 * CENTER.y
 
     async def scene(maker: TileBatcher, gate: Gate) -> None:
         gate.open.set()
-        await maker.make(chosen, (17, x, y), "gzip")
-        gate.connection = Spoilt(gate.connection, x + 2)
-        waiting = [maker.make(chosen, (17, x + i, y), "gzip") for i in range(4)]
+        await maker.make(chosen, (17, X, Y), "gzip")
+        gate.connection = Spoilt(gate.connection, X + 2)
+        waiting = [maker.make(chosen, (17, X + i, Y), "gzip") for i in range(4)]
         answers = await asyncio.gather(*waiting, return_exceptions=True)
         assert [isinstance(answer, CachedTile) for answer in answers] == [True, True, False, True]
         assert isinstance(answers[2], asyncpg.InternalServerError)

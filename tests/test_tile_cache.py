@@ -115,17 +115,17 @@ def test_a_tile_that_could_not_be_made_is_tried_again() -> None:
 
 
 @given(
-    asked=st.lists(st.tuples(st.integers(1, 4), st.integers(0, 30), st.sampled_from(OFFERED)), max_size=120),
+    requests=st.lists(st.tuples(st.integers(1, 4), st.integers(0, 30), st.sampled_from(OFFERED)), max_size=120),
     gone=st.sets(st.integers(1, 4)),
 )
 def test_memory_stays_bounded_and_exactly_the_tiles_of_a_gone_version_leave(
-    asked: list[tuple[int, int, encodings.Encoding]], gone: set[int]
+    requests: list[tuple[int, int, encodings.Encoding]], gone: set[int]
 ) -> None:
     limit = 12_000
 
     async def play() -> None:
         cache = TileCache(limit)
-        for version, x, encoding in asked:
+        for version, x, encoding in requests:
             body = f"{version}/{x}/".encode() + os.urandom(400)
 
             async def make(body: bytes = body) -> CachedTile:

@@ -25,7 +25,7 @@ PROGRAM = "twin"
 
 
 def say(en: str, vi: str) -> str:
-    """A text in the language of this run, for help and prompts."""
+    """Return a text in the language of this run, for help and prompts."""
     return str(Text(en=en, vi=vi))
 
 
@@ -36,7 +36,7 @@ def console() -> Console:
 
 
 def plain(text: object, style: str = "") -> Styled:
-    """A text for a table as it is: it is no markup, and cannot steer the terminal."""
+    """Return a text for a table as it is: it is no markup, and cannot steer the terminal."""
     return Styled(printable(text), style)
 
 
@@ -102,8 +102,8 @@ def _program() -> click.Group:
     )
 
 
-def language_asked(arguments: list[str]) -> Language:
-    """The language of a run: `--lang` if it is given, else the environment's.
+def language_of_arguments(arguments: list[str]) -> Language:
+    """Return the language of a run: `--lang` if it is given, else the environment's.
 
     It is read before the commands are loaded, because their help is in that language.
     """
@@ -120,7 +120,7 @@ def main(arguments: list[str] | None = None) -> NoReturn:
     given = sys.argv[1:] if arguments is None else arguments
     # Loading makes hundreds of thousands of objects that stay: looking for garbage among them takes a fifth of it.
     gc.disable()
-    set_language(language_asked(given))
+    set_language(language_of_arguments(given))
     teach_click()
     set_up_logging()
     try:

@@ -73,7 +73,7 @@ def word(text: str) -> str:
 
 
 def words(one: str, many: str, number: int) -> str:
-    """A sentence about one or several things."""
+    """Return a sentence about one or several things."""
     return word(one if number == 1 else many)
 
 

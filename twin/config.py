@@ -19,7 +19,7 @@ HOME_NAME = ".twin"
 
 
 def find_home() -> Path:
-    """The nearest `.twin` folder, here or above, as git finds its own; else one to be made here."""
+    """Return the nearest `.twin` folder, here or above, as git finds its own; else one to be made here."""
     here = Path.cwd()
     for folder in (here, *here.parents):
         if (folder / HOME_NAME).is_dir():
@@ -147,7 +147,7 @@ def load_settings() -> Settings:
 
 
 def unusable(prefix: str, error: ValidationError) -> SetupProblem:
-    """The sentence for settings that do not fit: the first of them, with its value."""
+    """Return the sentence for settings that do not fit: the first of them, with its value."""
     first = error.errors()[0]
     name = f"{prefix}{'_'.join(str(part) for part in first['loc']).upper()}"
     return SetupProblem(

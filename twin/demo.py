@@ -178,7 +178,7 @@ def _wait_until_healthy(process: subprocess.Popen[bytes], settings: Settings) ->
 
 
 def address(settings: Settings) -> str:
-    """The address that a browser on this machine opens."""
+    """Return the address that a browser on this machine opens."""
     host = {"0.0.0.0": "127.0.0.1", "::": "[::1]"}.get(settings.host, settings.host)  # noqa: S104
     return f"http://{host}:{settings.port}"
 

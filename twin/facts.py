@@ -64,6 +64,7 @@ NAMES = {
     "visible": Text(en="Shown at first", vi="Hiện sẵn"),
     "update_frequency": Text(en="Updated", vi="Cập nhật"),
 }
+RASTER = Text(en="Raster", vi="Ảnh raster")
 YES, NO = Text(en="yes", vi="có"), Text(en="no", vi="không")
 STATES = {
     "published": Text(en="published", vi="đã công bố"), "retired": Text(en="retired", vi="đã gỡ"),
@@ -86,10 +87,19 @@ def print_facts(facts: Mapping[str, Any], zone: ZoneInfo, indent: str = "") -> N
     names = {key: str(NAMES.get(key, key)) for key in facts}
     wide = max(map(cell_len, names.values()), default=0)
     for key, value in facts.items():
-        click.echo(f"{indent}{names[key]}{' ' * (wide - cell_len(names[key]) + 2)}{printable(_said(key, value, zone))}")
+        blanks = " " * (wide - cell_len(names[key]) + 2)
+        click.echo(f"{indent}{names[key]}{blanks}{printable(_written(key, value, zone))}")
 
 
-def _said(key: str, value: Any, zone: ZoneInfo) -> str:
+def print_version(facts: Mapping[str, Any], zone: ZoneInfo) -> None:
+    """Print the facts of a version, and below them those of its raster if it has one."""
+    print_facts({key: value for key, value in facts.items() if key != "raster"}, zone)
+    if facts["raster"] is not None:
+        click.echo(f"\n{RASTER}")
+        print_facts(facts["raster"], zone, "  ")
+
+
+def _written(key: str, value: Any, zone: ZoneInfo) -> str:
     if value is None or value == "" or value == []:
         return "—"
     if isinstance(value, bool):
@@ -97,9 +107,9 @@ def _said(key: str, value: Any, zone: ZoneInfo) -> str:
     if key == "published":
         return datetime.fromisoformat(value).astimezone(zone).strftime("%Y-%m-%d %H:%M")
     if isinstance(value, Mapping):
-        return "; ".join(f"{NAMES.get(k, k)} {_said('', v, zone)}" for k, v in value.items())
+        return "; ".join(f"{NAMES.get(k, k)} {_written('', v, zone)}" for k, v in value.items())
     if isinstance(value, list | tuple):
-        return ", ".join(_said("", v, zone) for v in value)
+        return ", ".join(_written("", v, zone) for v in value)
     if isinstance(value, float):
         # Numbers of a list keep the point: with commas they would run together.
         written = f"{value:.6g}" if abs(value) < 1e5 else f"{value:.1f}"

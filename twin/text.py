@@ -129,5 +129,5 @@ def language_of_header(accept_language: str | None) -> Language | None:
 
 
 def printable(text: object) -> str:
-    """A text that cannot steer a terminal or a page: what is not a visible character becomes a dot."""
+    """Return a text that cannot steer a terminal or a page: what is not a visible character becomes a dot."""
     return "".join(c if c.isprintable() else "·" for c in str(text))

@@ -32,7 +32,7 @@ def create() -> ASGIApp:
     settings = load_settings()
     app = create_app(settings, open_database(settings))
     app.state.home = make_page(opening)
-    app.include_router(make_router(seen_by, opening))
+    app.include_router(make_router(visible_layers, opening))
     served = with_middleware(app, settings)
     # What is loaded now stays as long as the process: it need not be looked through for garbage again and again.
     gc.collect()
@@ -41,14 +41,14 @@ def create() -> ASGIApp:
     return served
 
 
-async def seen_by(request: Request, language: Language) -> list[dict[str, Any]]:
-    """The layers that the map of this reader may show."""
+async def visible_layers(request: Request, language: Language) -> list[dict[str, Any]]:
+    """Return the layers that the map of this reader may show."""
     permits = every_permit(principal_of(request), city_context(request).layers)
     return [describe(permit, language) for permit in permits]
 
 
 def opening(request: Request) -> Mapping[str, Any]:
-    """What the map is called and where it opens: as the database's city says, else as the profile does."""
+    """Return what the map is called and where it opens: as the database's city says, else as the profile does."""
     return _opening(city_context(request))
 
 

@@ -74,7 +74,7 @@ def layers(collections: Sequence[Mapping[str, Any]]) -> list[pdk.Layer]:
 
 
 def base_map_url(collections: Sequence[Mapping[str, Any]]) -> str:
-    """The tile URL that holds every base-map collection: one request a tile instead of one a collection."""
+    """Return the tile URL that holds every base-map collection: one request a tile instead of one a collection."""
     names = sorted(c["tiles"].split("/")[2] for c in collections if c["baseMap"])
     return f"/tiles/{','.join(names)}/{{z}}/{{x}}/{{y}}.mvt"
 

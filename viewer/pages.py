@@ -75,7 +75,7 @@ def _read(folder: Traversable, prefix: str, found: dict[str, Asset]) -> None:
 
 @cache
 def version() -> str:
-    """A name for exactly these files, so that a browser may keep them for ever."""
+    """Return a name for exactly these files, so that a browser may keep them for ever."""
     digest = hashlib.sha256()
     for path, asset in sorted(assets().items()):
         digest.update(path.encode() + b"\0" + asset.content)
@@ -83,7 +83,7 @@ def version() -> str:
 
 
 def language_of(request: Request) -> Language:
-    """The reader's language: `?lang=`, else what the browser prefers, else the city's first."""
+    """Return the reader's language: `?lang=`, else what the browser prefers, else the city's first."""
     wanted = request.query_params.get("lang")
     for language in LANGUAGES:
         if wanted == language:
@@ -92,7 +92,7 @@ def language_of(request: Request) -> Language:
 
 
 def make_page(city: City) -> Callable[[Request], Awaitable[Response]]:
-    """The map page of one city, which tiles/ogc/documents.py shows at / to browsers."""
+    """Return the map page of one city, which tiles/ogc/documents.py shows at / to browsers."""
 
     async def page(request: Request) -> Response:
         language = language_of(request)
@@ -107,7 +107,7 @@ def make_page(city: City) -> Callable[[Request], Awaitable[Response]]:
 
 
 def make_router(collections: Collections, city: City) -> APIRouter:
-    """The viewer's routes for one city; `collections` tells what this reader may see."""
+    """Return the viewer's routes for one city; `collections` tells what this reader may see."""
     router = APIRouter(include_in_schema=False)
 
     @router.get("/deck.json")

@@ -17,7 +17,7 @@ from ingest.checks.faults import Faults, Mask
 from ingest.checks.kinds import KINDS
 from ingest.checks.names import likely_term
 from ingest.checks.picture import EvenSample
-from ingest.checks.plan import PROBLEM, RAW, WKB, Plan, decode
+from ingest.checks.plan import Plan, decode
 from ingest.checks.problems import AS_WRITTEN, Example, Ledger, Value
 from ingest.checks.report import Report
 from ingest.checks.shapes import CheckedShapes, area_of, check_shapes
@@ -25,6 +25,7 @@ from ingest.mapping.joins import JoinedRows, as_text
 from ingest.mapping.rows import apply, select
 from ingest.publish.identity import ids_from_geometry
 from ingest.readers.row_problems import UNREADABLE, read_row_problem
+from ingest.readers.source import PROBLEM, RAW, WKB
 from ingest.repeats import EarlierValues, hash_coordinates, hash_shapes, hash_values
 from twin.catalogue.catalogue import Bounds
 from twin.text import Text
@@ -177,6 +178,10 @@ class Checker:
     ) -> None:
         """Give every feature an id, and find ids and geometries that came before."""
         ids: Objects = features["id"].to_numpy(dtype=object).copy()
+        zeros = np.array([isinstance(value, str) and "\0" in value for value in ids], dtype=bool)
+        if zeros.any():
+            faults.add(zeros, "text.control", lambda row: f"id = {features['id'].iloc[row]}", "id")
+            ids[zeros] = [value.replace("\0", "") or None for value in ids[zeros]]
         unnamed = pd.isna(ids)
         good = faults.none
         ids[unnamed & good] = ids_from_geometry(geometry.shapes[unnamed & good])

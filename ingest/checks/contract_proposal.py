@@ -81,10 +81,10 @@ def _toml(layer: str, kind: GeometryKind, reader: Reader, frame: pd.DataFrame) -
             "A proposal: title each field in both languages, correct types and units, strike out what is not needed.",
             "Đề xuất: đặt tên mỗi trường bằng hai ngôn ngữ, sửa kiểu và đơn vị, bỏ những gì không cần.",
         ),
-        f"layer = {_said(layer)}",
-        f"title = {{ vi = {_said(title)}, en = {_said(title)} }}",
-        f"licence = {_said(say('not stated', 'chưa nêu'))}",
-        f"attribution = {_said(layer.split('.')[0])}",
+        f"layer = {_quoted(layer)}",
+        f"title = {{ vi = {_quoted(title)}, en = {_quoted(title)} }}",
+        f"licence = {_quoted(say('not stated', 'chưa nêu'))}",
+        f"attribution = {_quoted(layer.split('.')[0])}",
         "# "
         + say(
             "open (everybody), shared (every agency) or restricted (your agency)",
@@ -112,7 +112,7 @@ def _toml(layer: str, kind: GeometryKind, reader: Reader, frame: pd.DataFrame) -
         lines += ["", "[[field]]"]
         if odd := field.pop(ODD, None):
             lines.append(say("# would be set aside: ", "# sẽ bị cách ly: ") + _CONTROL.sub(" ", odd))
-        lines += [f"{key} = {value if key in _RAW else _said(value)}" for key, value in field.items()]
+        lines += [f"{key} = {value if key in _RAW else _quoted(value)}" for key, value in field.items()]
     return "\n".join(lines) + "\n"
 
 
@@ -125,12 +125,12 @@ def _field(name: str, column: str, kind: FieldType, values: pd.Series) -> dict[s
     field: dict[str, Any] = {
         "name": name,
         "type": kind,
-        "title": f"{{ vi = {_said(title)}, en = {_said(title)} }}",
+        "title": f"{{ vi = {_quoted(title)}, en = {_quoted(title)} }}",
     }
     if odd:
         field[ODD] = ", ".join(odd)
     if column != name:
-        field["aliases"] = f"[{_said(column)}]"
+        field["aliases"] = f"[{_quoted(column)}]"
     if kind in ("integer", "number"):
         unit = next((code for ending, code in UNITS.items() if name == ending or name.endswith(f"_{ending}")), None)
         if unit:
@@ -138,7 +138,7 @@ def _field(name: str, column: str, kind: FieldType, values: pd.Series) -> dict[s
         if len(numbers) and numbers.min() >= 0:
             field["minimum"] = 0
     elif kind == "text" and (terms := _terms(values)):
-        inner = ", ".join(f"{_said(t)} = {{ vi = {_said(t)}, en = {_said(t)} }}" for t in terms)
+        inner = ", ".join(f"{_quoted(t)} = {{ vi = {_quoted(t)}, en = {_quoted(t)} }}" for t in terms)
         field["vocabulary"] = f"{{ {inner} }}"
     return field
 
@@ -175,6 +175,6 @@ def _terms(values: pd.Series) -> list[str]:
     return list(counts.index) if few else []
 
 
-def _said(text: str) -> str:
+def _quoted(text: str) -> str:
     """Return a TOML basic string: JSON's form without its escapes beyond the basic plane."""
     return json.dumps(str(text), ensure_ascii=False)

@@ -24,14 +24,13 @@ from ingest.mapping.description import Join, MappingFile, Source, read_mapping_f
 from ingest.mapping.joins import Partner, Partners
 from ingest.mapping.rows import FieldMapping, columns_of_layer, prepare
 from ingest.readers.citymodel import TERRAIN
+from ingest.readers.source import CRS_GIVEN
 from layers.theme import FieldType, Theme
 from twin.catalogue.catalogue import Column
 from twin.city import City
 from twin.crs import parse_crs
 from twin.text import Text
 
-# Columns of a batch that a reader adds to the file's own.
-PROBLEM, RAW, WKB = "__problem__", "__raw__", "__wkb__"
 # The column of a city model that names what each object is.
 OBJECT_TYPE = "object_type"
 DISTINCT = 2000
@@ -65,7 +64,7 @@ class Readable(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class CheckLimits:
-    """CheckLimits of what the checks read beforehand and keep.
+    """Limits of what the checks read beforehand and keep.
 
     `sample` rows of the first `reach` are looked at beforehand; a layer of more than `coverage` features, or
     `vertices` in all, is not searched for overlaps and gaps; `text` is the longest value in characters; `examples`
@@ -190,7 +189,7 @@ def _reference(
     if partner is not None and partner.has_shapes:
         reason = Text(en="the shapes of {layer}", vi="hình của {layer}").format(layer=partner.title)
         return Reference(Reading(parse_crs(4326), Text("WGS 84", "WGS 84")), reason)
-    reason = Text(en="as you specified", vi="theo chỉ định của bạn") if confirmed else reader.crs_reason
+    reason = CRS_GIVEN if confirmed else reader.crs_reason
     stated = confirmed if confirmed is not None else reader.crs
     return decide_reference(_places(sample), stated, reason, city, confirmed is not None)
 

@@ -18,7 +18,7 @@ from ingest.checks.raster_report import RasterPlan, RasterReport
 from ingest.checks.reference import decide_reference
 from ingest.checks.shapes import area_of
 from ingest.readers.cell_tally import CellValues, Tally
-from ingest.readers.source import LayerNotChosen
+from ingest.readers.source import CRS_GIVEN, LayerNotChosen
 from layers.theme import Raster, Theme
 from twin.bounded_toml import read_toml
 from twin.cells.cover import cell_places
@@ -52,7 +52,7 @@ def inspect_raster(
     ledger: list[tuple[str, str | Text]] = []
     values, known, places = reader.overview(chosen)
     usable = known & _fits(theme, codes, values)
-    reason = Text(en="as you specified", vi="theo chỉ định của bạn") if crs else reader.crs_reason
+    reason = CRS_GIVEN if crs else reader.crs_reason
     reference = decide_reference(
         places[usable if usable.any() else known], reader.crs, reason, city, confirmed=crs is not None
     )

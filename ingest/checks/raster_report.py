@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -12,10 +11,9 @@ import numpy as np
 import shapely
 from shapely.geometry.base import BaseGeometry
 
-from ingest.checks.kinds import SEVERITIES, Severity
-from ingest.checks.problems import Place, Problem
+from ingest.checks.problems import Problem
 from ingest.checks.reference import Reference
-from ingest.checks.report import CLEAN, REFUSED, WITH_WARNINGS
+from ingest.checks.report import CheckReport
 from ingest.readers.cell_tally import CellValues, Tally
 from layers.theme import Theme
 from twin.catalogue.catalogue import Bounds
@@ -58,7 +56,7 @@ class RasterPlan:
 
 
 @dataclass(frozen=True, slots=True)
-class RasterReport:
+class RasterReport(CheckReport):
     """Result of a check, in pixels: `good` ones make the `cells`, `bad` ones are left out, `no_data` are neither."""
 
     plan: RasterPlan
@@ -80,14 +78,6 @@ class RasterReport:
         return self.good + self.bad
 
     @property
-    def exit_code(self) -> int:
-        """0 clean, 1 with warnings or pixels that are left out, 2 if the raster cannot be published."""
-        if not self.publishable:
-            return REFUSED
-        grave = {problem.severity for problem in self.problems}
-        return WITH_WARNINGS if grave & {"refused", "warning"} else CLEAN
-
-    @property
     def publishable(self) -> bool:
         """Whether anything could be published: the cells of the good pixels."""
         return (
@@ -95,24 +85,6 @@ class RasterReport:
             and len(self.cells) > 0
             and not any(problem.code in BLOCKERS for problem in self.problems)
         )
-
-    @property
-    def counts(self) -> Counter[Severity]:
-        """How many kinds of problems there are of each severity."""
-        return Counter(problem.severity for problem in self.problems)
-
-    def by_severity(self) -> list[tuple[Severity, list[Problem]]]:
-        """Return the problems, the gravest kind first."""
-        return [(s, found) for s in SEVERITIES if (found := [p for p in self.problems if p.severity == s])]
-
-    def marks(self) -> list[tuple[int, int, Place]]:
-        """Return the places to number on a map: (number of the problem, number of the example, place), from 1."""
-        return [
-            (p, e, example.place)
-            for p, problem in enumerate(self.problems, 1)
-            for e, example in enumerate(problem.examples, 1)
-            if example.place is not None
-        ]
 
     @property
     def shapes(self) -> tuple[BaseGeometry, ...]:

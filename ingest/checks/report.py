@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections import Counter
 from dataclasses import dataclass
 from typing import Any
@@ -16,8 +17,46 @@ from twin.catalogue.catalogue import Bounds
 CLEAN, WITH_WARNINGS, REFUSED = 0, 1, 2
 
 
+class CheckReport(ABC):
+    """What the reports of features and of rasters share: the problems, and what follows from them."""
+
+    __slots__ = ()
+    problems: tuple[Problem, ...]
+
+    @property
+    @abstractmethod
+    def publishable(self) -> bool:
+        """Whether anything could be published."""
+
+    @property
+    def exit_code(self) -> int:
+        """0 clean, 1 with warnings or features (pixels) left out, 2 if nothing of the file can be published."""
+        if not self.publishable:
+            return REFUSED
+        grave = {problem.severity for problem in self.problems}
+        return WITH_WARNINGS if grave & {"refused", "warning"} else CLEAN
+
+    @property
+    def counts(self) -> Counter[Severity]:
+        """How many kinds of problems there are of each severity."""
+        return Counter(problem.severity for problem in self.problems)
+
+    def marks(self) -> list[tuple[int, int, Place]]:
+        """Return the places to number on a map: (number of the problem, number of the example, place), from 1."""
+        return [
+            (p, e, example.place)
+            for p, problem in enumerate(self.problems, 1)
+            for e, example in enumerate(problem.examples, 1)
+            if example.place is not None
+        ]
+
+    def by_severity(self) -> list[tuple[Severity, list[Problem]]]:
+        """Return the problems, the gravest kind first."""
+        return [(s, found) for s in SEVERITIES if (found := [p for p in self.problems if p.severity == s])]
+
+
 @dataclass(frozen=True, slots=True)
-class Report:
+class Report(CheckReport):
     """Result of a check.
 
     Of the `features` that were read, `good` ones can be published, `bad` ones go to quarantine, and `left_out` ones are
@@ -36,22 +75,9 @@ class Report:
     left_out: int = 0
 
     @property
-    def exit_code(self) -> int:
-        """0 clean, 1 with warnings or features that go to quarantine, 2 if nothing of the file can be published."""
-        if not self.publishable:
-            return REFUSED
-        grave = {problem.severity for problem in self.problems}
-        return WITH_WARNINGS if grave & {"refused", "warning"} else CLEAN
-
-    @property
     def publishable(self) -> bool:
         """Whether anything could be published: refused features would go to quarantine."""
         return self.good > 0 and not self.plan.blockers
-
-    @property
-    def counts(self) -> Counter[Severity]:
-        """How many kinds of problems there are of each severity."""
-        return Counter(problem.severity for problem in self.problems)
 
     def to_dict(self) -> dict[str, Any]:
         """Return the report as JSON: text for people has the form {"en": …, "vi": …}, places are [longitude, latitude].
@@ -134,19 +160,6 @@ class Report:
             "confidence": match.confidence,
             "reason": match.reason.as_dict(),
         }
-
-    def marks(self) -> list[tuple[int, int, Place]]:
-        """Return the places to number on a map: (number of the problem, number of the example, place), from 1."""
-        return [
-            (p, e, example.place)
-            for p, problem in enumerate(self.problems, 1)
-            for e, example in enumerate(problem.examples, 1)
-            if example.place is not None
-        ]
-
-    def by_severity(self) -> list[tuple[Severity, list[Problem]]]:
-        """Return the problems, the gravest kind first."""
-        return [(s, found) for s in SEVERITIES if (found := [p for p in self.problems if p.severity == s])]
 
 
 def _metres(shift: float) -> float | None:

@@ -51,7 +51,11 @@ def typed(
     if field is not None and field.vocabulary is not None:
         result, absent, unknown = _terms(values, field)
         faults.add(
-            unknown, "field.vocabulary", _said(field.name, values), field.name, lambda: _counted(values, unknown)
+            unknown,
+            "field.vocabulary",
+            _value_detail(field.name, values),
+            field.name,
+            lambda: _counted(values, unknown),
         )
         absent = absent | unknown
     else:
@@ -59,19 +63,23 @@ def typed(
             text = clean(values, longest)
             result, absent, wrong = text.values, text.absent, np.zeros(len(values), dtype=bool)
             faults.add(text.too_long, "text.too_long", _length(column.name, values, longest), column.name)
-            faults.add(text.control, "text.control", _said(column.name, values), column.name)
-            faults.add(text.markup, "text.markup", _said(column.name, values), column.name)
+            faults.add(text.control, "text.control", _value_detail(column.name, values), column.name)
+            faults.add(text.markup, "text.markup", _value_detail(column.name, values), column.name)
         else:
             absent = values.isna().to_numpy()
             result, wrong = as_type(values, column.type, zone)
             absent = absent | (wrong & is_missing_text(values, wrong))
         wrong = wrong & ~absent
         if field is not None:
-            faults.add(wrong, "field.type", _said(column.name, values), field.name, lambda: _counted(values, wrong))
+            faults.add(
+                wrong, "field.type", _value_detail(column.name, values), field.name, lambda: _counted(values, wrong)
+            )
             absent = absent | wrong
             if field.minimum is not None or field.maximum is not None:
                 out = _out_of_range(result, field)
-                faults.add(out, "field.range", _said(column.name, values), field.name, lambda: _counted(values, out))
+                faults.add(
+                    out, "field.range", _value_detail(column.name, values), field.name, lambda: _counted(values, out)
+                )
     if field is not None and field.required:
         if column.type == "text":
             absent = absent | pd.isna(result)
@@ -113,7 +121,7 @@ def _out_of_range(values: Any, field: Field) -> Mask:
     return out
 
 
-def _said(name: str, values: pd.Series) -> Detail:
+def _value_detail(name: str, values: pd.Series) -> Detail:
     return lambda row: f"{name} = {str(values.iloc[row])[:SHOWN]}"
 
 

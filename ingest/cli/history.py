@@ -27,7 +27,7 @@ from twin.config import load_settings
 from twin.db.database import open_database
 from twin.db.tables import Audit, LayerVersion, Quarantine
 from twin.errors import BadInput, NotFound
-from twin.facts import print_facts
+from twin.facts import print_version
 from twin.text import Text, format_number, printable, read_stored
 
 LAYER = click.argument("layer", metavar=say("LAYER", "LỚP"))
@@ -160,12 +160,7 @@ def show(layer: str, at: str, as_json: bool) -> None:
     if as_json:
         print_json(facts)
         return
-    raster = facts.pop("raster")
-    zone = load_settings().profile.time_zone
-    print_facts(facts, zone)
-    if raster is not None:
-        click.echo(say("\nRaster", "\nẢnh raster"))
-        print_facts(raster, zone, "  ")
+    print_version(facts, load_settings().profile.time_zone)
 
 
 def parse_moment(text: str) -> datetime:

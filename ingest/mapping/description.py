@@ -9,8 +9,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Literal, TypeVar
 
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError, model_validator
+from pydantic import Field, StringConstraints, ValidationError, model_validator
 
+from layers.contracts import Bilingual, Line, Part
 from layers.registry import themes
 from twin.bounded_toml import read_toml
 from twin.db.tables import Sharing
@@ -18,26 +19,9 @@ from twin.errors import BadInput
 from twin.text import Text
 
 ColumnEncoding = Literal["unicode", "tcvn3", "vni", "cp1258", "utf-8"]
-Line = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=300)]
 
 
-class _Part(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-
-class Bilingual(_Part):
-    """One text in Vietnamese and English."""
-
-    vi: Line
-    en: Line
-
-    @property
-    def text(self) -> Text:
-        """The same as the program's Text."""
-        return Text(en=self.en, vi=self.vi)
-
-
-class FieldSource(_Part):
+class FieldSource(Part):
     """Source of a field's value, when it is more than a column's name.
 
     `extract` keeps the part of a text that a regular expression's first group matches; `values` translates, and
@@ -67,7 +51,7 @@ class FieldSource(_Part):
         return self.column is not None and self == FieldSource.model_validate({"from": self.column})
 
 
-class OsmFilter(_Part):
+class OsmFilter(Part):
     """OpenStreetMap objects to take: of one geometry, with any of these tags (`["*"]`: any value).
 
     `without` leaves out, `require` asks for the presence of tags, `keep` carries further tags along as columns.
@@ -80,7 +64,7 @@ class OsmFilter(_Part):
     keep: tuple[str, ...] = ()
 
 
-class Join(_Part):
+class Join(Part):
     """More about each row, found by key: in another table, or in a published layer.
 
     `file` is a table beside this one; `layer` a published layer (`agency.name`), whose shapes are taken too. `on` is
@@ -108,7 +92,7 @@ class Join(_Part):
         return self
 
 
-class RowMapping(_Part):
+class RowMapping(Part):
     """Mapping of a file's rows to features of a theme.
 
     `id` is a column, or a template of columns ("{route}-{variant}"); without it a feature's id is made from its
@@ -157,7 +141,7 @@ class Source(MappingFile):
     file: Path
 
 
-class LayerSpec(_Part):
+class LayerSpec(Part):
     """One layer: whose, what theme, what may be done with it, and its files."""
 
     id: str
@@ -186,14 +170,14 @@ class LayerSpec(_Part):
         return self
 
 
-class AgencySpec(_Part):
+class AgencySpec(Part):
     """A body that owns layers."""
 
     name: str
     title: Bilingual
 
 
-class ViewSpec(_Part):
+class ViewSpec(Part):
     """Opening view of the map: longitude and latitude, web zoom, pitch and bearing in degrees."""
 
     center: tuple[float, float]
@@ -202,7 +186,7 @@ class ViewSpec(_Part):
     bearing: float = 0
 
 
-class CitySpec(_Part):
+class CitySpec(Part):
     """A whole city: agencies and layers."""
 
     id: Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9_]{0,30}$")]
@@ -222,7 +206,7 @@ def read_mapping_file(path: Path) -> MappingFile:
     return _read(path, MappingFile)
 
 
-Model = TypeVar("Model", bound=_Part)
+Model = TypeVar("Model", bound=Part)
 
 
 def _read(path: Path, model: type[Model]) -> Model:

@@ -167,7 +167,8 @@ class LayerPartner:
         names = "".join(f', {self._sql[name]} AS "{name}"' for name in self.columns)
         statement = f"SELECT {key} AS __key, ST_AsBinary(geom) AS __wkb{names} FROM {self._table} WHERE {key} = ANY(:k)"  # noqa: S608  # names of the catalogue
         with self._database.session() as session:
-            result = session.execute(sa.text(statement), {"k": list(wanted)})
+            # No feature's key has a NUL, which the database does not take.
+            result = session.execute(sa.text(statement), {"k": [key for key in wanted if "\0" not in key]})
             return pd.DataFrame(result.all(), columns=list(result.keys()), dtype=object)
 
 

@@ -7,6 +7,7 @@ import json
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, ExitStack, closing, contextmanager, nullcontext
 from dataclasses import dataclass, field
+from functools import cached_property
 from importlib.resources import files
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
@@ -301,7 +302,11 @@ class DescribedLayer:
         )
 
     def digest(self) -> str:
-        """Return the SHA-256 of the file, or of all files one after another."""
+        """Return the SHA-256 of the file, or of all files one after another; they are read for it once."""
+        return self._sha256
+
+    @cached_property
+    def _sha256(self) -> str:
         digests = [sha256_of(inside(self._folder, file)) for file in self._files()]
         return digests[0] if len(digests) == 1 else hashlib.sha256("".join(digests).encode()).hexdigest()
 

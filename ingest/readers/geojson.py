@@ -105,8 +105,8 @@ def check_lines(path: Path, limits: Limits) -> None:
 def readable_copy(path: Path, folder: Path) -> Path:
     """Copy a file so that GDAL reads all of it.
 
-    Each escaped NUL becomes another control character, which the checks find, remove and name. Integers of more than
-    64 bits become texts, so that no digit is lost.
+    Each escaped NUL becomes DEL, which the checks find, remove and name; in lists and objects too, since JSON does not
+    escape it. Integers of more than 64 bits become texts, so that no digit is lost.
     """
     copy = folder / f"copy{path.suffix.lower() or '.geojson'}"
     with path.open("rb") as source, copy.open("xb") as target:
@@ -122,7 +122,7 @@ def readable_copy(path: Path, folder: Path) -> Path:
 
 
 def _readable(text: bytes) -> bytes:
-    return _WIDE.sub(_as_text_if_wide, _ZERO.sub(rb"\1\\u0001", text))
+    return _WIDE.sub(_as_text_if_wide, _ZERO.sub(b"\\1\x7f", text))
 
 
 def _as_text_if_wide(found: re.Match[bytes]) -> bytes:

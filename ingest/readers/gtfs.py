@@ -89,6 +89,7 @@ class _Stops(CsvReader):
 
     def __init__(self, path: Path, files: dict[str, Path], options: ReadOptions, times: str | None) -> None:
         columns = replace(options, longitude="stop_lon", latitude="stop_lat", wkt=None, crs=None)
+        _is_utf16(path, files["stops.txt"])
         super().__init__(path, columns, files["stops.txt"])
         self.crs, self.crs_reason = 4326, CRS_OF_FORMAT
         self._modes = self._modes_of_stops(files, times)
@@ -186,8 +187,7 @@ class _Lines(FeatureReader):
 
 def _table(path: Path, file: Path, notes: Notes, **options: Any) -> pd.DataFrame:
     """Read a table of the timetable; lines that are not as wide as its header are named, and left out."""
-    with file.open("rb") as head:
-        wide = head.read(2) in (b"\xff\xfe", b"\xfe\xff")
+    wide = _is_utf16(path, file)
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always", ParserWarning)
         try:
@@ -212,6 +212,23 @@ def _table(path: Path, file: Path, notes: Notes, **options: Any) -> pd.DataFrame
         detail = Text(en="{file}: {n} lines ({some})", vi="{file}: {n} dòng ({some})")
         notes.append(("rows.left_out", detail.format(file=file.name, n=len(bad), some=some)))
     return table
+
+
+def _is_utf16(path: Path, file: Path) -> bool:
+    """Return whether a table begins with the mark of UTF-16; refuse one that is UTF-16 without it."""
+    with file.open("rb") as content:
+        head = content.read(64)
+    if head.startswith((b"\xff\xfe", b"\xfe\xff")):
+        return True
+    if b"\0" in head:
+        raise cannot_read(
+            path,
+            Text(
+                en="{name} in it is in UTF-16 without a mark that says so; GTFS asks for UTF-8: save it anew in that",
+                vi="{name} bên trong là UTF-16 mà không có dấu nhận biết; GTFS yêu cầu UTF-8: hãy lưu lại theo UTF-8",
+            ).format(name=file.name),
+        )
+    return False
 
 
 def _read(path: Path, file: Path, notes: Notes, **options: Any) -> pd.DataFrame:

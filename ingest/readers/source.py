@@ -132,7 +132,7 @@ class Reader(Protocol):
 
 
 UNICODE = Text(en="text of this format is always Unicode", vi="định dạng này luôn dùng Unicode")
-CRS_GIVEN = Text(en="as you specified", vi="theo chỉ định của bạn")
+CRS_GIVEN = ENCODING_GIVEN = Text(en="as you specified", vi="theo chỉ định của bạn")
 CRS_IN_FILE = Text(en="the file says so", vi="tệp ghi như vậy")
 CRS_SILENT = Text(en="the file does not say in which coordinate system it is", vi="tệp không ghi hệ tọa độ")
 CRS_OF_NO_PLACE = Text(
@@ -143,7 +143,6 @@ CRS_OF_FORMAT = Text(
     en="this format is always in longitude and latitude (WGS 84)",
     vi="định dạng này luôn dùng kinh độ, vĩ độ (WGS 84)",
 )
-ENCODING_GIVEN = Text(en="as you specified", vi="theo chỉ định của bạn")
 
 
 def given_crs(given: Any) -> Any:

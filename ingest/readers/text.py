@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import codecs
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -41,13 +41,15 @@ _LOOKED_AT = 8 * 2**20
 class Declared:
     """The encoding that a file declares, None if none, where it does, and whether its text proves that untrue.
 
-    `sure`: the text is plainly of this encoding, though it is one that programs write when nobody chose.
+    `sure`: the text is plainly of this encoding, though it is one that programs write when nobody chose. `doubtful`:
+    a file beside it names this encoding, and the text may well be of another.
     """
 
     encoding: str | None
     where: str
     untrue: bool = False
     sure: bool = False
+    doubtful: bool = False
 
 
 class Decoder:
@@ -126,9 +128,9 @@ def declared_by_shapefile(shp: Path) -> Declared:
         stated = cpg.read_bytes()[:80].decode("ascii", "replace").strip()
         if encoding := _code_page(stated):
             untrue = encoding == "utf-8" and dbf is not None and not _is_unicode(dbf)
-            return Declared(
-                encoding, cpg.name, untrue, encoding in _OF_DOS and dbf is not None and _is_dos(_texts(dbf))
-            )
+            texts = list(_texts(dbf)) if dbf is not None and encoding in _OF_DOS else []
+            sure = _is_dos(texts)
+            return Declared(encoding, cpg.name, untrue, sure, doubtful=bool(texts) and not sure)
     if dbf is not None:
         with dbf.open("rb") as file:
             header = file.read(32)
@@ -148,7 +150,7 @@ def _is_unicode(dbf: Path) -> bool:
     return True
 
 
-def _is_dos(texts: Iterator[bytes]) -> bool:
+def _is_dos(texts: Iterable[bytes]) -> bool:
     """Return whether most letters are where the code pages of DOS have them, and all others control characters."""
     letters = controls = 0
     for text in texts:

@@ -111,6 +111,14 @@ class VectorReader(FeatureReader):
         shapefile = self.driver == "ESRI Shapefile"
         decoder = Decoder(self.options.encoding, declared, as_latin_1=shapefile)
         self.encoding, self.encoding_reason, self.raw_text = decoder.encoding, decoder.reason, decoder.raw
+        if decoder.raw and declared.doubtful:
+            self.note(
+                "text.code_page",
+                Text(
+                    en="{file} says {encoding}; to read the text so, give --encoding {encoding}",
+                    vi="{file} ghi {encoding}; để đọc chữ theo bảng mã này, dùng --encoding {encoding}",
+                ).format(file=declared.where, encoding=declared.encoding),
+            )
         unicode = decoder.encoding == "utf-8"
         if shapefile:
             # GDAL's own conversion loses characters of some encodings; as ISO 8859-1 every byte comes through.

@@ -6,6 +6,7 @@ import datetime
 import zipfile
 import zlib
 from collections.abc import Iterator
+from contextlib import closing
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -70,8 +71,6 @@ class XlsxReader(TableReader):
                         raise _unreadable(self.path, error) from None
 
     def _book(self) -> Any:
-        from contextlib import closing
-
         try:
             return closing(openpyxl.load_workbook(self.path, read_only=True, data_only=True, keep_links=False))
         except ERRORS as error:

@@ -53,7 +53,7 @@ class Cuts:
 
 
 def _half_planes(points: Floats, along_: Floats, normal: Floats, offset: Floats, side: int) -> Geometries:
-    """Everything to one side of each polyline, moved `offset` metres towards that side."""
+    """Return everything to one side of each polyline, moved `offset` metres towards that side."""
     moved = points + (normal * (side * offset)[:, None])[:, None, :]
     far_end = moved[:, -1] + side * FAR * normal
     far_start = moved[:, 0] + side * FAR * normal

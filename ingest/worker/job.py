@@ -12,7 +12,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import BrokenExecutor
 from contextlib import closing, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from multiprocessing import parent_process
 from multiprocessing.connection import Connection
 from pathlib import Path
@@ -197,8 +197,6 @@ def _publish_file(
     request = _request(task, folder.workshop(task.number), principal)
     before = None if request.dry_run else _published_before(database, task, sha256)
     if before is not None:
-        from dataclasses import replace
-
         report = publish_file(
             database, settings, path, replace(request, dry_run=True), task.actor, task.name, sha256, stage, openers
         ).report

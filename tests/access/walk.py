@@ -20,7 +20,7 @@ from tiles.app import create_app
 from tiles.middleware import with_middleware
 from twin.config import Settings
 from twin.db.database import Database
-from viewer.app import opening, seen_by
+from viewer.app import opening, visible_layers
 from viewer.pages import make_router
 
 PLACE = (106.7005, 10.77)
@@ -149,7 +149,7 @@ async def running(database: Database, folder: Path) -> AsyncIterator[tuple[FastA
         uploads_open=1000,
     )  # type: ignore[call-arg]  # fmt: skip
     app = create_app(settings, database)
-    app.include_router(make_router(seen_by, opening))
+    app.include_router(make_router(visible_layers, opening))
     served = with_middleware(app, settings)
     async with app.router.lifespan_context(app):
         await app.state.city.refresh()

@@ -49,6 +49,13 @@ def boxes(count: int, size: float = 0.0004) -> list[shapely.Polygon]:
     return [shapely.box(106.7 + i * 0.001, 10.75, 106.7 + i * 0.001 + size, 10.75 + size) for i in range(count)]
 
 
+def test_a_nul_in_an_id_is_removed_and_named() -> None:
+    reader = memory({"id": ["a\0b", "ab", "c"], "levels": [1, 2, 3]}, boxes(3), crs=4326)
+    good, bad, report, _ = run(reader, "buildings")
+    assert good["id"].tolist() == ["ab", "c"] and [entry["reason"] for entry in bad] == ["id.duplicate"]
+    assert found(report)["text.control"] == 1
+
+
 @pytest.mark.parametrize(
     ("text", "levels"),
     [("12", 12), ("12.0", 12), ("7.6", 8), ("0.500", 0), ("45.601", None), ("1.234.567", None), ("45,601", None)],

@@ -202,16 +202,16 @@ def test_a_proposal_written_as_a_file_reads_back_as_the_same_mapping(tmp_path: P
 
 
 @pytest.mark.parametrize(
-    ("text", "said"),
+    ("text", "message"),
     [
         ("fields = 3", "fields"), ("[fields]\nhight = 'a'", "hight"), ("[fields]\nheight = 'z'", "z"), ("id = 'nope'", "nope"),
         ("not toml", "cannot be used"), ("colour = 'red'", "colour"), ("[encodings]\na = 'latin-9'", "encodings"),
     ],
 )  # fmt: skip
-def test_a_mapping_file_that_does_not_fit_is_refused_with_the_place(tmp_path: Path, text: str, said: str) -> None:
+def test_a_mapping_file_that_does_not_fit_is_refused_with_the_place(tmp_path: Path, text: str, message: str) -> None:
     file = tmp_path / "mapping.toml"
     file.write_text(text)
-    with pytest.raises(BadInput, match=said):
+    with pytest.raises(BadInput, match=message):
         read_mapping(file, {"a": "text"})
 
 

@@ -63,12 +63,12 @@ def test_a_system_that_is_right_is_never_doubted(seed: int, code: int) -> None:
 
 
 @settings(max_examples=40, deadline=None)
-@given(seed=seeds, code=st.sampled_from(PROJECTED), said=st.sampled_from(CODES))
-def test_a_system_that_lies_is_found_out_and_the_right_one_is_named(seed: int, code: int, said: int) -> None:
+@given(seed=seeds, code=st.sampled_from(PROJECTED), stated=st.sampled_from(CODES))
+def test_a_system_that_lies_is_found_out_and_the_right_one_is_named(seed: int, code: int, stated: int) -> None:
     """A neighbouring zone leaves part of the city inside its outline: that is doubted, and the rest is refused."""
-    if said == code or {said, code} == {3405, 32648}:
+    if stated == code or {stated, code} == {3405, 32648}:
         return
-    found = decide_reference(transform(places(seed), 4326, code), said, SAYS, CITY)
+    found = decide_reference(transform(places(seed), 4326, code), stated, SAYS, CITY)
     assert set(codes(found)) & {"crs.wrong", "crs.impossible", "crs.doubtful"}
     assert f"EPSG:{code}" in str(found.problems[0][1])
 
@@ -90,8 +90,8 @@ def test_the_detail_of_a_wrong_zone_says_how_far_it_would_shift_the_features() -
 def test_kilometres_zone_numbers_and_a_missing_false_easting_are_seen_and_undone(code: int, unit: str, spoil) -> None:
     there = places(5)
     numbers = spoil(transform(there, 4326, code))
-    for said in (None, code):
-        found = decide_reference(numbers, said, SAYS, CITY)
+    for stated in (None, code):
+        found = decide_reference(numbers, stated, SAYS, CITY)
         assert (epsg(found), found.reading.unit) == (code, unit)
         assert "crs.units" in codes(found)
         assert np.abs(found.reading.place(numbers) - there).max() < 1e-6
@@ -130,5 +130,5 @@ def test_features_of_another_city_are_not_moved_here() -> None:
     "numbers", [np.empty((0, 2)), np.full((5, 2), np.nan), np.zeros((5, 2)), np.full((5, 2), 1e300)]
 )
 def test_coordinates_that_say_nothing_end_in_no_error(numbers: np.ndarray) -> None:
-    for said in (None, 4326, 9210):
-        assert decide_reference(numbers, said, SAYS, CITY).reading.code
+    for stated in (None, 4326, 9210):
+        assert decide_reference(numbers, stated, SAYS, CITY).reading.code

@@ -105,11 +105,11 @@ def test_a_server_that_comes_again_is_followed_again(
 @contextmanager
 def saying(*answers: Callable[[BaseHTTPRequestHandler], None]) -> Iterator[tuple[str, list[dict[str, str]]]]:
     """A server that gives these answers one after the other, the last one for ever; with the headers it was sent."""
-    left, asked = iter(itertools.chain(answers, itertools.repeat(answers[-1]))), []
+    left, requests = iter(itertools.chain(answers, itertools.repeat(answers[-1]))), []
 
     class Handler(BaseHTTPRequestHandler):
         def do_GET(self) -> None:
-            asked.append({name.lower(): value for name, value in self.headers.items()})
+            requests.append({name.lower(): value for name, value in self.headers.items()})
             next(left)(self)
 
         def log_message(self, *_: object) -> None:
@@ -118,7 +118,7 @@ def saying(*answers: Callable[[BaseHTTPRequestHandler], None]) -> Iterator[tuple
     speaking = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
     Thread(target=speaking.serve_forever, daemon=True).start()
     try:
-        yield f"http://127.0.0.1:{speaking.server_port}", asked
+        yield f"http://127.0.0.1:{speaking.server_port}", requests
     finally:
         speaking.shutdown()
         speaking.server_close()
@@ -148,8 +148,8 @@ def status(code: int, **headers: str) -> Callable[[BaseHTTPRequestHandler], None
 
 
 def layer(name: str, version: int, state: str = "") -> bytes:
-    said = f'{{"layer":"{name}","kind":"published","version":{version},"published":"2026-11-21T02:00:00Z"}}'
-    return f"{f'id: {state}' if state else ':'}\nevent: layer\ndata: {said}\n\n".encode()
+    data = f'{{"layer":"{name}","kind":"published","version":{version},"published":"2026-11-21T02:00:00Z"}}'
+    return f"{f'id: {state}' if state else ':'}\nevent: layer\ndata: {data}\n\n".encode()
 
 
 def versions(url: str, count: int) -> list[Any]:
@@ -159,14 +159,14 @@ def versions(url: str, count: int) -> list[Any]:
 
 def test_after_a_break_the_server_is_told_what_was_read_last() -> None:
     broken = b"retry: 50\n\n" + layer("a.b", 1, "one") + layer("a.b", 2) + b"event: layer\ndata: {"
-    with saying(stream(broken), stream(layer("a.b", 3, "three"))) as (url, asked):
+    with saying(stream(broken), stream(layer("a.b", 3, "three"))) as (url, requests):
         begun = time.monotonic()
         assert versions(url, 4) == [1, 2, 3, 3]
         assert time.monotonic() - begun < 2
-    assert "last-event-id" not in asked[0]
+    assert "last-event-id" not in requests[0]
     # The second event was told without a state of its own: the first one is the last that is whole.
-    assert [a["last-event-id"] for a in asked[1:3]] == ["one", "three"]
-    assert {a["accept"] for a in asked} == {"text/event-stream"}
+    assert [a["last-event-id"] for a in requests[1:3]] == ["one", "three"]
+    assert {a["accept"] for a in requests} == {"text/event-stream"}
 
 
 def test_the_server_says_how_long_to_wait() -> None:
@@ -179,10 +179,10 @@ def test_the_server_says_how_long_to_wait() -> None:
 def test_what_passes_is_waited_for_and_what_is_not_known_is_left_out() -> None:
     unknown = b": \xc4\x91\xc3\xa8n\n\nevent: observation\ndata: 1\ndata: 2\n\ndata: plain\n\nfoo: bar\n\n"
     mixed = unknown + layer("a.b", 1).replace(b"\n", b"\r\n")
-    with saying(status(503), status(429, Retry_After="1"), stream(mixed)) as (url, asked):
+    with saying(status(503), status(429, Retry_After="1"), stream(mixed)) as (url, requests):
         begun = time.monotonic()
         assert versions(url, 1) == [1]
-        assert len(asked) == 3 and 1 < time.monotonic() - begun < 4
+        assert len(requests) == 3 and 1 < time.monotonic() - begun < 4
 
 
 def test_what_does_not_pass_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -190,9 +190,9 @@ def test_what_does_not_pass_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
     for answer in (stream(b"<html>", "text/html"), status(302, Location="/"), *nonsense):
         with saying(answer) as (url, _), Twin(url) as city, pytest.raises(BadInput):
             next(city.live())
-    with saying(status(500)) as (url, asked), Twin(url) as city, pytest.raises(Unavailable):
+    with saying(status(500)) as (url, requests), Twin(url) as city, pytest.raises(Unavailable):
         next(city.live())
-    assert len(asked) == 1
+    assert len(requests) == 1
     with Twin("http://127.0.0.1:9", patience=0.5) as city, pytest.raises(Unavailable, match=r"127\.0\.0\.1"):
         next(city.live())
     monkeypatch.setattr("twin.client.live.SILENCE", 0.3)

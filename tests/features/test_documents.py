@@ -20,8 +20,8 @@ PAGES = [
 def test_the_root_is_the_map_for_browsers_and_the_landing_page_for_programs(http: httpx.Client) -> None:
     page = http.get("/", headers={"Accept": BROWSER})
     assert "text/html" in page.headers["content-type"] and 'id="map"' in page.text
-    asked = [{"Accept": "application/json"}, {"Accept": "*/*"}]
-    answers = [*(http.get("/", headers=h) for h in asked), http.get("/?f=json"), http.get("/landing")]
+    accepted = [{"Accept": "application/json"}, {"Accept": "*/*"}]
+    answers = [*(http.get("/", headers=h) for h in accepted), http.get("/?f=json"), http.get("/landing")]
     for answer in answers:
         assert answer.headers["content-type"] == "application/json"
         assert "Accept" in answer.headers["vary"]
@@ -49,9 +49,9 @@ def test_every_conformance_class_is_named_once_and_has_its_route(http: httpx.Cli
 
 def test_a_collection_keeps_what_the_map_reads_and_says_what_ogc_asks(http: httpx.Client) -> None:
     listed = http.get("/collections").json()
-    (said,) = listed["collections"]
+    (document,) = listed["collections"]
     one = http.get(f"/collections/{LAYER}").json()
-    assert {k: v for k, v in said.items() if k != "links"} == {k: v for k, v in one.items() if k != "links"}
+    assert {k: v for k, v in document.items() if k != "links"} == {k: v for k, v in one.items() if k != "links"}
     assert one["featureCount"] == COUNT and one["version"] == 2 and one["tiles"].startswith("/tiles/")
     west, south, east, north = one["extent"]["spatial"]["bbox"][0]
     assert [west, south, east, north] == one["bounds"] and 106 < west < east < 107 and 10 < south < north < 11
@@ -64,19 +64,19 @@ def test_a_collection_keeps_what_the_map_reads_and_says_what_ogc_asks(http: http
 def test_the_schema_is_the_contract(http: httpx.Client, language: str) -> None:
     schema = http.get(f"/collections/{LAYER}/schema", params={"lang": language})
     assert schema.headers["content-type"] == "application/schema+json"
-    said = schema.json()["properties"]
-    assert list(said) == ["id", "geometry", *NAMES]
-    assert said["id"]["x-ogc-role"] == "id"
-    assert said["geometry"] | {"title": ""} == {
+    document = schema.json()["properties"]
+    assert list(document) == ["id", "geometry", *NAMES]
+    assert document["id"]["x-ogc-role"] == "id"
+    assert document["geometry"] | {"title": ""} == {
         "title": "", "x-ogc-role": "primary-geometry", "format": "geometry-polygon-or-multipolygon",
     }  # fmt: skip
-    assert said["size"]["x-ogc-unit"] == "m2" and said["size"]["minimum"] == -1000
-    assert said["use"]["enum"] == ["home", "shop"]
-    assert said["use"]["x-enum-titles"]["home"] == {"vi": "Nhà", "en": "Home"}[language]
-    assert said["label"]["title"] == {"vi": "Nhãn", "en": "Label"}[language]
-    assert (said["since"]["format"], said["seen_at"]["format"]) == ("date", "date-time")
-    assert set(http.get(f"/collections/{LAYER}/queryables").json()["properties"]) == set(said)
-    assert set(http.get(f"/collections/{LAYER}/sortables").json()["properties"]) == set(said) - {"geometry"}
+    assert document["size"]["x-ogc-unit"] == "m2" and document["size"]["minimum"] == -1000
+    assert document["use"]["enum"] == ["home", "shop"]
+    assert document["use"]["x-enum-titles"]["home"] == {"vi": "Nhà", "en": "Home"}[language]
+    assert document["label"]["title"] == {"vi": "Nhãn", "en": "Label"}[language]
+    assert (document["since"]["format"], document["seen_at"]["format"]) == ("date", "date-time")
+    assert set(http.get(f"/collections/{LAYER}/queryables").json()["properties"]) == set(document)
+    assert set(http.get(f"/collections/{LAYER}/sortables").json()["properties"]) == set(document) - {"geometry"}
 
 
 class Reader(HTMLParser):

@@ -38,9 +38,9 @@ def stored(sql: psycopg.Connection) -> list[shapely.Geometry]:
 
 
 def test_the_collection_lists_the_systems_and_how_it_is_stored(http: httpx.Client) -> None:
-    said = http.get(f"/collections/{LAYER}").json()
-    assert said["crs"] == [CRS84, *map(uri, [4326, 3857, *(c for c in CODES if c not in (4326, 3857))])]
-    assert said["storageCrs"] == CRS84
+    document = http.get(f"/collections/{LAYER}").json()
+    assert document["crs"] == [CRS84, *map(uri, [4326, 3857, *(c for c in CODES if c not in (4326, 3857))])]
+    assert document["storageCrs"] == CRS84
 
 
 @pytest.mark.parametrize("code", sorted(set(CODES)))

@@ -62,10 +62,10 @@ def refused(path: Path, work: Path, **limits: int) -> str:
     ],
 )
 def test_names_that_lead_outside_are_refused(tmp_path: Path, work: Path, name: str) -> None:
-    said = refused(archive(tmp_path / "a.zip", {name: b"x"}), work)
-    assert "a.zip" in said
-    assert "\n" not in said
-    assert "\x1b" not in said
+    message = refused(archive(tmp_path / "a.zip", {name: b"x"}), work)
+    assert "a.zip" in message
+    assert "\n" not in message
+    assert "\x1b" not in message
 
 
 @pytest.mark.parametrize("kind", [stat.S_IFLNK, stat.S_IFIFO, stat.S_IFCHR, stat.S_IFSOCK])

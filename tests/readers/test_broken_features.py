@@ -137,9 +137,9 @@ def test_surfaces_of_solids_are_read_as_polygons() -> None:
 
     polyhedral = struct.pack("<BII", 1, 1015, 2) + ring(1003) * 2
     tin = struct.pack("<BII", 1, 1016, 1) + ring(1017)
-    shapes, said, _ = from_wkb([polyhedral, tin, ring(1017)], Limits())
+    shapes, found_problems, _ = from_wkb([polyhedral, tin, ring(1017)], Limits())
     assert [s.geom_type for s in shapes] == ["MultiPolygon", "MultiPolygon", "Polygon"]
-    assert list(said) == [None] * 3
+    assert list(found_problems) == [None] * 3
     assert shapes[0].has_z
 
 
@@ -160,13 +160,13 @@ def test_curves_become_lines(tmp_path: Path) -> None:
 @given(st.binary(max_size=200))
 def test_no_wkb_whatever_stops_the_reading(content: bytes) -> None:
     good = shapely.to_wkb(shapely.Point(1, 2))
-    shapes, said, _ = from_wkb([good, content, good], Limits())
+    shapes, found_problems, _ = from_wkb([good, content, good], Limits())
     assert shapes[0].equals(shapes[2])
-    assert (shapes[1] is not None) or said[1] is not None or not content
+    assert (shapes[1] is not None) or found_problems[1] is not None or not content
 
 
 @given(st.text(max_size=60))
 def test_no_wkt_whatever_stops_the_reading(content: str) -> None:
-    shapes, said, _ = from_wkt(["POINT (1 2)", content], Limits())
+    shapes, found_problems, _ = from_wkt(["POINT (1 2)", content], Limits())
     assert shapes[0].x == 1
-    assert said[0] is None
+    assert found_problems[0] is None

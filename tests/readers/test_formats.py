@@ -332,7 +332,7 @@ def test_stops_routes_and_shapes_of_a_timetable(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("name", "content", "said"),
+    ("name", "content", "message"),
     [
         ("a.dwg", b"AC1032" + b"\0" * 50, "DXF"),
         ("a.xls", b"\xd0\xcf\x11\xe0" + b"\0" * 50, "XLSX"),
@@ -345,9 +345,9 @@ def test_stops_routes_and_shapes_of_a_timetable(tmp_path: Path) -> None:
         ("a.gml", b"<not closed", "cannot be read"),
     ],
 )
-def test_what_is_not_read_says_what_to_do(tmp_path: Path, name: str, content: bytes, said: str) -> None:
+def test_what_is_not_read_says_what_to_do(tmp_path: Path, name: str, content: bytes, message: str) -> None:
     (tmp_path / name).write_bytes(content)
-    with pytest.raises(BadInput, match=said):
+    with pytest.raises(BadInput, match=message):
         open_file(tmp_path / name)
 
 
@@ -399,9 +399,9 @@ def test_an_extract_is_read_by_the_name_of_what_is_wanted_and_keeps_every_tag(tm
     assert rows["other_tags"].notna().sum() == 1
     _, some = read(path, layer="line:highway=service,track")
     assert len(some) == 75
-    for asked in (None, "roads", "line:"):
+    for wanted_layer in (None, "roads", "line:"):
         with pytest.raises(LayerNotChosen, match=r"--source-layer.*line:highway"):
-            read(path, layer=asked)
+            read(path, layer=wanted_layer)
 
 
 PLACES = st.tuples(st.floats(106.4, 106.9), st.floats(10.5, 11.0))

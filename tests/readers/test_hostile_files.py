@@ -40,11 +40,11 @@ def secret(tmp_path: Path) -> Path:
 @pytest.fixture
 def listener() -> Iterator[tuple[str, list[str]]]:
     """An address that remembers who asked."""
-    asked: list[str] = []
+    requests: list[str] = []
 
     class Handler(http.server.BaseHTTPRequestHandler):
         def do_GET(self) -> None:
-            asked.append(self.path)
+            requests.append(self.path)
             self.send_response(404)
             self.end_headers()
 
@@ -55,7 +55,7 @@ def listener() -> Iterator[tuple[str, list[str]]]:
 
     server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
     threading.Thread(target=server.serve_forever, daemon=True).start()
-    yield f"http://127.0.0.1:{server.server_port}", asked
+    yield f"http://127.0.0.1:{server.server_port}", requests
     server.shutdown()
     server.server_close()
 
@@ -69,7 +69,7 @@ def listener() -> Iterator[tuple[str, list[str]]]:
 def test_descriptions_that_name_other_files_and_addresses_are_refused_under_any_name(
     tmp_path: Path, secret: Path, listener: tuple[str, list[str]], name: str
 ) -> None:
-    address, asked = listener
+    address, requests = listener
     other = tmp_path / "in"
     other.mkdir()
     for content in (
@@ -91,7 +91,7 @@ def test_descriptions_that_name_other_files_and_addresses_are_refused_under_any_
             with pytest.raises(BadInput) as refused:
                 opener(file)
             assert SECRET not in str(refused.value)
-    assert asked == []
+    assert requests == []
 
 
 @pytest.mark.parametrize(
@@ -184,12 +184,12 @@ XML_ROOTS = {
 def test_xml_with_a_document_type_is_refused_without_asking_anybody(
     tmp_path: Path, listener: tuple[str, list[str]], suffix: str, doctype: str, encoding: str
 ) -> None:
-    address, asked = listener
+    address, requests = listener
     content = f'<?xml version="1.0" encoding="{encoding}"?>\n<!-- c -->\n' + doctype.replace("{address}", address)
     (tmp_path / f"a.{suffix}").write_text(content + XML_ROOTS[suffix].format("&e;"), encoding)
     with pytest.raises(BadInput, match="DOCTYPE"):
         open_file(tmp_path / f"a.{suffix}")
-    assert asked == []
+    assert requests == []
 
 
 def test_a_document_type_behind_much_space_is_found_too(tmp_path: Path) -> None:
@@ -204,7 +204,7 @@ def test_a_document_type_behind_much_space_is_found_too(tmp_path: Path) -> None:
 
 
 def test_schemas_and_links_that_a_model_names_are_not_fetched(tmp_path: Path, listener: tuple[str, list[str]]) -> None:
-    address, asked = listener
+    address, requests = listener
     (tmp_path / "a.gml").write_text(
         '<CityModel xmlns="http://www.opengis.net/citygml/2.0" xmlns:xsi="http://www.w3.org/2001/XMLSchema-instance" '
         f'xmlns:xlink="http://www.w3.org/1999/xlink" xsi:schemaLocation="http://www.opengis.net/citygml/2.0 {address}/x.xsd" '
@@ -221,7 +221,7 @@ def test_schemas_and_links_that_a_model_names_are_not_fetched(tmp_path: Path, li
     (tmp_path / "b.kml").write_text(f"<kml><NetworkLink><Link><href>{address}/n.kml</href></Link></NetworkLink></kml>")
     with pytest.raises(BadInput, match="links to other addresses"):
         open_file(tmp_path / "b.kml")
-    assert asked == []
+    assert requests == []
 
 
 def test_a_workbook_with_a_document_type_inside_is_refused(tmp_path: Path) -> None:
@@ -337,8 +337,8 @@ def test_a_string_of_a_gigabyte_is_refused_in_bounded_memory(tmp_path: Path, nam
         for _ in range(1024):
             file.write("x" * 2**20)
         file.write(after)
-    said = within(900, OPEN, tmp_path / name)
-    assert "TWIN_LIMIT_" in said
+    output = within(900, OPEN, tmp_path / name)
+    assert "TWIN_LIMIT_" in output
 
 
 def test_elements_nested_without_end_are_refused(tmp_path: Path) -> None:

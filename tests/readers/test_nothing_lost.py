@@ -11,6 +11,7 @@ from pathlib import Path
 import geopandas as gpd
 import openpyxl
 import osmium
+import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
@@ -18,8 +19,12 @@ import shapely
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from ingest.checks import Checker, inspect
+from ingest.readers.opening import open_file
 from ingest.readers.source import PROBLEM
+from layers.registry import theme
 from tests.readers.files import LOTS, feature, geojson, problems, read, write
+from twin.city import read_city
 from twin.errors import BadInput
 
 POINT = {"type": "Point", "coordinates": [106.7, 10.7]}
@@ -47,8 +52,8 @@ def test_every_line_of_a_table_is_read_or_named_whatever_quotation_marks_it_has(
     path = tmp_path_factory.mktemp("csv") / "a.csv"
     path.write_text("\n".join(["ma,ten,x,y", *(row.format(f"row{i}") for i, row in enumerate(rows))]))
     _, found = read(path)
-    told = " ".join(str(value) for value in found.drop(columns="geometry").to_numpy().ravel())
-    assert all(f"row{i}" in told for i in range(len(rows)))
+    texts = " ".join(str(value) for value in found.drop(columns="geometry").to_numpy().ravel())
+    assert all(f"row{i}" in texts for i in range(len(rows)))
     assert found[PROBLEM].isna().sum() <= sum(row.count(",") == 3 for row in rows)
 
 
@@ -139,8 +144,20 @@ def test_escaped_zeros_and_halves_of_characters_do_not_cut_a_text(tmp_path: Path
         feature(POINT, a="A\0B", b="\\u0000", c="\ud83d lone", d="\U0001f600")]})  # fmt: skip
     path.write_text(content)
     reader, rows = read(path)
-    assert rows["a"][0] == "A\x01B" and rows["b"][0] == "\\u0000" and rows["d"][0] == "\U0001f600"
+    assert rows["a"][0] == "A\x7fB" and rows["b"][0] == "\\u0000" and rows["d"][0] == "\U0001f600"
     assert [(code, str(n)) for code, n in reader.notes] == [("text.broken", "1")]
+
+
+def test_escaped_zeros_in_lists_and_objects_are_removed_and_named(tmp_path: Path) -> None:
+    nested = {"tags": ["A\0B", "C"], "about": {"k": "D\0E"}, "mixed": ["F\0", 1]}
+    path = geojson(tmp_path / "a.geojson", [feature(POINT, name="Chợ", kind="market", **nested)])
+    with closing(open_file(path)) as reader:
+        checker = Checker(inspect(reader, theme("places"), read_city("hcmc")))
+        good = pd.concat([checker.feed(batch).good for batch in reader.batches(10)])
+    report = checker.finish()
+    assert {problem.field for problem in report.problems if problem.code == "text.control"} == set(nested)
+    assert json.loads(good["tags"].iloc[0]) == ["AB", "C"]
+    assert (json.loads(good["about"].iloc[0]), json.loads(good["mixed"].iloc[0])) == ({"k": "DE"}, ["F", 1])
 
 
 def test_a_layer_of_any_geometry_with_heights_keeps_nobody_from_reading_a_geopackage(tmp_path: Path) -> None:
@@ -209,6 +226,24 @@ def test_a_timetable_without_points_of_shapes_and_with_bad_lines_is_read_and_nam
     assert rows.geometry.notna().all() and codes(reader) == {"rows.left_out"}
     assert (rows["id"][0], rows["name"][0], rows["mode"][0]) == ("R1", "01", "bus")
     assert read(feed(""), layer="stops")[1][["id", "mode"]].to_numpy().tolist() == [["01", "bus"]]
+
+
+@pytest.mark.parametrize("layer", ["stops", "routes"])
+@pytest.mark.parametrize("codec", ["utf-16-le", "utf-16-be"])
+def test_a_timetable_in_utf_16_without_a_mark_is_refused_by_that_name(tmp_path: Path, layer: str, codec: str) -> None:
+    with zipfile.ZipFile(tmp_path / "g.zip", "w") as archive:
+        archive.writestr("stops.txt", "stop_id,stop_name,stop_lat,stop_lon\n01,A,10.77,106.7\n".encode(codec))
+        archive.writestr("routes.txt", "route_id,route_short_name,route_type\nR1,01,3\n".encode(codec))
+    with pytest.raises(BadInput, match=rf"{layer}\.txt in it is in UTF-16"):
+        read(tmp_path / "g.zip", layer=layer)
+
+
+def test_a_timetable_in_utf_16_with_its_mark_is_read(tmp_path: Path) -> None:
+    with zipfile.ZipFile(tmp_path / "g.zip", "w") as archive:
+        archive.writestr("stops.txt", "stop_id,stop_name,stop_lat,stop_lon\n01,Bến,10.77,106.7\n".encode("utf-16"))
+        archive.writestr("routes.txt", "route_id,route_short_name,route_type\nR1,Bến,3\n".encode("utf-16"))
+    assert read(tmp_path / "g.zip", layer="stops")[1]["stop_name"].tolist() == ["Bến"]
+    assert read(tmp_path / "g.zip", layer="routes")[1]["name"].tolist() == ["Bến"]
 
 
 def test_geojson_with_features_of_one_id_keeps_both_ids(tmp_path: Path) -> None:

@@ -47,18 +47,18 @@ def test_a_raster_is_described(tmp_path: Path) -> None:
     file = raster(tmp_path / "a.tif", np.zeros((2, 50, 80), np.float32))
     assert is_raster(file)
     with open_raster(file) as reader:
-        said = reader.describe()
-    assert (said.width, said.height, said.bands, said.dtypes, said.nodata) == (
+        description = reader.describe()
+    assert (description.width, description.height, description.bands, description.dtypes, description.nodata) == (
         80,
         50,
         2,
         ("float32",) * 2,
         (NODATA,) * 2,
     )
-    assert CRS.from_user_input(said.crs).to_epsg() == 32648
-    assert said.bounds == (680_000, 1_190_500, 682_400, 1_192_000)
+    assert CRS.from_user_input(description.crs).to_epsg() == 32648
+    assert description.bounds == (680_000, 1_190_500, 682_400, 1_192_000)
     corners = transform(np.array([[x, y] for x in (680_000.0, 682_400.0) for y in (1_190_500.0, 1_192_000.0)]), 32648)
-    assert said.outline == pytest.approx((*corners.min(axis=0), *corners.max(axis=0)), abs=1e-6)
+    assert description.outline == pytest.approx((*corners.min(axis=0), *corners.max(axis=0)), abs=1e-6)
 
 
 @pytest.mark.parametrize("resolution", [8, 9])
@@ -116,10 +116,10 @@ def test_a_cog_has_the_same_values_and_no_half_written_file_appears(tmp_path: Pa
         reader.to_cog(target)
     assert [p.name for p in target.parent.iterdir()] == ["a.tif"]
     with open_raster(target) as copy:
-        said = copy.describe()
-        assert said.cloud_optimised
-        assert said.overviews > 0
-        assert said.nodata == (NODATA,)
+        description = copy.describe()
+        assert description.cloud_optimised
+        assert description.overviews > 0
+        assert description.nodata == (NODATA,)
     with rasterio.open(target) as file:
         assert np.array_equal(file.read(1), values)
     target.unlink()

@@ -179,9 +179,9 @@ def test_the_land_cover_raster_in_cells(city_data: Path) -> None:
     with rasterio.open(path) as file:
         values = file.read(1)
     with open_raster(path) as reader:
-        said = reader.describe()
+        description = reader.describe()
         cells = reader.cell_values(8)
-    assert (said.width, said.height, said.nodata) == (values.shape[1], values.shape[0], (0.0,))
+    assert (description.width, description.height, description.nodata) == (values.shape[1], values.shape[0], (0.0,))
     assert cells.how == "mode"
     assert cells.samples.sum() == (values != 0).sum()
     assert set(cells.value) <= set(np.unique(values[values != 0]).astype(float))

@@ -14,10 +14,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ingest.checks import Checker, inspect
+from ingest.checks.kinds import KINDS
 from ingest.readers.limits import Limits
 from ingest.readers.opening import open_file
 from ingest.readers.row_problems import read_row_problem, row_problem
-from ingest.readers.source import PROBLEM
+from ingest.readers.source import PROBLEM, ReadOptions
 from ingest.readers.wkb import from_wkb, from_wkt
 from layers.registry import theme
 from tests.checks.readers import memory
@@ -120,7 +121,7 @@ def test_wide_integers_are_kept_wherever_a_chunk_ends(tmp_path: Path, monkeypatc
         copy = of_geojson.readable_copy(path, Path(tmp_path).joinpath(str(chunk)).parent)
         found = [f["properties"] for f in json.loads(copy.read_text())["features"]]
         copy.unlink()
-        assert found == [{"so": str(10**20 + i), "ten": f"a\1{i}"} for i in range(8)]
+        assert found == [{"so": str(10**20 + i), "ten": f"a\x7f{i}"} for i in range(8)]
 
 
 def test_a_code_page_of_dos_that_the_cpg_names_is_taken(tmp_path: Path) -> None:
@@ -129,6 +130,20 @@ def test_a_code_page_of_dos_that_the_cpg_names_is_taken(tmp_path: Path) -> None:
     path.with_suffix(".cpg").write_text("437")
     reader, rows = read(path)
     assert not reader.raw_text and rows["ten"].tolist() == ["Café", "Hôtel à côté", "Pâtisserie"]
+    assert not reader.notes
+
+
+def test_a_code_page_of_dos_that_the_text_may_not_be_in_is_named(tmp_path: Path) -> None:
+    frame = LOTS.assign(ten=["Café", "Hôtel à côté", "Pâtisserie"])
+    path = write(tmp_path / "a.shp", "ESRI Shapefile", frame, encoding="CP1252")
+    path.with_suffix(".cpg").write_text("437")
+    reader, _ = read(path)
+    ((code, detail),) = reader.notes
+    assert reader.raw_text and code == "text.code_page" and KINDS[code].severity == "warning"
+    assert isinstance(detail, Text) and all("--encoding cp437" in text for text in (detail.en, detail.vi))
+    given = open_file(path, ReadOptions(encoding="cp437"))
+    assert not given.notes
+    given.close()
 
 
 def test_stops_have_the_mode_of_the_trips_that_call_there(tmp_path: Path) -> None:
@@ -215,9 +230,9 @@ def test_a_theme_takes_from_a_city_model_the_objects_that_it_is_about(tmp_path: 
     checker = Checker(plan)
     ids = [i for batch in reader.batches(10) for i in checker.feed(batch).good["id"]]
     report = checker.finish()
-    told = {p.code: " ".join(str(e.detail) for e in p.examples) for p in report.problems}
+    details = {p.code: " ".join(str(e.detail) for e in p.examples) for p in report.problems}
     assert ids == ["o0"] and (report.good, report.bad, report.left_out) == (1, 0, 1)
-    assert "Road" in told["objects.not_of_theme"] and "ReliefFeature" in told["objects.left_out"]
+    assert "Road" in details["objects.not_of_theme"] and "ReliefFeature" in details["objects.left_out"]
     places = inspect(reader, theme("boundaries"), CITY)
     assert not places.mapping.rows.where, "a theme that no type belongs to takes them all"
 

@@ -26,7 +26,7 @@ SPECIAL = str.maketrans(
 
 
 def day_of(version: Version, zone: ZoneInfo, language: Language) -> str:
-    """The day of a publish by the city's clock, as its readers write days."""
+    """Return the day of a publish by the city's clock, as its readers write days."""
     day = version.published.astimezone(zone)
     return f"{day:%d/%m/%Y}" if language == "vi" else f"{day:%Y-%m-%d}"
 
@@ -43,7 +43,7 @@ def citation(layer: Layer, version: Version, city: City, language: Language, add
 
 
 def bibtex(layer: Layer, version: Version, city: City, language: Language, address: str) -> str:
-    """The same as an entry for BibTeX."""
+    """Return the same as an entry for BibTeX."""
     note = NOTE.in_language(language).format(number=version.number, day=day_of(version, city.time_zone, language))
     fields = {
         "author": f"{{{_tex(layer.agency.title.in_language(language))}}}",
@@ -64,7 +64,7 @@ def _tex(text: str) -> str:
 
 
 def words(layer: Layer, version: Version, city: City) -> dict[str, str]:
-    """What a file says of itself, by name, in both languages: files go on without the server they came from."""
+    """Return what a file says of itself, by name, in both languages: files go on without the server they came from."""
     fields = {
         "layer": layer.id,
         "version": str(version.number),

@@ -173,7 +173,7 @@ def _titled(layer: Layer, version: Version) -> Text:
 
 
 def _described(layer: Layer) -> Text:
-    """What the agency says of its layer, else its theme, else its title: no dataset goes without."""
+    """Return what the agency says of its layer, else its theme, else its title: no dataset goes without."""
     of = theme_of(layer)
     return Text(
         en=layer.description.en or of.description.en or layer.title.en,

@@ -26,7 +26,7 @@ CELLS = Text(en="H3 cells", vi="Ô H3")
 
 
 def services(base: str, datasets: Sequence[str]) -> list[Node]:
-    """The services, with the datasets, by address, that they serve among these."""
+    """Return the services, with the datasets, by address, that they serve among these."""
     served = [{"@id": address} for address in datasets]
     kept: list[tuple[str, Text, str, list[str]]] = [
         ("items", ITEMS, f"{base}/collections", ["http://www.opengis.net/spec/ogcapi-features-1/1.0/req/core"]),
@@ -58,7 +58,7 @@ def download_address(base: str, chosen: Permit, form: DownloadFormat) -> str:
 
 
 def distributions(base: str, chosen: Permit, prepared: Mapping[str, Prepared]) -> list[Node]:
-    """The files, with size and digest where they are prepared, and the services of a dataset."""
+    """Return the files, with size and digest where they are prepared, and the services of a dataset."""
     return [
         *(_file(base, chosen, form, prepared.get(form.suffix)) for form in FORMS.values()),
         _access(base, chosen, "items", ITEMS, path(base, "collections", chosen.layer.id, "items"), GEOJSON.media_type),

@@ -59,7 +59,7 @@ def freshness(layer: Layer, now: datetime) -> Freshness:
 
 
 def ago(age: timedelta) -> Text:
-    """An age in words, in its largest unit."""
+    """Return an age in words, in its largest unit."""
     minutes = int(age.total_seconds()) // 60
     for size, en, vi in (
         (525_600, "year", "năm"), (43_200, "month", "tháng"), (1440, "day", "ngày"), (60, "hour", "giờ"),

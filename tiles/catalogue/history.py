@@ -25,7 +25,7 @@ SELECT id, reason, source, source_sha256, created_by, tool_version FROM twin.lay
 """
 # What a page waits for at most, until it goes without.
 COUNT_SECONDS = 2.0
-REMEMBERED = 2000
+CACHED_CHANGES = 2000
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,10 +71,10 @@ class Changes:
     async def between(self, city: CityContext, before: Permit, after: Permit) -> Counts | None:
         """Count what changed of what may be shown; None if that takes too long or a number is too small to be shown."""
         pair = (before.version.key, after.version.key, same_key((before, after)))
-        shown = {column.name for column in before.columns} & {column.name for column in after.columns}
-        statement = counts_sql(before.version, after.version, sorted(shown) if pair[2] else None)
         if pair in self._found:
             return self._found[pair]
+        shown = {column.name for column in before.columns} & {column.name for column in after.columns}
+        statement = counts_sql(before.version, after.version, sorted(shown) if pair[2] else None)
         async with city.connection(asking=True) as connection:
             try:
                 async with asyncio.timeout(COUNT_SECONDS):
@@ -88,7 +88,7 @@ class Changes:
         complete = row is not None and all(after.count(number) is not None for number in row.values())
         found = Counts(**row) if row is not None and complete else None
         self._found[pair] = found
-        if len(self._found) > REMEMBERED:
+        if len(self._found) > CACHED_CHANGES:
             self._found.popitem(last=False)
         return found
 

@@ -13,17 +13,17 @@ Node = dict[str, Any]
 
 
 def texts(text: Text) -> list[Node]:
-    """A text in both languages."""
+    """Return a text in both languages."""
     return [{"@value": text.in_language(lang), "@language": lang} for lang in LANGUAGES if text.in_language(lang)]
 
 
 def typed(kind: str, value: object) -> Node:
-    """A value with its type."""
+    """Return a value with its type."""
     return {"@value": str(value), "@type": kind}
 
 
 def licence_of(licence: str) -> Node | None:
-    """A licence by its address where it has one, else by its name."""
+    """Return a licence by its address where it has one, else by its name."""
     if not licence:
         return None
     node: Node = {"@type": "dct:LicenseDocument", "rdfs:label": licence}

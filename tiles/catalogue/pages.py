@@ -20,7 +20,7 @@ from tiles.catalogue.history import Step
 from tiles.catalogue.nodes import address_of
 from tiles.catalogue.search import CatalogueQuery
 from tiles.catalogue.vocabulary import licence_address
-from tiles.catalogue.words import GEOMETRIES, SHARING, SHARING_SAID, TYPES, WORDS
+from tiles.catalogue.words import GEOMETRIES, SHARING, SHARING_MEANINGS, TYPES, WORDS
 from tiles.downloads.formats import FORMS
 from tiles.http.principal import city_context
 from tiles.ogc import display
@@ -67,7 +67,7 @@ def _page(
 
 
 def _aged(layer: Layer, now: datetime, city: City, language: Language) -> dict[str, Any]:
-    """How fresh a layer is, in words."""
+    """Return how fresh a layer is, in words."""
     found = fresh.freshness(layer, now)
     due = found.due.astimezone(city.time_zone) if found.due else None
     return {
@@ -83,10 +83,10 @@ def _aged(layer: Layer, now: datetime, city: City, language: Language) -> dict[s
 
 
 def listing(
-    request: Request, shown: Sequence[Permit], seen: Sequence[Permit], total: int, wanted: CatalogueQuery,
+    request: Request, shown: Sequence[Permit], visible: Sequence[Permit], total: int, wanted: CatalogueQuery,
     around: Mapping[str, str], links: Sequence[Link], now: datetime, language: Language, headers: Mapping[str, str],
 ) -> Response:  # fmt: skip
-    """The list: some layers out of those that fit, and the filters that the layers seen allow."""
+    """Return the list: some layers out of those that fit, and the filters that the visible layers allow."""
     city, base = city_context(request).settings.profile, base_of(request)
     entries = [
         {
@@ -97,7 +97,7 @@ def listing(
             "agency": layer.agency.title.in_language(language),
             "theme": theme_of(layer).title.in_language(language),
             "sharing": layer.sharing.value,
-            "sharing_said": SHARING[layer.sharing].in_language(language),
+            "sharing_title": SHARING[layer.sharing].in_language(language),
             "features": display.count(permit, permit.version.features, language),
             "licence": layer.licence,
             "sample": layer.sample,
@@ -106,7 +106,7 @@ def listing(
         for permit in shown
         for layer in (permit.layer,)
     ]  # fmt: skip
-    filters = _filters([permit.layer for permit in seen], wanted, language)
+    filters = _filters([permit.layer for permit in visible], wanted, language)
     title = WORDS["catalogue"].in_language(language)
     return _page(
         request, "catalogue", title, [], links, language, headers, entries=entries, filters=filters, wanted=wanted,
@@ -126,11 +126,11 @@ def _about(city: City, language: Language) -> str:
     )
 
 
-def _filters(seen: Sequence[Layer], wanted: CatalogueQuery, language: Language) -> list[dict[str, Any]]:
+def _filters(visible: Sequence[Layer], wanted: CatalogueQuery, language: Language) -> list[dict[str, Any]]:
     """Each filter with its choices, by title; only what some layer has is offered."""
-    agencies = {layer.agency.name: layer.agency.title.in_language(language) for layer in seen}
-    themes = {theme_of(layer).name: theme_of(layer).title.in_language(language) for layer in seen}
-    levels = {level.value: SHARING[level].in_language(language) for level in Sharing if _has(seen, level)}
+    agencies = {layer.agency.name: layer.agency.title.in_language(language) for layer in visible}
+    themes = {theme_of(layer).name: theme_of(layer).title.in_language(language) for layer in visible}
+    levels = {level.value: SHARING[level].in_language(language) for level in Sharing if _has(visible, level)}
     states = {state.value: label.in_language(language) for state, label in fresh.STATES.items()}
     by_title = [sorted(found.items(), key=lambda pair: pair[1].casefold()) for found in (agencies, themes)]
     return [
@@ -141,15 +141,15 @@ def _filters(seen: Sequence[Layer], wanted: CatalogueQuery, language: Language) 
     ]
 
 
-def _has(seen: Sequence[Layer], level: Sharing) -> bool:
-    return any(layer.sharing is level for layer in seen)
+def _has(visible: Sequence[Layer], level: Sharing) -> bool:
+    return any(layer.sharing is level for layer in visible)
 
 
 def dataset(
     request: Request, chosen: Permit, steps: Sequence[Step], prepared: Mapping[str, Prepared], links: Sequence[Link],
     now: datetime, language: Language, headers: Mapping[str, str],
 ) -> Response:  # fmt: skip
-    """The page of one layer, or of one version of it."""
+    """Return the page of one layer, or of one version of it."""
     city, base = city_context(request).settings.profile, base_of(request)
     layer, version = chosen.layer, chosen.version
     assert layer.current is not None  # noqa: S101
@@ -164,8 +164,8 @@ def dataset(
         agency=layer.agency.title.in_language(language),
         geometry=GEOMETRIES[of.geometry].in_language(language),
         count=display.count(chosen, version.features, language),
-        sharing_said=SHARING[layer.sharing].in_language(language),
-        sharing_means=SHARING_SAID[layer.sharing].in_language(language),
+        sharing_title=SHARING[layer.sharing].in_language(language),
+        sharing_means=SHARING_MEANINGS[layer.sharing].in_language(language),
         fresh=_aged(layer, now, city, language),
         licence_href=licence_address(layer.licence),
         pinned=chosen.pinned and version.number != layer.current.number,
@@ -192,7 +192,7 @@ def dataset(
 
 
 def _on_map(base: str, chosen: Permit, city: City, language: Language) -> str:
-    """The map's address at a layer, with the layer switched on."""
+    """Return the map's address at a layer, with the layer switched on."""
     bounds = chosen.bounds or city.outline.bounds
     span = max(bounds[2] - bounds[0], bounds[3] - bounds[1], 0.002)
     zoom = min(max(math.log2(360 / span), 8.0), 16.0)

@@ -91,7 +91,7 @@ async def draw(city: CityContext, chosen: Permit, wards: Permit | None) -> bytes
 
 
 def _bounds(shapes: Sequence[Any]) -> Bounds:
-    """What holds the shapes; without those that lie far apart from the rest, if that halves it at least."""
+    """Return what holds the shapes; without those that lie far apart from the rest, if that halves it at least."""
     bounds = shapely.bounds(shapes)
     middles = (bounds[:, :2] + bounds[:, 2:]) / 2
     low, high = np.quantile(middles, [APART, 1 - APART], axis=0)
@@ -182,7 +182,7 @@ def _of_style(of: Theme) -> Any:
 
 
 def _paint(paint: Any, columns: set[str]) -> tuple[str | None, Callable[[Any], str]]:
-    """The field that decides the colour, if one does, and what turns its value into a colour."""
+    """Return the field that decides the colour, if one does, and what turns its value into a colour."""
     if isinstance(paint, str):
         return None, lambda _: paint
     field = paint.get("field") if isinstance(paint, Mapping) else None
@@ -232,14 +232,14 @@ def _picture(
 
 
 def _shade(color: str) -> str:
-    """A colour, darker by a quarter."""
+    """Return a colour, darker by a quarter."""
     if re.fullmatch(r"#[0-9a-f]{6}", color, re.IGNORECASE) is None:
         return color
     return "#" + "".join(f"{int(int(color[i : i + 2], 16) * 0.75):02x}" for i in (1, 3, 5))
 
 
 def _visible(color: str) -> str:
-    """A colour that thin lines can be seen in on the light ground."""
+    """Return a colour that thin lines can be seen in on the light ground."""
     if re.fullmatch(r"#[0-9a-f]{6}", color, re.IGNORECASE) is None:
         return color
     red, green, blue = (int(color[i : i + 2], 16) for i in (1, 3, 5))
@@ -273,7 +273,7 @@ def _drawn(frame: Frame, shapes: Sequence[Any], color: str, opacity: float, *, f
 
 
 def _path(frame: Frame, shapes: Sequence[Any]) -> str:
-    """The outlines of some shapes as one path; corners that fall on the same place are left out."""
+    """Return the outlines of some shapes as one path; corners that fall on the same place are left out."""
     made = []
     rings = shapely.get_parts(shapely.boundary(shapes) if "Polygon" in shapes[0].geom_type else shapes)
     for ring in rings:
@@ -290,7 +290,7 @@ def _path(frame: Frame, shapes: Sequence[Any]) -> str:
 
 
 def _scale_bar(frame: Frame) -> str:
-    """A bar of a round length."""
+    """Return a bar of a round length."""
     metres_a_pixel = frame.pixel * 111_195
     longest = metres_a_pixel * 140
     power = 10 ** math.floor(math.log10(longest))

@@ -16,9 +16,9 @@ from tiles.catalogue.freshness import FreshnessLevel
 from tiles.catalogue.history import Changes, history
 from tiles.catalogue.search import CatalogueQuery, search
 from tiles.downloads.routes import downloads_of
-from tiles.features.selection import VARY, is_known
+from tiles.features.selection import VARY
 from tiles.http.principal import City, CurrentPrincipal, Lang
-from tiles.http.selection import caching, etag
+from tiles.http.selection import caching, etag, is_known
 from tiles.http.server import CityContext
 from tiles.ogc.formats import HTML, Format, negotiate
 from tiles.ogc.links import as_header, base_of, link, self_and_alternates, with_query
@@ -83,8 +83,8 @@ async def catalogue(
         q or None, agency or None, theme or None,
         Sharing(sharing) if sharing else None, FreshnessLevel(freshness) if freshness else None,
     )  # fmt: skip
-    seen = every_permit(principal, city.layers)
-    found = search(seen, wanted, now)
+    visible = every_permit(principal, city.layers)
+    found = search(visible, wanted, now)
     most = limit or (FOR_PEOPLE if own is HTML else FOR_PROGRAMS)
     shown = found[offset : offset + most]
     address, given = f"{base_of(request)}/catalogue", dict(request.query_params)
@@ -94,7 +94,7 @@ async def catalogue(
     headers = {"Cache-Control": "private, no-cache", "Vary": VARY} | as_header(links)
     if own is HTML:
         headers["Content-Language"] = lang
-        answer = pages.listing(request, shown, seen, len(found), wanted, _only(around), links, now, lang, headers)
+        answer = pages.listing(request, shown, visible, len(found), wanted, _only(around), links, now, lang, headers)
         return _tagged(request, bytes(answer.body), str(answer.media_type), dict(answer.headers))
     base, downloads = base_of(request), downloads_of(request)
     datasets = [dcat.dataset(base, permit, downloads.known(permit)) for permit in shown]
@@ -182,7 +182,7 @@ def _changes(request: Request) -> Changes:
 
 
 def _around(address: str, given: Mapping[str, str], offset: int, most: int, total: int) -> dict[str, str]:
-    """The addresses of the first page, the last one, and the neighbours of this one."""
+    """Return the addresses of the first page, the last one, and the neighbours of this one."""
 
     def at(position: int) -> str:
         return with_query(address, {**given, "offset": str(position)})
@@ -201,7 +201,7 @@ def _only(around: Mapping[str, str]) -> dict[str, str]:
 
 
 def _tagged(request: Request, body: bytes, media_type: str, headers: Mapping[str, str]) -> Response:
-    """A document with its tag; nothing but the tag for a reader who has it already."""
+    """Return a document with its tag; nothing but the tag for a reader who has it already."""
     own = {name: value for name, value in headers.items() if name.lower() not in ("content-length", "content-type")}
     own["ETag"] = f'W/"{hashlib.sha256(body).hexdigest()[:24]}"'
     if is_known(request, own):

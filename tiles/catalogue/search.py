@@ -33,8 +33,8 @@ def fold(text: str) -> str:
     return "".join(letter for letter in plain if not unicodedata.combining(letter))
 
 
-def said_of(layer: Layer) -> str:
-    """Everything that words are looked for in."""
+def searched_text(layer: Layer) -> str:
+    """Return all text of a layer that words are looked for in."""
     of = theme_of(layer)
     texts = (layer.title, layer.description, layer.agency.title, of.title)
     return " ".join([layer.id, layer.attribution, *(text.en for text in texts), *(text.vi for text in texts)])
@@ -51,5 +51,5 @@ def search(permits: Iterable[Permit], wanted: CatalogueQuery, now: datetime) -> 
         and (wanted.theme is None or theme_of(layer).name == wanted.theme)
         and (wanted.sharing is None or layer.sharing is wanted.sharing)
         and (wanted.freshness is None or freshness(layer, now).state is wanted.freshness)
-        and (not words or all(word in fold(said_of(layer)) for word in words))
+        and (not words or all(word in fold(searched_text(layer)) for word in words))
     ]

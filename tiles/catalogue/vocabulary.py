@@ -41,7 +41,7 @@ DATA_THEMES: Mapping[str, str] = {
 
 
 def licence_address(licence: str) -> str | None:
-    """The address of a licence by its SPDX name, or the licence itself if it is an address."""
+    """Return the address of a licence by its SPDX name, or the licence itself if it is an address."""
     if match := CREATIVE_COMMONS.fullmatch(licence):
         return f"https://creativecommons.org/licenses/{match[1].lower()}/{match[2]}/"
     if re.fullmatch(r"https?://[^\s<>\"{}|\\^`]+", licence):
@@ -50,5 +50,5 @@ def licence_address(licence: str) -> str | None:
 
 
 def data_theme(theme: str) -> str:
-    """The European data theme that a theme of the platform belongs to."""
+    """Return the European data theme that a theme of the platform belongs to."""
     return f"{AUTHORITY}data-theme/{DATA_THEMES.get(theme, 'REGI')}"

@@ -12,7 +12,7 @@ SHARING: Mapping[Sharing, Text] = {
     Sharing.SHARED: Text(en="shared", vi="dùng chung"),
     Sharing.RESTRICTED: Text(en="restricted", vi="hạn chế"),
 }
-SHARING_SAID: Mapping[Sharing, Text] = {
+SHARING_MEANINGS: Mapping[Sharing, Text] = {
     Sharing.OPEN: Text(en="Everybody may read it.", vi="Mọi người đều được đọc."),
     Sharing.SHARED: Text(en="Every agency may read it, with its key.", vi="Mọi đơn vị có khóa đều được đọc."),
     Sharing.RESTRICTED: Text(

@@ -45,7 +45,7 @@ class CellsMetadata:
     language: Language
 
     def document(self) -> dict[str, Any]:
-        """The metadata that all cells share."""
+        """Return the metadata that all cells share."""
         layer, version = self.permit.layer, self.permit.version
         return {
             "layer": layer.id,
@@ -106,14 +106,14 @@ def _rows(counted: AggregatedCells) -> list[tuple[Any, ...]]:
 
 
 def as_json(counted: AggregatedCells, about: CellsMetadata, ending: dict[str, Any]) -> bytes:
-    """A page of cells as JSON."""
+    """Return a page of cells as JSON."""
     names = about.names
     cells = [dict(zip(names, row, strict=True)) for row in _rows(counted)]
     return orjson.dumps(about.document() | {"cells": cells} | ending)
 
 
 def as_geojson(counted: AggregatedCells, about: CellsMetadata, ending: dict[str, Any]) -> bytes:
-    """A page of cells as GeoJSON polygons."""
+    """Return a page of cells as GeoJSON polygons."""
     names = about.names
     features = []
     for row, shape in zip(_rows(counted), outlines(counted.cells), strict=True):
@@ -145,7 +145,7 @@ def _written(rows: Sequence[Sequence[Any]]) -> bytes:
 
 
 def schema_of(about: CellsMetadata) -> pa.Schema:
-    """The Arrow schema: `cell` as H3's own unsigned number; titles, units and rules in the fields' metadata."""
+    """Return the Arrow schema: `cell` as H3's own unsigned number; titles, units and rules in the fields' metadata."""
     properties = about.properties()
     types = {"features": pa.int64(), "per_km2": pa.float64()} | {c.name: tables.ARROW[c.result] for c in about.columns}
     fields = [pa.field("cell", pa.uint64(), nullable=False, metadata={"title": CELL.in_language(about.language)})]

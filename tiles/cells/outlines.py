@@ -22,7 +22,7 @@ POLAR = 85.0
 
 
 def outlines(cells: Int64) -> Geometries:
-    """The outlines of cells (EPSG:4326); of those at the 180th meridian the longitudes go on beyond 180."""
+    """Return the outlines of cells (EPSG:4326); of those at the 180th meridian the longitudes go on beyond 180."""
     shapes = cell_polygons(cells)
     west, _, east, _ = shapely.bounds(shapes).T if len(shapes) else np.empty((4, 0))
     for i in np.flatnonzero(east - west > 180):

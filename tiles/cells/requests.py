@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from dataclasses import dataclass, replace
 
 from fastapi import Request
@@ -17,10 +16,10 @@ from tiles.features.paging import BAD_TOKEN, read_token, version_of_token
 from tiles.features.selection import permit_for
 from tiles.http.principal import city_context, language_of, principal_of
 from tiles.ogc import parameters as request_parameters
-from tiles.ogc.formats import CSV, MVT, Format, negotiate
+from tiles.ogc.formats import CSV, Format, negotiate
 from tiles.ogc.parameters import Parameter
 from tiles.vector.tile_matrix_sets import Grid, check_tile, find_grid
-from tiles.vector.tilesets import TILE
+from tiles.vector.tilesets import TILE, permit_for_tile
 from twin.access.permit import Permit, permit_of
 from twin.catalogue.catalogue import Version
 from twin.cells.cover import MAX_RESOLUTION
@@ -145,30 +144,20 @@ async def understand_tile(
 ) -> CellTileRequest:
     """Read a request for a tile of cells."""
     city, given = city_context(request), request.query_params
-    current = permit_of(principal_of(request), city.layers, layer_id)
-    request_parameters.check_language(given)
-    request_parameters.check_names(given, TILE_NAMES, {})
-    # Programs that draw maps say little of what they take, and there is but one format of tiles.
-    if "f" in given:
-        negotiate(request, [MVT])
-    profile = city.settings.profile
+    chosen, profile = await permit_for_tile(request, layer_id, TILE_NAMES), city.settings.profile
     found = find_grid(grid, profile)
     check_tile(found, matrix, column, row)
-    chosen = await permit_for(
-        city, current, request_parameters.read_version(given), request_parameters.read_as_of(given)
-    )
     zoom = found.zoom(matrix)
     resolution = read_resolution(given, chosen, finest_at(zoom))
     if resolution is None:
         resolution = min(resolution_for(zoom, theme_of(chosen.layer).rollup_cells), chosen.resolution)
     parameters = Parameters()
     conditions = await request_parameters.read_filter(city.parser, given, chosen, offered(profile), parameters)
-    text = "\0".join(given.get(parameter.name, "") for parameter in request_parameters.FILTER)
     return CellTileRequest(
         chosen=chosen,
         grid=found,
         question=CellsQuery(chosen, resolution, offered_columns(chosen), None, conditions, parameters),
-        narrowed=hashlib.sha256(text.encode()).hexdigest()[:24] if conditions else "",
+        narrowed=request_parameters.filter_key(given) if conditions else "",
     )
 
 
@@ -211,7 +200,7 @@ def read_columns(given: QueryParams, chosen: Permit) -> tuple[Rolled, ...]:
 
 
 def _suiting(permit: Permit, box: tuple[float, float, float, float] | None) -> int:
-    """The resolution that shows an area well: the requested box, as far as there are features in it."""
+    """Return the resolution that shows an area well: the requested box, as far as there are features in it."""
     bounds = permit.bounds or (0.0, 0.0, 0.0, 0.0)
     if box is not None:
         inner = max(box[0], bounds[0]), max(box[1], bounds[1]), min(box[2], bounds[2]), min(box[3], bounds[3])

@@ -25,12 +25,12 @@ from tiles.cells.statement import AggregatedCells, counted, first
 from tiles.cells.tiles import make_tile
 from tiles.features.items import LayerId
 from tiles.features.paging import PageStart, write_token
-from tiles.features.selection import is_known, keeping
+from tiles.features.selection import keeping
 from tiles.features.streaming import StreamedResponse, primed, streaming
 from tiles.http import content_encoding as encodings
 from tiles.http.openapi import reads_parameters
 from tiles.http.principal import city_context
-from tiles.http.selection import caching, etag
+from tiles.http.selection import caching, etag, is_known
 from tiles.http.server import CityContext
 from tiles.ogc.formats import CSV
 from tiles.ogc.links import as_header, base_of, link, path, self_and_alternates, with_query

@@ -43,7 +43,7 @@ class AggregatedCells:
         return len(self.cells)
 
     def first(self, count: int) -> AggregatedCells:
-        """The first of them."""
+        """Return the first of them."""
         return AggregatedCells(self.cells[:count], self.features[:count], [v[:count] for v in self.values])
 
 
@@ -77,7 +77,7 @@ class CellsQuery:
         return all(kept["columns"].get(c.name) == c.rule for c in self.columns)
 
     def statement(self, *, has_cell: bool = True) -> tuple[str, list[object]]:
-        """The statement, ordered by cell; of cells that nearly meet the area it may give some."""
+        """Return the statement, ordered by cell; of cells that nearly meet the area it may give some."""
         parameters = Parameters(list(self.parameters.values))
         return self._of_rollup(parameters) if self.from_rollup else self._of_features(parameters, has_cell)
 
@@ -121,12 +121,12 @@ class CellsQuery:
 
 
 def _envelope(area: BaseGeometry) -> BaseGeometry:
-    """The area's box; it goes all the way round for an area that crosses the 180th meridian."""
+    """Return the area's box; it goes all the way round for an area that crosses the 180th meridian."""
     return shapely.box(*shapely.bounds(area))
 
 
 async def counted(connection: asyncpg.Connection, query: CellsQuery) -> AsyncGenerator[AggregatedCells, None]:
-    """The cells of a question, some at a time; the connection must be in a transaction."""
+    """Yield the cells of a question, some at a time; the connection must be in a transaction."""
     has_cell = query.from_rollup or await connection.fetchval(HAS_CELL_SQL, f"{DATA_SCHEMA}.{query.version.table}")
     sql, values = query.statement(has_cell=has_cell)
     cursor = await connection.cursor(sql, *values)
@@ -141,7 +141,7 @@ async def counted(connection: asyncpg.Connection, query: CellsQuery) -> AsyncGen
 
 
 async def first(connection: asyncpg.Connection, query: CellsQuery, most: int) -> tuple[AggregatedCells, bool]:
-    """The first cells of a question in one piece, and whether there are more."""
+    """Return the first cells of a question in one piece, and whether there are more."""
     parts: list[AggregatedCells] = []
     async with connection.transaction(readonly=True), aclosing(counted(connection, query)) as read:
         async for part in read:

@@ -25,7 +25,7 @@ SQL = {"text": "text", "integer": "bigint", "number": "float8", "boolean": "bool
 
 
 def finest_at(zoom: int) -> int:
-    """The finest resolution that a tile of this zoom may have."""
+    """Return the finest resolution that a tile of this zoom may have."""
     return resolution_for(zoom, MOST_CELLS)
 
 
@@ -44,7 +44,7 @@ async def make_tile(
 
 
 def _area(grid: Grid, z: int, x: int, y: int) -> shapely.Polygon:
-    """What may show on the tile, and a little more: what lies outside is left out when it is clipped."""
+    """Return what may show on the tile, and a little more: what lies outside is left out when it is clipped."""
     if grid.between:
         return shapely.box(*placed(grid, z, x, y)[4:8])
     west, south, east, north = grid.document().bounds(morecantile.Tile(x, y, z))
@@ -59,7 +59,7 @@ def _plain(values: list[object]) -> list[object]:
 
 
 def _statement(name: str, columns: tuple[Rolled, ...], grid: Grid) -> str:
-    """The grid's parameters for the place come first, then the outlines, then the values, cell by cell."""
+    """Return the statement; its parameters are the grid's for the place, then outlines and values, cell by cell."""
     typed = [
         ("cell", "text"),
         ("features", "bigint"),

@@ -61,7 +61,7 @@ async def _rows(city: CityContext, chosen: Permit, columns: Sequence[str]) -> As
 
 
 def chunks(city: CityContext, chosen: Permit, form: DownloadFormat, words: Mapping[str, str]) -> Chunks:
-    """The bytes of a file that grows."""
+    """Yield the bytes of a file that grows."""
     columns = chosen.columns
     if form.suffix == "geojson":
         return _geojson(_rows(city, chosen, statement.geojson(columns, WGS84).columns()), words)

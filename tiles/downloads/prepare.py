@@ -107,11 +107,11 @@ class Downloads:
         return f"{version.table}-{digest[:16]}"
 
     def find(self, chosen: Permit, form: DownloadFormat) -> Prepared | None:
-        """The file, if it is there."""
+        """Return the file, if it is there."""
         return self.folder.find(self.key(chosen), form.suffix)
 
     def known(self, permit: Permit) -> Mapping[str, Prepared]:
-        """The files of a version that are there, by suffix, without using them."""
+        """Return the files of a version that are there, by suffix, without using them."""
         key, names = self.key(permit), self.folder.names()
         return {suffix: names[key, suffix] for suffix in forms.FORMS if (key, suffix) in names}
 
@@ -183,7 +183,7 @@ class Downloads:
         return await _in_thread(making.finish, path)
 
     async def follow(self, handle: int, task: asyncio.Task[Prepared]) -> AsyncGenerator[bytes, None]:
-        """The bytes of a file while it grows, whichever process makes it; an error if it is never finished."""
+        """Yield the bytes of a file while it grows, whichever process makes it; an error if it is never finished."""
         try:
             while True:
                 # Looked at in this order: what is finished before a look at its end has its end there.

@@ -12,9 +12,9 @@ from fastapi.responses import FileResponse, StreamingResponse
 from tiles.catalogue.vocabulary import licence_address
 from tiles.downloads.formats import FORMS, DownloadFormat
 from tiles.downloads.prepare import Downloads
-from tiles.http.head import ASKED
+from tiles.http.head import HEADERS_ONLY
 from tiles.http.principal import City, CurrentPrincipal, language_of
-from tiles.http.selection import caching
+from tiles.http.selection import caching, is_known
 from tiles.ogc.links import as_header, base_of, link, path
 from tiles.ogc.schemas import BINARY, TEXT
 from twin.access.permit import Permit, permit_of
@@ -46,7 +46,7 @@ RESPONSES: dict[int | str, dict[str, Any]] = {
 
 
 def downloads_of(request: Request) -> Downloads:
-    """The prepared downloads of the city."""
+    """Return the prepared downloads of the city."""
     downloads: Downloads = request.app.state.downloads
     return downloads
 
@@ -68,7 +68,7 @@ async def download(
         )
     downloads, own = downloads_of(request), FORMS[form]
     headers = _headers(request, chosen, own)
-    wants_headers, prepared = bool(request.scope.get(ASKED)), downloads.find(chosen, own)
+    wants_headers, prepared = bool(request.scope.get(HEADERS_ONLY)), downloads.find(chosen, own)
     if prepared is None and not wants_headers:
         making = downloads.prepare(chosen, own)
         handle = await _beginning(downloads, chosen, own, making, in_parts="range" in request.headers)
@@ -83,7 +83,7 @@ async def download(
         # Its length is not known yet, and no range was requested.
         return StreamingResponse(iter(()), media_type=own.media_type, headers=headers)
     headers |= {"ETag": f'"{prepared.sha256[:32]}"', "Content-Encoding": "identity"}
-    if _is_known(request, headers["ETag"]):
+    if is_known(request, headers):
         return Response(status_code=304, headers=headers)
     if wants_headers:
         own_headers = {"Content-Length": str(prepared.size), "Accept-Ranges": "bytes"}
@@ -124,11 +124,6 @@ async def _beginning(
             return handle
         await asyncio.wait([making], timeout=PATIENCE_SECONDS / 10)
     return None
-
-
-def _is_known(request: Request, tag: str) -> bool:
-    given = request.headers.get("if-none-match")
-    return given is not None and (given == "*" or tag in (t.strip().removeprefix("W/") for t in given.split(",")))
 
 
 def _check_range(request: Request, prepared: Prepared, tag: str) -> None:

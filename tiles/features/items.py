@@ -21,11 +21,12 @@ from tiles.features.paging import (
     write_token,
 )
 from tiles.features.rendering import closing, feature_texts, opening, place_of, with_members
-from tiles.features.selection import is_known, keeping, permit_for
+from tiles.features.selection import keeping, permit_for, permit_of_request
 from tiles.features.statement import FeatureText, RowQuery
 from tiles.features.streaming import Chunks, StreamedResponse, batches, primed, streaming
 from tiles.http.openapi import reads_parameters
 from tiles.http.principal import city_context, language_of, principal_of
+from tiles.http.selection import is_known
 from tiles.http.server import CityContext
 from tiles.ogc import formats, pages
 from tiles.ogc import parameters as request_parameters
@@ -189,7 +190,7 @@ def _text_of(wanted: ItemsRequest) -> FeatureText:
 
 
 def _members(wanted: ItemsRequest) -> dict[str, Any]:
-    """What a collection says before its features."""
+    """Return what a collection says before its features."""
     if wanted.format is not formats.JSONFG:
         return {}
     of = theme_of(wanted.chosen.layer)
@@ -201,7 +202,7 @@ def _members(wanted: ItemsRequest) -> dict[str, Any]:
 
 
 async def _page(city: CityContext, wanted: ItemsRequest) -> bytes:
-    """A page that is read at once."""
+    """Return a page that is read at once."""
     rows, matched = await _read(city, wanted, _text_of(wanted).columns())
     before, after = _neighbours(wanted, rows)
     kept = _in_order(wanted, rows)
@@ -272,7 +273,7 @@ def _links(wanted: ItemsRequest, before: PageStart | None, after: PageStart | No
 
 
 async def _long_page(city: CityContext, wanted: ItemsRequest) -> Chunks:
-    """A page that is sent while it is read; its links come at its end, when they are known."""
+    """Yield a page that is sent while it is read; its links come at its end, when they are known."""
     if not wanted.rows.forward:
         # Read from its end: it has to be turned round first.
         yield await _page(city, wanted)
@@ -374,14 +375,8 @@ async def item(
 ) -> Response:
     """Give one feature by its id."""
     city, given = city_context(request), request.query_params
-    current = permit_of(principal_of(request), city.layers, layer)
-    own = negotiate(request, formats.ITEM)
-    request_parameters.check_language(given)
-    request_parameters.check_names(given, request_parameters.ITEM_NAMES, {})
-    chosen = await permit_for(
-        city, current, request_parameters.read_version(given), request_parameters.read_as_of(given)
-    )
-    found = chosen.layer
+    chosen = await permit_of_request(request, layer, request_parameters.ITEM_NAMES)
+    own, found = negotiate(request, formats.ITEM), chosen.layer
     reference = request_parameters.read_crs(given, "crs", offered(city.settings.profile))
     columns, language = request_parameters.read_columns(given, chosen.columns), language_of(request)
     headers = keeping(request, chosen, own.name, language) | {"Content-Crs": f"<{reference.uri}>"}

@@ -67,7 +67,7 @@ def read_sortby(text: str, known: Mapping[str, Queryable]) -> tuple[SortKey, ...
 
 
 def order_by(keys: Sequence[SortKey], forward: bool) -> str:
-    """The ORDER BY that makes the pages; backwards it is the mirror image."""
+    """Return the ORDER BY that makes the pages; backwards it is the mirror image."""
     parts = []
     for key in keys:
         direction = "DESC" if key.descending is forward else "ASC"
@@ -76,7 +76,7 @@ def order_by(keys: Sequence[SortKey], forward: bool) -> str:
 
 
 def beyond(keys: Sequence[SortKey], place: PageStart, parameters: Parameters) -> str:
-    """The condition that a feature lies after the place (before it, when going backwards)."""
+    """Return the condition that a feature lies after the place (before it, when going backwards)."""
     fid = f"f.fid {'>' if place.forward else '<'} {parameters.add(place.fid, 'bigint')}"
     condition = fid
     # From the last key to the first: beyond by this key, or level with it and beyond by the rest.
@@ -114,7 +114,7 @@ def read_token(token: str, keys: Sequence[SortKey]) -> PageStart:
 
 
 def version_of_token(token: str) -> int:
-    """The number of the version that a token is of."""
+    """Return the number of the version that a token is of."""
     try:
         version = _unpacked(token)[0]
     except (ValueError, TypeError, IndexError, KeyError, binascii.Error):

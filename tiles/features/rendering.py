@@ -17,7 +17,7 @@ Row = Sequence[Any]
 
 
 def feature_texts(rows: Sequence[Row], keys: int, reference: Reference) -> list[str]:
-    """The features of some rows as JSON, as `FeatureText.columns` read them."""
+    """Return the features of some rows as JSON, as `FeatureText.columns` read them."""
     start = AFTER_FID + keys
     if reference.in_sql:
         return [row[start] for row in rows]
@@ -27,20 +27,20 @@ def feature_texts(rows: Sequence[Row], keys: int, reference: Reference) -> list[
 
 
 def place_of(row: Row, keys: Sequence[SortKey], version: int, *, forward: bool) -> PageStart:
-    """The place after a row, or before it."""
+    """Return the place after a row, or before it."""
     return PageStart(version, forward, tuple(row[AFTER_FID : AFTER_FID + len(keys)]), row[0])
 
 
 def opening(members: dict[str, Any]) -> bytes:
-    """The beginning of a collection, up to its first feature."""
+    """Return the beginning of a collection, up to its first feature."""
     return orjson.dumps({"type": "FeatureCollection", **members})[:-1] + b',"features":['
 
 
 def closing(members: dict[str, Any]) -> bytes:
-    """What follows the last feature of a collection."""
+    """Return what follows the last feature of a collection."""
     return b"]," + orjson.dumps(members)[1:]
 
 
 def with_members(feature: str, members: dict[str, Any]) -> bytes:
-    """A feature with further members at its end."""
+    """Return a feature with further members at its end."""
     return feature.encode()[:-1] + b"," + orjson.dumps(members)[1:]

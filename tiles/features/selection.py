@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from datetime import datetime
 
 from fastapi import Request
 
+from tiles.http.principal import city_context, principal_of
 from tiles.http.selection import caching, etag
 from tiles.http.server import CityContext
-from twin.access.permit import Permit, as_current
+from tiles.ogc import parameters as request_parameters
+from twin.access.permit import Permit, as_current, permit_of
 from twin.errors import NotFound
 from twin.text import Text
 
@@ -18,6 +21,16 @@ AT_SQL = """
 SELECT version FROM twin.audit WHERE layer = $1 AND action IN ('publish', 'rollback') AND at <= $2
 ORDER BY id DESC LIMIT 1
 """
+
+
+async def permit_of_request(request: Request, layer: str, known: Collection[str]) -> Permit:
+    """Return the permit for the layer and the version that a request means; refuse parameters that are not `known`."""
+    city, given = city_context(request), request.query_params
+    current = permit_of(principal_of(request), city.layers, layer)
+    request_parameters.check_language(given)
+    request_parameters.check_names(given, known, {})
+    number, at = request_parameters.read_version(given), request_parameters.read_as_of(given)
+    return await permit_for(city, current, number, at)
 
 
 async def permit_for(city: CityContext, current: Permit, number: int | None, at: datetime | None) -> Permit:
@@ -42,9 +55,3 @@ def keeping(request: Request, chosen: Permit, form: str, language: str = "") -> 
         "ETag": etag((chosen,), request.url, form, language),
         "Vary": VARY,
     }
-
-
-def is_known(request: Request, headers: dict[str, str]) -> bool:
-    """Whether the reader has this very answer already."""
-    given = request.headers.get("if-none-match")
-    return given is not None and (given == "*" or headers["ETag"] in (tag.strip() for tag in given.split(",")))

@@ -31,7 +31,7 @@ class RowQuery:
         return self.place is None or self.place.forward
 
     def select(self, columns: Sequence[str], limit: int | None) -> tuple[str, list[object]]:
-        """A statement that gives the number, the sort keys and these columns of each row, with its values."""
+        """Return a statement that gives the number, the sort keys and these columns of each row, with its values."""
         parameters = Parameters(list(self.parameters.values))
         conditions = list(self.conditions)
         if self.place is not None:
@@ -45,7 +45,7 @@ class RowQuery:
         )
 
     def count(self) -> tuple[str, list[object]]:
-        """A statement that counts all rows under the conditions, whatever the page."""
+        """Return a statement that counts all rows under the conditions, whatever the page."""
         return f"SELECT count(*) FROM {self._table}{_where(self.conditions)}", self.parameters.values
 
     @property
@@ -66,7 +66,7 @@ class FeatureText:
     reference: Reference
 
     def columns(self) -> list[str]:
-        """The whole feature as one column; or in parts, where the geometry is written outside the database."""
+        """Return the whole feature as one column; or in parts, where the geometry is written outside the database."""
         if self.reference.in_sql:
             return [f"{self.head} || {_geometry(self.reference)} || {self.tail} AS feature"]
         return [f"{self.head} AS head", f"{self.tail} AS tail", "ST_AsBinary(f.geom) AS wkb"]
@@ -121,7 +121,7 @@ def _time(column: Column | None) -> str:
 
 
 def table(columns: Sequence[Column], *, geometry: bool = True) -> list[str]:
-    """The columns of a table of features: the id, the properties, the geometry as WKB."""
+    """Return the columns of a table of features: the id, the properties, the geometry as WKB."""
     return [
         "f.id",
         *(f'{c.sql("f")} AS "{c.name}"' for c in columns),

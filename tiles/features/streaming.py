@@ -77,7 +77,7 @@ async def _place(city: CityContext) -> AsyncGenerator[None, None]:
 async def batches(
     connection: asyncpg.Connection, statement: tuple[str, list[object]]
 ) -> AsyncGenerator[Sequence[asyncpg.Record], None]:
-    """The rows of a statement, some at a time, through a cursor of the database."""
+    """Yield the rows of a statement, some at a time, through a cursor of the database."""
     sql, values = statement
     cursor = await connection.cursor(sql, *values)
     while rows := await cursor.fetch(ROWS):

@@ -50,7 +50,7 @@ RecordBatches = AsyncGenerator[pa.RecordBatch, None]
 
 
 def cell(value: Any) -> Any:
-    """A value as a cell of CSV: text that a spreadsheet would run as a formula gets an apostrophe before it."""
+    """Return a value as a cell of CSV: text that a spreadsheet would run as a formula gets an apostrophe before it."""
     if value is None:
         return ""
     if isinstance(value, bool):
@@ -182,7 +182,7 @@ class Sink(io.RawIOBase):
         return True
 
     def tell(self) -> int:
-        """How much was written in all."""
+        """Return how much was written in all."""
         return self._position
 
     def write(self, data: Any) -> int:
@@ -193,7 +193,7 @@ class Sink(io.RawIOBase):
         return len(part)
 
     def taken(self) -> bytes:
-        """What was written since the last time."""
+        """Return what was written since the last time."""
         parts, self._parts = self._parts, []
         return b"".join(parts)
 

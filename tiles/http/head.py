@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 # The key of a request's scope that says that only the headers are wanted.
-ASKED = "twin.head"
+HEADERS_ONLY = "twin.head"
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,4 +27,4 @@ class HeadMiddleware:
                 message = {"type": "http.response.body", "body": b"", "more_body": message.get("more_body", False)}
             await send(message)
 
-        await self.app({**scope, "method": "GET", ASKED: True}, receive, send_without_body)
+        await self.app({**scope, "method": "GET", HEADERS_ONLY: True}, receive, send_without_body)

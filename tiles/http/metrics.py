@@ -24,7 +24,7 @@ router = APIRouter(tags=["operations"])
 REQUEST_ID = re.compile(r"[A-Za-z0-9_.-]{1,64}")
 METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
 EVENTS = b"text/event-stream; charset=utf-8"
-# Where a short way answers before the router does, it names the route itself.
+# Where a fast path answers before the router does, it names the route itself.
 ROUTE = "twin.route"
 
 # Labels are bounded: the routes of the application, the methods, the classes of status.
@@ -87,7 +87,7 @@ def _number(scope: Scope) -> str:
 
 @lru_cache(maxsize=4096)
 def _kept(route: str, method: str, hundreds: int) -> tuple[Counter, Histogram]:
-    """What counts such requests, and what times them."""
+    """Return what counts such requests, and what times them."""
     return REQUESTS.labels(route, method, f"{hundreds}xx"), SECONDS.labels(route)
 
 

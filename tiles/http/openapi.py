@@ -143,7 +143,7 @@ def _written(request: Request, *, older: bool) -> Response:
 
 
 def _document(app: FastAPI) -> dict[str, Any]:
-    """The document, made once."""
+    """Return the document, made once."""
     if not hasattr(app.state, "openapi"):
         app.state.openapi = document(app)
     made: dict[str, Any] = app.state.openapi
@@ -188,7 +188,7 @@ def _page_limit(app: FastAPI) -> dict[str, Any]:
 
 
 def methods(request: Request) -> str:
-    """The methods that an address offers, as the header Allow lists them."""
+    """Return the methods that an address offers, as the header Allow lists them."""
     route = request.scope.get("route")
     offered = _document(request.app)["paths"].get(getattr(route, "path_format", ""), {})
     found = {method.upper() for method in offered} or set(getattr(route, "methods", None) or ())

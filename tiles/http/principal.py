@@ -1,19 +1,22 @@
-"""Who asks, and in which language."""
+"""The principal of a request, and the language of its answer."""
 
 from __future__ import annotations
 
 from typing import Annotated
 
 from fastapi import Depends, Query, Request
+from starlette.types import Scope
 
 from tiles.http.server import CityContext
 from twin.access.keys import authenticate
 from twin.access.principals import Principal
 from twin.text import LANGUAGES, Language, language_of_header
 
+KEY_HEADERS = frozenset({b"authorization", b"x-api-key"})
+
 
 def language_of(request: Request) -> Language:
-    """The reader's language: `?lang=`, else Accept-Language, else the city's first."""
+    """Return the reader's language: `?lang=`, else Accept-Language, else the city's first."""
     wanted = request.query_params.get("lang")
     if wanted in LANGUAGES:
         return wanted
@@ -23,30 +26,35 @@ def language_of(request: Request) -> Language:
     return "vi" if first == "vi" else "en"
 
 
-async def asked_language(
+async def requested_language(
     request: Request, lang: Annotated[Language | None, Query(description="Language of the answer.")] = None
 ) -> Language:
-    """The language of an answer; an unknown `lang` is refused."""
+    """Return the language of an answer; FastAPI refuses an unknown `lang`."""
     return lang or language_of(request)
 
 
 def city_context(request: Request) -> CityContext:
-    """What the server knows of the city."""
+    """Return what the server knows of the city."""
     state: CityContext = request.app.state.city
     return state
 
 
 def principal_of(request: Request) -> Principal:
-    """Who asks, by their key; nobody in particular without one."""
-    return authenticate(token_of(request), city_context(request).keys)
+    """Return whose key a request shows; ANONYMOUS without one."""
+    return authenticate(token_of(request.scope), city_context(request).keys)
 
 
-def token_of(request: Request) -> str | None:
-    """The key in `Authorization: Bearer` or `X-API-Key`, as it was sent."""
-    scheme, _, token = request.headers.get("authorization", "").partition(" ")
+def token_of(scope: Scope) -> str | None:
+    """Return the key in `Authorization: Bearer` or `X-API-Key`, as it was sent. Of two headers the first counts."""
+    sent: dict[bytes, bytes] = {}
+    for name, value in scope["headers"]:
+        if name in KEY_HEADERS:
+            sent.setdefault(name, value)
+    scheme, _, token = sent.get(b"authorization", b"").decode("latin-1").partition(" ")
     if scheme.lower() == "bearer":
         return token.strip()
-    return request.headers.get("x-api-key")
+    key = sent.get(b"x-api-key")
+    return key.decode("latin-1") if key is not None else None
 
 
 async def _city_context(request: Request) -> CityContext:
@@ -60,4 +68,4 @@ async def _principal_of(request: Request) -> Principal:
 # Asynchronous, for FastAPI hands others to a thread at each request.
 City = Annotated[CityContext, Depends(_city_context)]
 CurrentPrincipal = Annotated[Principal, Depends(_principal_of)]
-Lang = Annotated[Language, Depends(asked_language)]
+Lang = Annotated[Language, Depends(requested_language)]

@@ -55,7 +55,7 @@ class MinuteWindow:
         return True
 
     def wait(self, seconds: float) -> int:
-        """The seconds until a minute begins, after which a client over the limit may go on."""
+        """Return the seconds until a minute begins, after which a client over the limit may go on."""
         return max(1, math.ceil(MINUTE - seconds % MINUTE))
 
 
@@ -91,9 +91,9 @@ class RateLimitMiddleware:
         await problem(request, 429, detail, {"Retry-After": str(seconds)})(scope, receive, send)
 
     def _key(self, scope: Scope) -> str | None:
-        if not any(name in (b"authorization", b"x-api-key") for name, _ in scope["headers"]):
+        if (token := token_of(scope)) is None:
             return None
         city: CityContext = self.whole.state.city
         with suppress(TwinError):
-            return authenticate(token_of(Request(scope)), city.keys).key
+            return authenticate(token, city.keys).key
         return None

@@ -12,6 +12,7 @@ from cachetools import LRUCache
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from tiles.http.metrics import ROUTE
+from tiles.http.selection import names_tag
 from tiles.http.server import CityContext
 from twin.catalogue.catalogue import Layer
 
@@ -39,7 +40,7 @@ class _CachedResponse:
     until: float
     headers: RawHeaders
     body: bytes
-    tag: bytes
+    tag: str
     route: str
 
     def size(self) -> int:
@@ -98,7 +99,7 @@ class ResponseCacheMiddleware:
 
 
 def _name(scope: Scope) -> Name | None:
-    """What a question is known by; nothing for one that may not be answered from memory."""
+    """Return what a question is known by; nothing for one that may not be answered from memory."""
     if scope["type"] != "http" or scope["method"] != "GET" or scope["path"] == ENDLESS:
         return None
     found: dict[bytes, bytes] = {}
@@ -112,18 +113,14 @@ def _name(scope: Scope) -> Name | None:
 
 async def _again(found: _CachedResponse, scope: Scope, send: Send) -> None:
     scope[ROUTE] = found.route
-    if any(name == b"if-none-match" and _names(value, found.tag) for name, value in scope["headers"]):
+    given = (value.decode("latin-1") for name, value in scope["headers"] if name == b"if-none-match")
+    if any(names_tag(value, found.tag) for value in given):
         headers = [(n, v) for n, v in found.headers if n not in (b"content-length", b"content-type")]
         await send({"type": "http.response.start", "status": 304, "headers": headers})
         await send({"type": "http.response.body", "body": b""})
         return
     await send({"type": "http.response.start", "status": 200, "headers": found.headers})
     await send({"type": "http.response.body", "body": found.body})
-
-
-def _names(given: bytes, tag: bytes) -> bool:
-    """Whether `If-None-Match` names the answer: alone, in a list, or as any."""
-    return given == b"*" or tag in (part.strip() for part in given.split(b","))
 
 
 def _capture(captured: _CapturedResponse, message: Message) -> None:
@@ -147,4 +144,4 @@ def _keepable(captured: _CapturedResponse, scope: Scope) -> _CachedResponse | No
     if route is None:
         return None
     until = time.monotonic() + int(age[1])
-    return _CachedResponse(until, captured.headers, captured.body, headers[b"etag"].encode("latin-1"), route)
+    return _CachedResponse(until, captured.headers, captured.body, headers[b"etag"], route)

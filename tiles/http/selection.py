@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+
+from fastapi import Request
 
 from twin import __version__
 from twin.access.permit import Permit
@@ -26,3 +28,15 @@ def etag(permits: Sequence[Permit], *rest: object) -> str:
     """Return an entity tag: an answer is a pure function of the permits, the place and this program."""
     parts = [__version__, *(f"{p.name}:{p.version.key}:{p.key}" for p in permits), *map(str, rest)]
     return f'W/"{hashlib.sha256("/".join(parts).encode()).hexdigest()[:24]}"'
+
+
+def names_tag(given: str, tag: str) -> bool:
+    """Tell whether `If-None-Match` names an entity tag, alone, in a list or as any; weak and strong ones are equal."""
+    wanted = tag.removeprefix("W/")
+    return given.strip() == "*" or wanted in (part.strip().removeprefix("W/") for part in given.split(","))
+
+
+def is_known(request: Request, headers: Mapping[str, str]) -> bool:
+    """Tell whether the client has the answer with these headers already."""
+    given = request.headers.get("if-none-match")
+    return given is not None and names_tag(given, headers["ETag"])

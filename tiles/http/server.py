@@ -82,7 +82,7 @@ class CityContext:
             asking: Shares(max(1, self._pool_size(asking) // 2), settings.pool_wait) for asking in (False, True)
         }
         self.parser = FilterParser(settings.pool_wait)
-        # What the short way for other answers keeps: see tiles/http/response_cache.py.
+        # What the cache of responses holds: see tiles/http/response_cache.py.
         self.answers = {"answers": 0, "bytes": 0, "found": 0}
         # Long answers hold a connection as long as their reader reads: half of those for questions at most.
         self.streams = asyncio.Semaphore(max(1, settings.pool_size // 4))
@@ -207,7 +207,7 @@ class CityContext:
         self.rasters.keep(v.key for layer in self._layers.values() for v in layer.versions.values())
 
     def fact(self, key: str) -> Any:
-        """A fact about this database that was written as JSON, or None."""
+        """Return a fact about this database that was written as JSON, or None."""
         return json.loads(self.info[key]) if key in self.info else None
 
 

@@ -141,7 +141,7 @@ class LiveResponse(StreamingResponse):
                 yield chunk
 
     def _has_news(self) -> bool:
-        """Whether there is anything that this reader may see: a change of its layers, or the end of its stream."""
+        """Tell whether there is anything that this reader may see: a change of its layers, or the end of its stream."""
         return (
             not self._followers.may_stay(self._reader)
             or self._current_view() != self._view

@@ -17,17 +17,17 @@ HEARTBEAT = b":\n\n"
 
 
 def retry_after(milliseconds: int) -> bytes:
-    """What a client waits before it comes again when the connection is lost."""
+    """Return what a client waits before it comes again when the connection is lost."""
     return b"retry: %d\n\n" % milliseconds
 
 
 def current(view: View, event_id: str) -> bytes:
-    """What is current now: version numbers by layer."""
+    """Return what is current now: version numbers by layer."""
     return _event("current", orjson.dumps({"layers": {name: seen.version for name, seen in view.items()}}), event_id)
 
 
 def changed(changes: Sequence[LayerChange], event_id: str) -> bytes:
-    """Changes, after which the reader knows what the id stands for.
+    """Return changes, after which the reader knows what the id stands for.
 
     Only the last one carries the id: who loses the connection in the middle must not seem to know them all.
     """
@@ -39,7 +39,7 @@ def changed(changes: Sequence[LayerChange], event_id: str) -> bytes:
 
 
 def state(rows: Iterable[bytes], event_id: str) -> bytes:
-    """Values of streams, each as `[stream, value, grade, flag, seconds]`; they are written already."""
+    """Return values of streams, each as `[stream, value, grade, flag, seconds]`; they are written already."""
     return _event("state", b'{"values":[' + b",".join(rows) + b"]}", event_id)
 
 

@@ -79,7 +79,7 @@ class Followers:
                 del self._each[who]
 
     def may_stay(self, reader: Principal) -> bool:
-        """Whether the reader's key is still good, and still the same reader's."""
+        """Tell whether the reader's key is still good, and still the same reader's."""
         if self.stopping:
             return False
         if reader.key is None:
@@ -105,7 +105,7 @@ class Followers:
         for callback in callbacks:
             callback.append(self.wake)
         try:
-            with _when_asked_to_stop(self.stop):
+            with _on_stop_signal(self.stop):
                 yield
         finally:
             for callback in callbacks:
@@ -114,8 +114,8 @@ class Followers:
 
 
 @contextmanager
-def _when_asked_to_stop(callback: Callable[[], None]) -> Iterator[None]:
-    """Hear of the signal itself: a server waits for all answers to end before it tells the application to stop."""
+def _on_stop_signal(callback: Callable[[], None]) -> Iterator[None]:
+    """Call back at the signal itself: a server stops the application only when all answers have ended."""
     loop = asyncio.get_running_loop()
     before: dict[int, Callable[[int, FrameType | None], Any]] = {}
 
@@ -125,7 +125,7 @@ def _when_asked_to_stop(callback: Callable[[], None]) -> Iterator[None]:
 
     numbers = (signal.SIGINT, signal.SIGTERM) if threading.current_thread() is threading.main_thread() else ()
     for number in numbers:
-        # Where the signal ends the process at once there is nothing to hear.
+        # Where the signal ends the process at once nothing can be called.
         if callable(first := signal.getsignal(number)):
             before[number] = first
             signal.signal(number, stop)

@@ -8,13 +8,13 @@ from typing import Annotated
 from fastapi import APIRouter, Depends, Header, Query, Request, Response
 
 from tiles.http.clients import address_of
-from tiles.http.head import ASKED
+from tiles.http.head import HEADERS_ONLY
 from tiles.http.principal import City, CurrentPrincipal
 from tiles.http.server import CityContext
 from tiles.live import events
 from tiles.live.answer import HEADERS, MEDIA_TYPE, FollowedState, LiveResponse, event_id
 from tiles.live.followers import Followers
-from tiles.live.schemas import EVENT, SAID
+from tiles.live.schemas import DESCRIPTION, EVENT
 from tiles.streams.selection import Filter, Selections, read_filter
 from twin.access.permit import permit_of, readable_streams
 from twin.access.principals import Principal
@@ -24,7 +24,7 @@ router = APIRouter(tags=["live"])
 
 @router.get(
     "/live", summary="What changes, while it happens", response_class=Response,
-    responses={200: {"description": SAID, "content": {MEDIA_TYPE: {"schema": EVENT}}}},
+    responses={200: {"description": DESCRIPTION, "content": {MEDIA_TYPE: {"schema": EVENT}}}},
 )  # fmt: skip
 async def live(
     request: Request,
@@ -54,7 +54,7 @@ async def live(
     followed = None
     if state or wanted != Filter():
         followed = _followed(request, city, principal, replace(wanted, layers=frozenset(names) if names else None))
-    if once or request.scope.get(ASKED):
+    if once or request.scope.get(HEADERS_ONLY):
         known = event_id(view, followed.horizon if followed else None)
         content = events.current(view, known)
         if followed and (values := followed.first(None)) is not None:

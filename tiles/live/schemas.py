@@ -6,11 +6,11 @@ from typing import Any, get_args
 
 from tiles.live.visible import Kind
 
-SAID = """Server-Sent Events. `current` comes first: `{"layers": {"agency.layer": version}}`. Then, whenever something
-changes that the reader may see, `layer`: `{"layer", "kind", "version", "published"}`; `kind` is `published` (a later
-version is current), `rolled-back` (an earlier one), `shown` (visible now and not before), `changed` (the layer's
-description), or `hidden` (no longer visible; version and time are null). Several changes in a row may come as one.
-Lines that begin with a colon are heartbeats. Names of events that are not known should be passed over."""
+DESCRIPTION = """Server-Sent Events. `current` comes first: `{"layers": {"agency.layer": version}}`. Then, whenever
+something changes that the reader may see, `layer`: `{"layer", "kind", "version", "published"}`; `kind` is `published`
+(a later version is current), `rolled-back` (an earlier one), `shown` (visible now and not before), `changed` (the
+layer's description), or `hidden` (no longer visible; version and time are null). Several changes in a row may come as
+one. Lines that begin with a colon are heartbeats. Names of events that are not known should be passed over."""
 
 VERSION = {"type": "integer", "minimum": 1}
 CURRENT = {

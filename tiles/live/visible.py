@@ -45,14 +45,14 @@ class VisibleLayers:
     def __init__(self, city: CityContext) -> None:
         self._city = city
         self._catalogue: Mapping[str, Layer] | None = None
-        self._seen: dict[tuple[str, str], VisibleLayer] = {}
+        self._layers: dict[tuple[str, str], VisibleLayer] = {}
         self._of: dict[Principal, View] = {}
 
     def of(self, reader: Principal, names: Collection[str] | None = None) -> View:
-        """The reader's layers by id; with `names` those of them only."""
+        """Return the reader's layers by id; with `names` those of them only."""
         catalogue = self._city.layers
         if catalogue is not self._catalogue:
-            self._catalogue, self._of, self._seen = catalogue, {}, {}
+            self._catalogue, self._of, self._layers = catalogue, {}, {}
         view = self._of.get(reader)
         if view is None:
             view = self._of[reader] = {
@@ -63,25 +63,25 @@ class VisibleLayers:
     def _described(self, permit: Permit) -> VisibleLayer:
         """Return the description of a layer, the same one for all principals whose permits are equal."""
         name = (permit.layer.id, permit.key)
-        if name not in self._seen:
-            self._seen[name] = _seen(permit)
-        return self._seen[name]
+        if name not in self._layers:
+            self._layers[name] = _visible_layer(permit)
+        return self._layers[name]
 
 
 def state_of(view: View) -> str:
-    """A short name of a view: equal for equal views, in every server process."""
+    """Return a short name of a view: equal for equal views, in every server process."""
     digest = hashlib.blake2b(digest_size=12)
-    for name, seen in sorted(view.items()):
-        digest.update(f"{name} {seen.version} {seen.entry}\n".encode())
+    for name, layer in sorted(view.items()):
+        digest.update(f"{name} {layer.version} {layer.entry}\n".encode())
     return digest.hexdigest()
 
 
 def changes(before: View, now: View) -> Iterator[LayerChange]:
-    """Tell what became different, however many steps lay in between."""
-    for name, seen in now.items():
+    """Yield what became different, however many steps lay in between."""
+    for name, layer in now.items():
         old = before.get(name)
-        if old != seen:
-            yield LayerChange(name, _kind(old, seen), seen.version, seen.published)
+        if old != layer:
+            yield LayerChange(name, _kind(old, layer), layer.version, layer.published)
     for name in before.keys() - now.keys():
         yield LayerChange(name, "hidden", None, None)
 
@@ -94,7 +94,7 @@ def _kind(before: VisibleLayer | None, now: VisibleLayer) -> Kind:
     return "published" if now.version > before.version else "rolled-back"
 
 
-def _seen(permit: Permit) -> VisibleLayer:
+def _visible_layer(permit: Permit) -> VisibleLayer:
     layer, current = permit.layer, permit.version
     description = (
         layer.theme, layer.contract, layer.title, layer.description, layer.licence, layer.attribution,

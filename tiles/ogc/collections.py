@@ -68,7 +68,7 @@ def _headers(language: Language) -> dict[str, str]:
 
 
 def _linked(request: Request, permit: Permit, language: Language, own: Format = JSON) -> dict[str, Any]:
-    """A layer's description with what OGC API — Features says of it."""
+    """Return a layer's description with what OGC API — Features says of it."""
     extent: dict[str, Any] = {}
     if bounds := permit.bounds:
         extent["spatial"] = {"bbox": [list(bounds)], "crs": CRS84}

@@ -47,7 +47,7 @@ def day(moment: datetime, zone: tzinfo, language: Language) -> str:
 
 
 def unit(code: str | None, language: Language) -> str:
-    """A unit as people write it."""
+    """Return a unit as people write it."""
     if code is None:
         return ""
     return UNITS[code].in_language(language) if code in UNITS else code
@@ -86,7 +86,7 @@ def _row(column: Column, field: Field | None, raw: Any, language: Language) -> d
 
 
 def title(theme: Theme, properties: Mapping[str, Any]) -> str | None:
-    """What a feature is called, if it has a name."""
+    """Return what a feature is called, if it has a name."""
     named = properties.get(theme.label or "name")
     return str(named) if named else None
 

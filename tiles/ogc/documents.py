@@ -11,18 +11,19 @@ from fastapi import APIRouter, Request, Response
 from layers.contracts import theme_of
 from tiles.features.items import LayerId
 from tiles.features.paging import SORTABLE
-from tiles.features.selection import VARY, is_known, keeping, permit_for
+from tiles.features.selection import VARY, keeping, permit_of_request
 from tiles.http.openapi import MEDIA_TYPE as OPENAPI
 from tiles.http.openapi import MEDIA_TYPE_30 as OPENAPI_30
 from tiles.http.openapi import reads_parameters
-from tiles.http.principal import Lang, city_context, language_of, principal_of
+from tiles.http.principal import Lang, city_context, language_of
+from tiles.http.selection import is_known
 from tiles.ogc import formats, pages
 from tiles.ogc import parameters as request_parameters
 from tiles.ogc.formats import Format, negotiate
 from tiles.ogc.links import RELATION, Link, base_of, link, path, self_and_alternates
 from tiles.ogc.property_schemas import geometry_schema, id_schema, properties_schema
 from tiles.ogc.schemas import CONFORMANCE, LANDING, PROPERTY_SCHEMA, content
-from twin.access.permit import Permit, permit_of
+from twin.access.permit import Permit
 from twin.query.queryables import queryables
 from twin.text import Language, Text
 
@@ -46,6 +47,7 @@ SCHEMA = (
     request_parameters.VERSION,
     request_parameters.AS_OF,
 )
+SCHEMA_NAMES = frozenset(p.name for p in SCHEMA)
 
 router = APIRouter(tags=["features"])
 
@@ -168,15 +170,9 @@ def _sortable(chosen: Permit, language: Language) -> dict[str, Any]:
 
 
 async def _schema(request: Request, layer: str, name: str, build: Build) -> Response:
-    city, given = city_context(request), request.query_params
-    current = permit_of(principal_of(request), city.layers, layer)
-    found = current.layer
+    chosen = await permit_of_request(request, layer, SCHEMA_NAMES)
+    found = chosen.layer
     own, language = negotiate(request, formats.SCHEMAS), language_of(request)
-    request_parameters.check_language(given)
-    request_parameters.check_names(given, frozenset(p.name for p in SCHEMA), {})
-    chosen = await permit_for(
-        city, current, request_parameters.read_version(given), request_parameters.read_as_of(given)
-    )
     headers = keeping(request, chosen, own.name, language) | {"Content-Language": language}
     if is_known(request, headers):
         return Response(status_code=304, headers=headers)
@@ -216,7 +212,7 @@ _add("sortables", "What a layer's features can be sorted by",
 
 
 def collection_links(request: Request, layer_id: str, language: Language, own: Format = formats.JSON) -> list[Link]:
-    """The links of a layer's description."""
+    """Return the links of a layer's description."""
     base = base_of(request)
     address = path(base, "collections", layer_id)
     links = self_and_alternates(address, {}, own, formats.DOCUMENT, language)

@@ -20,7 +20,7 @@ class EntryPoint:
     addresses: tuple[str, ...] = ()
 
 
-DOORS = (
+ENTRY_POINTS = (
     EntryPoint(
         Text(en="The map", vi="Bản đồ"),
         Text(en="The city in three dimensions, with every layer.", vi="Thành phố ba chiều với mọi lớp dữ liệu."),

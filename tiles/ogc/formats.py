@@ -48,7 +48,7 @@ ITEMS = (GEOJSON, JSONFG, HTML, NDJSON, SEQUENCE, CSV, FLATGEOBUF, GEOPARQUET)
 
 
 def negotiate(request: Request, offered: Sequence[Format]) -> Format:
-    """The format that the request asks for; without a wish, the first."""
+    """Return the format that the request asks for; without a wish, the first."""
     if (named := request.query_params.get("f")) is not None:
         found = next((o for o in offered if o.name == named), None)
         if found is None:

@@ -27,17 +27,17 @@ def link(href: str, rel: str, media_type: str, title: Text | str, language: Lang
 
 
 def base_of(request: Request) -> str:
-    """The address of the server as the reader wrote it, without a slash at its end."""
+    """Return the address of the server as the reader wrote it, without a slash at its end."""
     return str(request.base_url).rstrip("/")
 
 
 def path(base: str, *steps: str) -> str:
-    """An address below the base; each step is written so that no character of it means something else."""
+    """Return an address below the base; each step is written so that no character of it means something else."""
     return "/".join([base, *(quote(step, safe="") for step in steps)])
 
 
 def with_query(address: str, given: dict[str, str]) -> str:
-    """An address with parameters."""
+    """Return an address with parameters."""
     return f"{address}?{urlencode(given, safe=PLAIN)}" if given else address
 
 

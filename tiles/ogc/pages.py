@@ -13,10 +13,10 @@ from fastapi import APIRouter, Request, Response
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from layers.contracts import theme_of
-from tiles.features.selection import is_known
 from tiles.http.principal import city_context
+from tiles.http.selection import is_known
 from tiles.ogc import display
-from tiles.ogc.entry_points import DOORS
+from tiles.ogc.entry_points import ENTRY_POINTS
 from tiles.ogc.formats import ITEMS
 from tiles.ogc.links import Link, base_of, path
 from twin.access.permit import Permit, every_permit
@@ -136,36 +136,36 @@ def _trail(request: Request, language: Language, chosen: Permit | None = None) -
 
 
 def landing(request: Request, document: Mapping[str, Any], language: Language, headers: Mapping[str, str]) -> Response:
-    """The landing page: what there is for people, for programs and for maps."""
+    """Return the landing page: what there is for people, for programs and for maps."""
     base, city = base_of(request), city_context(request)
     lng, lat = (city.fact("view") or {}).get("center", city.settings.profile.view.center)
     box = lng - 0.02, lat - 0.02, lng + 0.02, lat + 0.02
-    doors = [
+    entry_points = [
         {
-            "title": door.title.in_language(language), "description": door.description.in_language(language),
-            "href": base + door.path.format(lang=language, lng=f"{lng:.3f}", lat=f"{lat:.3f}") if door.path else "",
-            "addresses": door.addresses,
+            "title": entry.title.in_language(language), "description": entry.description.in_language(language),
+            "href": base + entry.path.format(lang=language, lng=f"{lng:.3f}", lat=f"{lat:.3f}") if entry.path else "",
+            "addresses": entry.addresses,
         }
-        for door in DOORS
+        for entry in ENTRY_POINTS
     ]  # fmt: skip
     # One that everybody may read: the page is the same for all.
     example = min((permit.layer.id for permit in every_permit(ANONYMOUS, city.known_layers or {})), default=None)
     return _page(
         request, "landing", document["title"], [], document["links"], language, headers, document=document,
-        doors=doors, example=example, around=", ".join(f"{n:.2f}" for n in box),
+        entry_points=entry_points, example=example, around=", ".join(f"{n:.2f}" for n in box),
     )  # fmt: skip
 
 
 def conformance(
     request: Request, document: Mapping[str, Any], language: Language, headers: Mapping[str, str]
 ) -> Response:
-    """The conformance classes."""
+    """Return the conformance classes."""
     title = WORDS["conformance"].in_language(language)
     return _page(request, "conformance", title, [], [], language, headers, classes=document["conformsTo"])
 
 
 def layers(request: Request, document: Mapping[str, Any], language: Language, headers: Mapping[str, str]) -> Response:
-    """All layers, by agency."""
+    """Return all layers, by agency."""
     agencies: dict[str, list[Any]] = {}
     for described in document["collections"]:
         agencies.setdefault(described["agency"]["title"], []).append(described)
@@ -192,7 +192,7 @@ def layer(request: Request, described: Mapping[str, Any], language: Language, he
 
 
 def _code(address: str) -> str:
-    """The short name of a reference system: EPSG:9210, CRS84."""
+    """Return the short name of a reference system: EPSG:9210, CRS84."""
     authority, _, code = address.removeprefix("http://www.opengis.net/def/crs/").split("/")
     return f"EPSG:{code}" if authority == "EPSG" else code
 
@@ -200,7 +200,7 @@ def _code(address: str) -> str:
 def schema(
     request: Request, chosen: Permit, document: Mapping[str, Any], language: Language, headers: Mapping[str, str]
 ) -> Response:
-    """The properties of a layer's features."""
+    """Return the properties of a layer's features."""
     title = WORDS["schema"].in_language(language)
     return _page(
         request, "schema", title, _trail(request, language, chosen), [], language, headers,
@@ -228,7 +228,7 @@ def items(
     request: Request, chosen: Permit, columns: Sequence[Column], rows: Sequence[Sequence[Any]], matched: int | None,
     links: Sequence[Link], language: Language, headers: Mapping[str, str],
 ) -> Response:  # fmt: skip
-    """A page of features as a table; rows have the id first."""
+    """Return a page of features as a table; rows have the id first."""
     address = path(base_of(request), "collections", chosen.layer.id, "items")
     at = f"?f=html&version={chosen.version.number}"
     found = [(row[0], f"{path(address, row[0])}{at}", _shown(chosen, columns, row[1:], language)) for row in rows]

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import hashlib
 import math
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
@@ -41,7 +42,7 @@ class Parameter:
     schema: Mapping[str, Any] = field(default_factory=lambda: {"type": "string"})
 
     def openapi(self) -> dict[str, Any]:
-        """The parameter as OpenAPI describes it."""
+        """Return the parameter as OpenAPI describes it."""
         document: dict[str, Any] = {
             "name": self.name, "in": "query", "required": False, "description": self.description,
             "schema": dict(self.schema),
@@ -52,7 +53,7 @@ class Parameter:
 
 
 def format_parameter(offered: Sequence[formats.Format]) -> Parameter:
-    """The parameter `f` of an address that offers these formats."""
+    """Return the parameter `f` of an address that offers these formats."""
     return Parameter(
         "f", "Format of the answer; without it the header Accept decides.",
         {"type": "string", "enum": [o.name for o in offered]},
@@ -114,7 +115,7 @@ ITEM_NAMES = frozenset(p.name for p in ITEM)
 ITEMS_NAMES = frozenset(p.name for p in ITEMS)
 
 
-def check_names(given: QueryParams, known: Sequence[str] | frozenset[str], further: Mapping[str, Any]) -> None:
+def check_names(given: QueryParams, known: Collection[str], further: Mapping[str, Any]) -> None:
     """Refuse a parameter that is not known, and one that is given twice."""
     seen: set[str] = set()
     for name, _ in given.multi_items():
@@ -276,6 +277,12 @@ async def read_filter(
     condition = await parser.translate(text, lambda: translator.condition(tree))
     check_cost(translator.cost, permit.version.features)
     return [condition]
+
+
+def filter_key(given: QueryParams) -> str:
+    """Return a digest of the filter that a request sets, which tells it from others in caches and entity tags."""
+    text = "\0".join(given.get(parameter.name, "") for parameter in FILTER)
+    return hashlib.sha256(text.encode()).hexdigest()[:24]
 
 
 def _value(name: str, text: str, of: Queryable, parameters: Parameters) -> str:

@@ -59,12 +59,12 @@ def _column(column: Column, field: Field | None, language: Language) -> dict[str
 
 
 def id_schema(language: Language) -> dict[str, Any]:
-    """The schema of a feature's id."""
+    """Return the schema of a feature's id."""
     return {"title": ID_TITLE.in_language(language), "type": "string", "x-ogc-role": "id", "readOnly": True}
 
 
 def geometry_schema(layer: Layer, language: Language) -> dict[str, Any]:
-    """The schema of a feature's geometry, as OGC API — Features 5 names its kinds."""
+    """Return the schema of a feature's geometry, as OGC API — Features 5 names its kinds."""
     return {
         "title": GEOMETRY_TITLE.in_language(language),
         "x-ogc-role": "primary-geometry",

@@ -55,7 +55,7 @@ def writing(city: CityContext) -> Iterator[Session]:
 
 def known_principal(request: Request, city: City) -> Principal:
     """Who asks, by a key. A key that was revoked leaves a row in the audit."""
-    token = token_of(request)
+    token = token_of(request.scope)
     try:
         principal = principal_of(request)
     except Unauthenticated as error:
@@ -69,7 +69,7 @@ def known_principal(request: Request, city: City) -> Principal:
 
 
 def require_publisher_now(request: Request, principal: Principal, layer_id: str) -> Layer:
-    """The layer, if the principal's key may publish into it by what the database says at this moment."""
+    """Return the layer, if the principal's key may publish into it by what the database says at this moment."""
     city = city_context(request)
     split_layer_id(layer_id)
     try:

@@ -216,7 +216,7 @@ def _headers(upload: Upload, offset: int, response: Response) -> None:
 
 
 def _metadata(header: str) -> dict[str, str]:
-    """The pairs of Upload-Metadata."""
+    """Return the pairs of Upload-Metadata."""
     pairs: dict[str, str] = {}
     for part in header.split(","):
         name, _, value = part.strip().partition(" ")

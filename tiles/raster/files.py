@@ -71,7 +71,7 @@ class OpenRaster:
     overviews: dict[int, DatasetReader] = field(default_factory=dict)
 
     def at(self, pixel: float, band: int) -> DatasetReader:
-        """The file, or the one of its overviews with the largest pixels that are not larger than `pixel`."""
+        """Return the file, or the one of its overviews with the largest pixels that are not larger than `pixel`."""
         import rasterio
 
         # Pixels that are hardly larger are good enough, and a quarter as many.
@@ -102,7 +102,7 @@ class RasterFiles:
         self._free = asyncio.Semaphore(THREADS)
 
     def __len__(self) -> int:
-        """How many files are open and not in use."""
+        """Return how many files are open and not in use."""
         with self._lock:
             return sum(map(len, self._idle.values()))
 
@@ -205,7 +205,7 @@ class RasterFiles:
 
 
 def _pixel_size(data: DatasetReader, crs: CRS) -> float:
-    """How wide the pixel in the middle is, in metres of EPSG:3857."""
+    """Return how wide the pixel in the middle is, in metres of EPSG:3857."""
     column, row = data.width / 2, data.height / 2
     corners = np.array([data.transform * (column + dx, row + dy) for dx, dy in ((0, 0), (1, 0), (0, 1))])
     place, right, down = transform(corners, crs, 3857)

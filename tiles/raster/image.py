@@ -60,7 +60,7 @@ def tile_bounds(z: int, x: int, y: int) -> tuple[float, float, float, float]:
 
 
 def is_outside(outline: tuple[float, float, float, float] | None, z: int, x: int, y: int) -> bool:
-    """Whether a tile surely shows nothing of a raster with this outline in degrees."""
+    """Tell whether a tile surely shows nothing of a raster with this outline in degrees."""
     if outline is None:
         return False
     west, south, east, north = outline
@@ -89,7 +89,7 @@ def draw(opened: OpenRaster, chosen: Permit, z: int, x: int, y: int, look: Raste
 
 
 def empty(chosen: Permit, look: RasterStyle) -> bytes:
-    """The picture of a place where the raster has nothing."""
+    """Return the picture of a place where the raster has nothing."""
     nothing = np.zeros((look.side, look.side))
     if look.style == "terrain-rgb":
         return _encode_heights(nothing, nothing > 0, look)
@@ -104,7 +104,7 @@ def codes_of(chosen: Permit) -> dict[int, str] | None:
 
 
 def palette_for(chosen: Permit) -> Palette:
-    """The colours of a version's raster."""
+    """Return the colours of a version's raster."""
     codes = codes_of(chosen)
     return _palette(theme_of(chosen.layer), None if codes is None else tuple(sorted(codes.items())))
 
@@ -117,7 +117,7 @@ def _palette(of: Theme, codes: tuple[tuple[int, str], ...] | None) -> Palette:
 def read_tile(
     opened: OpenRaster, chosen: Permit, z: int, x: int, y: int, side: int
 ) -> tuple[npt.NDArray[Any], npt.NDArray[np.bool_]]:
-    """The values of a tile's pixels, and which of them have data.
+    """Return the values of a tile's pixels, and which of them have data.
 
     Classes are never mixed: a pixel shows the class at its place, or the most frequent one of those that it covers.
     Quantities are blended from the pixels around, over as many as lie under one of the picture's.

@@ -9,8 +9,9 @@ import orjson
 from fastapi import APIRouter, Request, Response
 
 from layers.contracts import theme_of
-from tiles.features.selection import is_known, keeping
+from tiles.features.selection import keeping
 from tiles.http.principal import City, CurrentPrincipal, Lang
+from tiles.http.selection import is_known
 from tiles.ogc import display
 from tiles.ogc.formats import JSON, Format, negotiate
 from tiles.ogc.parameters import format_parameter
@@ -74,7 +75,7 @@ async def legend(request: Request, city: City, principal: CurrentPrincipal, lang
 
 
 def describe(one: Permit, language: Language) -> dict[str, Any]:
-    """The legend of a version's raster: the classes that it has, or the stops of the theme's ramp."""
+    """Return the legend of a version's raster: the classes that it has, or the stops of the theme's ramp."""
     of, codes = theme_of(one.layer), codes_of(one)
     assert of.raster is not None  # noqa: S101  # `only_raster` saw to it
     field, fill = of.by_name[of.raster.field], of.style["fill"]

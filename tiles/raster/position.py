@@ -14,9 +14,10 @@ from fastapi import APIRouter, Request, Response
 from layers.contracts import theme_of
 from layers.palette import known_pixels
 from tiles.features.items import LayerId
-from tiles.features.selection import is_known, keeping, permit_for
+from tiles.features.selection import keeping, permit_of_request
 from tiles.http.openapi import reads_parameters
-from tiles.http.principal import city_context, language_of, principal_of
+from tiles.http.principal import city_context, language_of
+from tiles.http.selection import is_known
 from tiles.ogc import display
 from tiles.ogc import parameters as request_parameters
 from tiles.ogc.formats import GEOJSON, Format, negotiate
@@ -25,7 +26,7 @@ from tiles.ogc.schemas import Schema
 from tiles.raster.files import OpenRaster
 from tiles.raster.image import codes_of
 from tiles.raster.routes import check_raster
-from twin.access.permit import Permit, permit_of
+from twin.access.permit import Permit
 from twin.crs import transform
 from twin.errors import BadInput
 from twin.text import Language, Text
@@ -48,6 +49,7 @@ PARAMETERS = (
     request_parameters.VERSION,
     request_parameters.AS_OF,
 )
+NAMES = frozenset(p.name for p in PARAMETERS)
 
 VALUE: Schema = {"type": ["number", "string", "null"]}
 VALUES: Schema = {
@@ -117,13 +119,8 @@ class SampledValues:
 async def position(request: Request, layer: LayerId) -> Response:
     """Give the value of the pixel at each point, with unit or class; null outside the raster and where it has none."""
     city, given, language = city_context(request), request.query_params, language_of(request)
-    current = permit_of(principal_of(request), city.layers, layer)
+    one = check_raster(await permit_of_request(request, layer, NAMES))
     own = negotiate(request, FORMS)
-    request_parameters.check_language(given)
-    request_parameters.check_names(given, frozenset(p.name for p in PARAMETERS), {})
-    one = check_raster(
-        await permit_for(city, current, request_parameters.read_version(given), request_parameters.read_as_of(given))
-    )
     points, several = _read_points(given.get("coords"))
     headers = keeping(request, one, own.name, language) | {"Content-Language": language}
     if is_known(request, headers):
@@ -193,7 +190,7 @@ def _value(sampled: SampledValues, i: int) -> float | None:
 
 
 def _features(sampled: SampledValues, language: Language) -> dict[str, Any]:
-    """The values as GeoJSON: a feature for each point, in their order."""
+    """Return the values as GeoJSON: a feature for each point, in their order."""
     one, of = sampled.chosen, theme_of(sampled.chosen.layer)
     assert of.raster is not None  # noqa: S101  # `check_raster` saw to it
     field, codes = of.by_name[of.raster.field], codes_of(one)
@@ -225,7 +222,7 @@ def _features(sampled: SampledValues, language: Language) -> dict[str, Any]:
 
 
 def _coverage(sampled: SampledValues, several: bool) -> dict[str, Any]:
-    """The values as CoverageJSON: a point or a set of points; classes as their codes, with what these mean."""
+    """Return the values as CoverageJSON: a point or a set of points; classes as their codes, with what these mean."""
     one, of = sampled.chosen, theme_of(sampled.chosen.layer)
     assert of.raster is not None  # noqa: S101
     field, codes = of.by_name[of.raster.field], codes_of(one)

@@ -9,9 +9,8 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Path, Query, Request, Response
 
 from layers.contracts import theme_of
-from tiles.features.selection import is_known
 from tiles.http.principal import City, CurrentPrincipal, Lang
-from tiles.http.selection import caching, etag
+from tiles.http.selection import caching, etag, is_known
 from tiles.http.server import CityContext
 from tiles.ogc.formats import Format, negotiate
 from tiles.ogc.parameters import format_parameter
@@ -47,12 +46,12 @@ Picture = Annotated[Form, Query(description="Form of the tiles that the document
 
 
 def only_raster(layer: str, city: CityContext, principal: Principal, style: Style = "default") -> Permit:
-    """The raster that a name means; any other layer has no such tiles."""
+    """Return the raster that a name means; any other layer has no such tiles."""
     return only_one(permits_of(principal, city.layers, layer), style)
 
 
 def only_one(chosen: Sequence[Permit], style: Style = "default") -> Permit:
-    """The raster among what was chosen, which must be nothing else."""
+    """Return the raster among what was chosen, which must be nothing else."""
     if len(chosen) != 1:
         raise BadInput(Text(en="Name one raster at a time.", vi="Mỗi lần chỉ nêu một lớp raster."))
     return check_raster(chosen[0], style)
@@ -89,7 +88,7 @@ def check_raster(one: Permit, style: Style = "default") -> Permit:
 
 
 def key_of(one: Permit, z: int, x: int, y: int, look: RasterStyle) -> Key:
-    """The tile's name in the cache, which is that of the vector tiles."""
+    """Return the tile's name in the cache, which is that of the vector tiles."""
     return (one.version.key,), f"{WEB_MERCATOR.id}/{look}/{one.key}", z, x, y
 
 
@@ -128,7 +127,7 @@ async def _answer(
 
 
 def route_of(look: RasterStyle) -> str:
-    """The short address of tiles that look so."""
+    """Return the short address of tiles that look so."""
     return f"/tiles/{{layer}}/{{z}}/{{x}}/{{y}}{'' if look.scale == 1 else '@2x'}.{look.form}"
 
 

@@ -115,7 +115,7 @@ def _brief(one: Permit, base: str, name: str, language: Language) -> dict[str, A
 
 
 def _limits(box: tuple[float, float, float, float], zoom: int) -> dict[str, Any]:
-    """The rows and columns of a zoom that a box in degrees touches."""
+    """Return the rows and columns of a zoom that a box in degrees touches."""
     (left, top), (right, bottom) = mercator(box[0], box[3]), mercator(box[2], box[1])
     count = int(2**zoom)
 
@@ -129,7 +129,7 @@ def _limits(box: tuple[float, float, float, float], zoom: int) -> dict[str, Any]
 
 
 def raster_links(request: Request, permit: Permit, language: Language) -> list[Link]:
-    """The links of a raster's collection: tiles, legend, values at points."""
+    """Return the links of a raster's collection: tiles, legend, values at points."""
     if not shows_pixels(permit):
         return []
     base = base_of(request)

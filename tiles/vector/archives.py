@@ -17,10 +17,10 @@ from fastapi.responses import FileResponse
 from pmtiles.reader import Reader as Archive
 from pmtiles.tile import Compression
 
-from tiles.features.selection import is_known
 from tiles.http import content_encoding as encodings
 from tiles.http.content_encoding import Encoding
 from tiles.http.principal import City, CurrentPrincipal
+from tiles.http.selection import is_known
 from tiles.http.server import CityContext
 from tiles.vector.routes import MEDIA_TYPE, VARY, Index, Zoom, check_tile
 from twin.access.permit import permit_of, same_key

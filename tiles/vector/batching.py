@@ -23,7 +23,7 @@ from twin.access.permit import Permit
 # One question is for as many tiles as take about this long: what is gained is the way to the database and back.
 SECONDS_A_QUESTION = 0.01
 MOST_A_QUESTION = 16
-# Of how many kinds of tiles it is remembered what one costs.
+# Kinds of tiles whose cost is kept.
 KINDS = 1000
 
 # Errors that the features of one tile may cause, and that say nothing about the others.

@@ -1,4 +1,4 @@
-"""The short way of a tile: from the request to the bytes without the rest of the application."""
+"""The fast path of a tile: from the request to the bytes without the rest of the application."""
 
 from __future__ import annotations
 
@@ -13,6 +13,8 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from tiles.http import content_encoding as encodings
 from tiles.http.content_encoding import Encoding
 from tiles.http.metrics import ROUTE
+from tiles.http.principal import token_of
+from tiles.http.selection import names_tag
 from tiles.http.server import CityContext
 from tiles.raster import routes as raster
 from tiles.raster.image import RasterStyle
@@ -24,10 +26,10 @@ from twin.access.principals import ANONYMOUS
 from twin.catalogue.catalogue import Layer
 
 PATH = re.compile(r"/tiles/([^/]+)/(\d{1,2})/(\d{1,7})/(\d{1,7})(?:\.mvt|(@2x)?\.(png|webp))", re.ASCII)
-# Addresses that are remembered with what they mean; a reader of the map asks the same few hundred again and again.
-REMEMBERED = 20_000
+# Addresses whose meaning is cached; a reader of the map requests the same few hundred again and again.
+CACHED_ADDRESSES = 20_000
 
-# The key of a request's scope that holds the error which the short way met.
+# The key of a request's scope that holds the error that the fast path met.
 FAILED = "twin.failed"
 
 RawHeaders = list[tuple[bytes, bytes]]
@@ -50,7 +52,7 @@ class _TileRequest:
 
 
 async def raise_failure(request: Request) -> None:
-    """Raise the error that the short way met, so that the application answers it as its own."""
+    """Raise the error that the fast path met, so that the application answers it as its own."""
     if (error := request.scope.get(FAILED)) is not None:
         raise error
 
@@ -86,13 +88,14 @@ class TileFastPathMiddleware:
             return None
         sent: dict[bytes, bytes] = dict(scope["headers"])
         try:
-            meant = self._meaning(scope["path"], sent)
+            meant = self._meaning(scope)
         except Exception:
             # The database was not queried yet: the application meets the error again and writes the problem document.
             return None
         if meant is None:
             return None
-        if sent.get(b"if-none-match") == meant.headers["ETag"].encode():
+        given = sent.get(b"if-none-match")
+        if given is not None and names_tag(given.decode("latin-1"), meant.headers["ETag"]):
             return meant.route, 304, meant.not_modified, b""
         encoding: Encoding = "identity"
         if meant.look is None:
@@ -117,13 +120,13 @@ class TileFastPathMiddleware:
             return await vector.fetch(self.city, meant.chosen, z, x, y, encoding, key=meant.key)
         return await raster.fetch(self.city, meant.chosen[0], z, x, y, meant.look)
 
-    def _meaning(self, path: str, sent: Mapping[bytes, bytes]) -> _TileRequest | None:
-        catalogue = self.city.layers
+    def _meaning(self, scope: Scope) -> _TileRequest | None:
+        path, catalogue = scope["path"], self.city.layers
         if catalogue is not self._catalogue:
             # Nothing means what it meant; and nothing keeps the old catalogue alive.
             self._meanings.clear()
             self._catalogue = catalogue
-        token = _token(sent)
+        token = token_of(scope)
         meant = self._meanings.get(path) if token is None else None
         if meant is not None:
             return meant
@@ -143,21 +146,10 @@ class TileFastPathMiddleware:
             headers, key = raster.headers_of(one, z, x, y, look), raster.key_of(one, z, x, y, look)
             meant = _TileRequest(chosen, key, headers, _raw(headers), look, raster.route_of(look))
         if token is None:
-            if len(self._meanings) >= REMEMBERED:
+            if len(self._meanings) >= CACHED_ADDRESSES:
                 self._meanings.clear()
             self._meanings[path] = meant
         return meant
-
-
-def _token(headers: Mapping[bytes, bytes]) -> str | None:
-    """The key that a request shows, as `tiles.http.principal.principal_of` finds it."""
-    authorization = headers.get(b"authorization")
-    if authorization is not None:
-        scheme, _, token = authorization.decode("latin-1").partition(" ")
-        if scheme.lower() == "bearer":
-            return token.strip()
-    key = headers.get(b"x-api-key")
-    return key.decode("latin-1") if key is not None else None
 
 
 def _raw(headers: Mapping[str, str]) -> RawHeaders:

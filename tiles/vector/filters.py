@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Sequence
 
 from fastapi import Request
 
 from tiles.http.server import CityContext
-from tiles.ogc.parameters import FILTER, read_filter
+from tiles.ogc.parameters import filter_key, read_filter
 from tiles.vector.mvt import EVERYTHING, FeatureCondition
 from tiles.vector.tile_matrix_sets import WEB_MERCATOR, Grid
 from twin.access.permit import Permit
@@ -33,7 +32,4 @@ async def read_where(
             conditions[c.layer.id] = condition
     if not conditions:
         return EVERYTHING
-    text = "\0".join(given.get(parameter.name, "") for parameter in FILTER)
-    return FeatureCondition(
-        conditions, tuple(parameters.values[first:]), hashlib.sha256(text.encode()).hexdigest()[:24]
-    )
+    return FeatureCondition(conditions, tuple(parameters.values[first:]), filter_key(given))

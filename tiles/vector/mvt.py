@@ -202,7 +202,7 @@ def _parts_of(number: int, c: Permit, grid: Grid, zoom: int, condition: str) -> 
 def _cells(
     number: int, layer_id: str, table: str, columns: tuple[str, ...], resolution: int, grid: Grid, least: int
 ) -> str:
-    """The SELECT of the coarser cells that stand for features where these are too many to be drawn."""
+    """Return the SELECT of the coarser cells that stand for features where these are too many to be drawn."""
     properties = "".join(f', "{name}"' for name in columns)
     found = (
         f"SELECT cell, features{properties}, geom FROM {DATA_SCHEMA}.{table} "
@@ -215,7 +215,7 @@ def _cells(
 def _counted(
     number: int, layer_id: str, table: str, rollup: str, resolution: int, grid: Grid, condition: str, least: int
 ) -> str:
-    """The same for some of the features: counted now, in the cells that were laid out for all."""
+    """Return the same for some of the features: counted now, in the cells that were laid out for all."""
     own = f"SELECT cell, geom FROM {DATA_SCHEMA}.{rollup} WHERE resolution = {resolution} AND geom && place.reach"
     # Cells reach a little beyond the tile, and their features with them.
     area = f"(SELECT ST_Expand(ST_Extent(geom)::geometry, 0.0001) FROM ({own}) AS cells)"
@@ -256,7 +256,7 @@ def _parts(
     zoom: int,
     condition: str = "",
 ) -> tuple[str, ...]:
-    """The SELECTs of one layer's features and of its labels; none where it draws nothing.
+    """Return the SELECTs of one layer's features and of its labels; none where it draws nothing.
 
     `columns` are those that may be shown, with the SQL that reads them. Every name comes from the catalogue: they are
     checked identifiers.
@@ -297,7 +297,7 @@ def _parts(
 
 
 def _degrees(zoom: int, pixels: float) -> float:
-    """How wide some screen pixels are at the equator, in degrees."""
+    """Return how wide some screen pixels are at the equator, in degrees."""
     return 360.0 / 2.0**zoom / 256 * pixels
 
 
@@ -314,7 +314,7 @@ def _large_enough(of: Theme, zoom: int) -> str:
 
 
 def _simplified(of: Theme, zoom: int) -> str:
-    """The geometry without vertices that fall within a quarter of a screen pixel of each other at this zoom."""
+    """Return the geometry without vertices that fall within a quarter of a screen pixel of each other at this zoom."""
     if of.geometry == "point" or zoom >= MAX_DATA_ZOOM:
         return "geom"
     tolerance = f"{_degrees(zoom, 0.25):.12g}"

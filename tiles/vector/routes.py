@@ -11,7 +11,7 @@ from layers.contracts import theme_of
 from tiles.http import content_encoding as encodings
 from tiles.http.content_encoding import Encoding
 from tiles.http.principal import City, CurrentPrincipal, Lang
-from tiles.http.selection import caching, etag
+from tiles.http.selection import caching, etag, is_known
 from tiles.http.server import CityContext
 from tiles.ogc.formats import MVT
 from tiles.ogc.parameters import FILTER
@@ -53,7 +53,7 @@ def headers_of(
 def key_of(
     chosen: Sequence[Permit], z: int, x: int, y: int, grid: Grid = WEB_MERCATOR, where: FeatureCondition = EVERYTHING
 ) -> Key:
-    """The tile's name in the cache."""
+    """Return the tile's name in the cache."""
     return tuple(c.version.key for c in chosen), f"{grid.id}/{where.name}/{same_key(chosen)}", z, x, y
 
 
@@ -86,7 +86,7 @@ async def answer(
 ) -> Response:  # fmt: skip
     """Answer a request for a tile; one that the client has already is a 304."""
     headers = headers_of(chosen, z, x, y, grid, where)
-    if request.headers.get("if-none-match") == headers["ETag"]:
+    if is_known(request, headers):
         return Response(status_code=304, headers=headers)
     encoding = encodings.chosen(request.headers.get("accept-encoding", ""))
     found, body = await fetch(city, chosen, z, x, y, encoding, grid, where)

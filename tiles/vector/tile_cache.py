@@ -25,7 +25,7 @@ class CachedTile:
     encoded: dict[Encoding, bytes] = field(default_factory=dict)
 
     def size(self) -> int:
-        """How much memory it takes, in bytes."""
+        """Return how much memory it takes, in bytes."""
         return OVERHEAD + sum(map(len, self.encoded.values()))
 
     def translated(self, encoding: Encoding) -> bytes:

@@ -63,21 +63,21 @@ class Grid:
         return f"http://www.opengis.net/def/crs/EPSG/0/{self.code}"
 
     def zoom(self, matrix: int) -> int:
-        """The web's zoom of about the same scale."""
+        """Return the web's zoom of about the same scale."""
         return matrix + self.shift
 
     def has(self, z: int, x: int, y: int) -> bool:
-        """Whether there is such a tile."""
+        """Tell whether there is such a tile."""
         return 0 <= z <= self.last and 0 <= x < 2**z and 0 <= y < 2**z
 
     def document(self) -> TileMatrixSet:
-        """The set as OGC's Two Dimensional Tile Matrix Set standard writes it."""
+        """Return the set as OGC's Two Dimensional Tile Matrix Set standard writes it."""
         return _document(self)
 
     # SQL for the database ------------------------------------------------------------------------
 
     def values(self, places: Sequence[Place]) -> list[list[float]]:
-        """The first parameters of a statement for some tiles: an array each."""
+        """Return the first parameters of a statement for some tiles: an array each."""
         rows = [placed(self, *place) for place in places] if self.between else places
         return [list(column) for column in zip(*rows, strict=True)]
 
@@ -129,12 +129,12 @@ MARGIN = 0.02
 
 @lru_cache(maxsize=8)
 def grids_of(city: City) -> Mapping[str, Grid]:
-    """All sets that a city's tiles come in, by id; the web's first."""
+    """Return all sets that a city's tiles come in, by id; the web's first."""
     return {WEB_MERCATOR.id: WEB_MERCATOR, **{known.id: _grid(known) for known in city.grids}}
 
 
 def find_grid(name: str, city: City) -> Grid:
-    """The set of that name."""
+    """Return the set of that name."""
     known = grids_of(city)
     if name not in known:
         raise NotFound(
@@ -186,7 +186,7 @@ def _document(grid: Grid) -> TileMatrixSet:
 
 
 def box_of(grid: Grid, z: int, x: int, y: int) -> Box:
-    """A tile's box in the plane of a grid of the city's own: left, bottom, right, top."""
+    """Return a tile's box in the plane of a grid of the city's own: left, bottom, right, top."""
     side = 256 * grid.cell_size / 2**z
     left, top = grid.origin[0] + x * side, grid.origin[1] - y * side
     return left, top - side, left + side, top
@@ -194,7 +194,7 @@ def box_of(grid: Grid, z: int, x: int, y: int) -> Box:
 
 @lru_cache(maxsize=4096)
 def placed(grid: Grid, z: int, x: int, y: int) -> tuple[float, ...]:
-    """A tile's box, the box in degrees of what may show on it, and the affine map from the plane between."""
+    """Return a tile's box, the box in degrees of what may show on it, and the affine map from the plane between."""
     left, bottom, right, top = box_of(grid, z, x, y)
     grow = (right - left) * MARGIN
     steps = np.linspace(0.0, 1.0, SAMPLES)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import Annotated, Any
 
 import orjson
@@ -11,9 +11,10 @@ from fastapi import APIRouter, Path, Request, Response
 from layers.contracts import theme_of
 from layers.theme import GeometryKind
 from tiles.features.items import LayerId
-from tiles.features.selection import VARY, is_known, keeping, permit_for
+from tiles.features.selection import VARY, keeping, permit_of_request
 from tiles.http.openapi import reads_parameters
-from tiles.http.principal import City, Lang, city_context, language_of, principal_of
+from tiles.http.principal import City, Lang, city_context, language_of
+from tiles.http.selection import is_known
 from tiles.ogc import parameters as request_parameters
 from tiles.ogc.formats import JSON, MVT, negotiate
 from tiles.ogc.links import RELATION, Link, base_of, link, path, with_query
@@ -22,7 +23,7 @@ from tiles.vector.filters import read_where
 from tiles.vector.mvt import MAX_DATA_ZOOM
 from tiles.vector.routes import MEDIA_TYPE, answer, first_zoom
 from tiles.vector.tile_matrix_sets import Grid, check_tile, find_grid, grids_of
-from twin.access.permit import Permit, permit_of
+from twin.access.permit import Permit
 from twin.query.reference import CRS84
 from twin.text import Language, Text
 
@@ -49,6 +50,7 @@ TILESET = (
     request_parameters.VERSION,
     request_parameters.AS_OF,
 )
+TILE_NAMES, TILESET_NAMES = (frozenset(p.name for p in parameters) for parameters in (TILE, TILESET))
 PLAIN = (request_parameters.format_parameter([JSON]).openapi(),)
 
 MATRIX_SETS: Schema = {
@@ -132,7 +134,7 @@ def _json(document: Any, language: Language) -> Response:
 @reads_parameters
 async def tilesets(request: Request, layer: LayerId) -> Response:
     """List a layer's tilesets, one in each tile matrix set."""
-    chosen, language = await _chosen(request, layer, TILESET), language_of(request)
+    chosen, language = await _described(request, layer), language_of(request)
     headers = keeping(request, chosen, JSON.name, language) | {"Content-Language": language}
     if is_known(request, headers):
         return Response(status_code=304, headers=headers)
@@ -152,7 +154,7 @@ async def tilesets(request: Request, layer: LayerId) -> Response:
 @reads_parameters
 async def tileset(request: Request, layer: LayerId, grid: GridId) -> Response:
     """Describe a tileset: where its tiles are, in which matrices and rows, and what they hold."""
-    chosen, language = await _chosen(request, layer, TILESET), language_of(request)
+    chosen, language = await _described(request, layer), language_of(request)
     found = find_grid(grid, city_context(request).settings.profile)
     headers = keeping(request, chosen, JSON.name, language) | {"Content-Language": language}
     if is_known(request, headers):
@@ -161,17 +163,20 @@ async def tileset(request: Request, layer: LayerId, grid: GridId) -> Response:
     return Response(orjson.dumps(document), media_type=JSON.media_type, headers=headers)
 
 
-async def _chosen(request: Request, layer: str, known: Sequence[request_parameters.Parameter]) -> Permit:
-    given = request.query_params
-    current = permit_of(principal_of(request), city_context(request).layers, layer)
-    request_parameters.check_language(given)
-    request_parameters.check_names(given, frozenset(p.name for p in known), {})
+async def _described(request: Request, layer: str) -> Permit:
+    """Return the permit that a request for a description of tiles means."""
+    chosen = await permit_of_request(request, layer, TILESET_NAMES)
+    negotiate(request, [JSON])
+    return chosen
+
+
+async def permit_for_tile(request: Request, layer: str, known: Collection[str]) -> Permit:
+    """Return the permit that a request for a tile means; refuse parameters that are not `known`."""
+    chosen = await permit_of_request(request, layer, known)
     # Programs that draw maps say little of what they take, and there is but one format of tiles.
-    if known is not TILE or "f" in given:
-        negotiate(request, [MVT] if known is TILE else [JSON])
-    return await permit_for(
-        city_context(request), current, request_parameters.read_version(given), request_parameters.read_as_of(given)
-    )
+    if "f" in request.query_params:
+        negotiate(request, [MVT])
+    return chosen
 
 
 HERE = Text(en="This document", vi="Tài liệu này")
@@ -224,13 +229,13 @@ def _tileset(request: Request, chosen: Permit, grid: Grid, language: Language, *
 
 
 def _matrices(chosen: Permit, grid: Grid) -> tuple[int, int]:
-    """The first and the last matrix that a client needs: beyond, it enlarges what it has."""
+    """Return the first and the last matrix that a client needs: beyond, it enlarges what it has."""
     first = max(0, first_zoom(chosen) - grid.shift)
     return first, max(first, min(grid.last, MAX_DATA_ZOOM - grid.shift))
 
 
 def _limits(grid: Grid, bounds: Sequence[float], first: int, last: int) -> Any:
-    """The rows and columns in which there is anything, matrix by matrix."""
+    """Yield the rows and columns in which there is anything, matrix by matrix."""
     sets = grid.document()
     west, south, east, north = bounds
     for matrix in range(first, last + 1):
@@ -260,7 +265,7 @@ def _limits(grid: Grid, bounds: Sequence[float], first: int, last: int) -> Any:
 @reads_parameters
 async def tile(request: Request, layer: LayerId, grid: GridId, matrix: Matrix, row: Row, column: Column) -> Response:
     """Give a tile, row before column. What it holds is the same as at /tiles, whose address is the short one."""
-    chosen, city = await _chosen(request, layer, TILE), city_context(request)
+    chosen, city = await permit_for_tile(request, layer, TILE_NAMES), city_context(request)
     found = find_grid(grid, city.settings.profile)
     check_tile(found, matrix, column, row)
     where = await read_where(request, city, (chosen,), found)

@@ -50,7 +50,7 @@ class Summary:
 
 
 def version_of(layer: Layer, number: int | None) -> Version:
-    """A kept version of a layer: the one of that number, or the current one."""
+    """Return a kept version of a layer: the one of that number, or the current one."""
     version = layer.current if number is None else layer.versions.get(number)
     if version is None:
         raise NotFound(
@@ -63,7 +63,7 @@ def version_of(layer: Layer, number: int | None) -> Version:
 
 
 def _changed_rows(before: Version, after: Version) -> str:
-    """The join of two versions, only the rows that differ: by the digest that every row keeps."""
+    """Return the join of two versions, only the rows that differ: by the digest that every row keeps."""
     columns = {c.name: c.type for c in before.stored_columns}
     # A column of another type than before is compared as text.
     shared = [c.name for c in after.stored_columns if c.name in columns]

@@ -68,7 +68,7 @@ class DownloadFolder:
         return found
 
     def find(self, key: str, suffix: str) -> Prepared | None:
-        """The complete file, if there is one; it then counts as used now."""
+        """Return the complete file, if there is one; it then counts as used now."""
         found = self.names().get((key, suffix))
         if found is None:
             return None
@@ -98,7 +98,7 @@ class DownloadFolder:
             os.close(handle)
 
     def growing(self, key: str, suffix: str) -> int | None:
-        """A handle to read the file that is being made, if it is and has begun; the caller closes it."""
+        """Return a handle to read the file that is being made, if it is and has begun; the caller closes it."""
         try:
             handle = os.open(self._growing(key, suffix), os.O_RDONLY | os.O_CLOEXEC)
         except (FileNotFoundError, NotADirectoryError):
@@ -168,7 +168,7 @@ def _workspace(part: Path) -> Path:
 
 
 def is_being_made(handle: int) -> bool:
-    """Whether somebody holds the lock on a growing file."""
+    """Tell whether somebody holds the lock on a growing file."""
     try:
         fcntl.flock(handle, fcntl.LOCK_SH | fcntl.LOCK_NB)
     except BlockingIOError:
@@ -194,7 +194,7 @@ class Making:
             rest = rest[os.write(self._handle, rest) :]
 
     def workspace(self) -> Path:
-        """An empty folder for a writer that wants a path."""
+        """Return an empty folder for a writer that wants a path."""
         place = _workspace(self._path)
         shutil.rmtree(place, ignore_errors=True)
         place.mkdir(mode=0o700)

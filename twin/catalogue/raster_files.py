@@ -31,11 +31,11 @@ class RasterFolder:
     root: Path
 
     def new_name(self, table: str) -> str:
-        """A name that no other version has, in this database or another one that shares the folder."""
+        """Return a name that no other version has, in this database or another one that shares the folder."""
         return f"{table}_{secrets.token_hex(6)}{SUFFIX}"
 
     def path(self, name: str) -> Path:
-        """The file of that name; only a plain name is taken."""
+        """Return the file of that name; only a plain name is taken."""
         if Path(name).name != name or not name.endswith(SUFFIX):
             raise ValueError(f"not the name of a raster file: {name!r}")
         return self.root / name
@@ -77,7 +77,7 @@ class RasterFolder:
 
 
 def digest_of(path: Path) -> str:
-    """The SHA-256 of a file."""
+    """Return the SHA-256 of a file."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 

@@ -26,7 +26,7 @@ ARROW_TYPES = {
 def to_rows(
     features: gpd.GeoDataFrame, wkb: npt.NDArray[np.object_], columns: Sequence[Column], label: str | None
 ) -> tuple[pa.Table, UInt64]:
-    """The rows as PostgreSQL takes them, and the digest of each.
+    """Return the rows as PostgreSQL takes them, and the digest of each.
 
     `wkb` holds the features' geometries, little-endian and in two dimensions. Two rows have one digest if their ids,
     geometries and values are equal; a value that is missing adds nothing, so that a new empty column leaves every
@@ -71,7 +71,7 @@ def to_ewkb(wkb: pa.Array) -> pa.Array:
 
 
 def _label_points(features: gpd.GeoDataFrame, names: pa.Array) -> pa.Array:
-    """A point inside each polygon that has a name to be written there."""
+    """Return a point inside each polygon that has a name to be written there."""
     points = np.full(len(features), None, dtype=object)
     named = np.asarray(names.is_valid())
     if named.any():
@@ -86,7 +86,7 @@ def _hash_objects(values: npt.NDArray[np.object_]) -> UInt64:
 
 
 def _hash_values(array: pa.Array) -> UInt64:
-    """A hash of each value; of numbers and times their bits, which are equal where they are."""
+    """Return a hash of each value; of numbers and times their bits, which are equal where they are."""
     if pa.types.is_string(array.type):
         encoded = array.dictionary_encode()
         hashes = _hash_objects(encoded.dictionary.to_numpy(zero_copy_only=False))

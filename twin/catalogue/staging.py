@@ -29,6 +29,7 @@ from twin.cells import rollup
 from twin.cells.cover import Cover, Measured, measure
 from twin.cells.rollup_rows import build
 from twin.db.database import DISK_FULL, Database
+from twin.db.sql import storable
 from twin.db.tables import DATA_SCHEMA, Layer, LayerVersion, Quarantine, State
 from twin.errors import Conflict, Unavailable
 from twin.text import Text
@@ -225,7 +226,8 @@ class Staging:
         if not entries:
             return
         with self.database.session() as session:
-            session.execute(sa.insert(Quarantine), [{"version_id": self._version_key, **entry} for entry in entries])
+            rows = [storable({"version_id": self._version_key, **entry}) for entry in entries]
+            session.execute(sa.insert(Quarantine), rows)
         self._tally.quarantined += len(entries)
 
     def keep_raster(self, facts: Mapping[str, Any], writer: Callable[[Path], None]) -> None:
@@ -260,7 +262,7 @@ class Staging:
         )
 
     def existing_ids(self) -> Iterator[npt.NDArray[np.object_]]:
-        """The ids of the current version, in batches: an addition may not repeat them."""
+        """Yield the ids of the current version, in batches: an addition may not repeat them."""
         current = self._current()
         if current is not None:
             self._execute(f"SELECT id FROM {qualified(current.table_name)}")

@@ -30,7 +30,7 @@ DROP_LOCK_TIMEOUT = "3s"
 
 
 def qualified(table: str) -> str:
-    """A data table's name as SQL takes it."""
+    """Return a data table's name as SQL takes it."""
     return f'{DATA_SCHEMA}."{table}"'
 
 
@@ -92,7 +92,7 @@ def abandon(database: Database, layer_key: int, rasters: RasterFolder | None = N
 
 
 def tables_of(table: str) -> str:
-    """All tables of a version, as SQL takes a list of them."""
+    """Return all tables of a version, as SQL takes a list of them."""
     return ", ".join(qualified(table + tail) for tail in ("", "_cells", "_rollup"))
 
 

@@ -136,7 +136,7 @@ def hexagons(places: Floats) -> tuple[Int64, Mask]:
 
 
 def centres(number: Int64) -> Floats:
-    """The centres of hexagons, in the plane (2 × n)."""
+    """Return the centres of hexagons, in the plane (2 × n)."""
     half = 1 << _SHIFT - 1
     row = ((number + half) & ((1 << _SHIFT) - 1)) - half
     column = (number - row) >> _SHIFT
@@ -167,7 +167,7 @@ class Path:
         return cls(coordinates, places, number, on_border | ~held, path)
 
     def some(self, which: npt.NDArray[np.intp]) -> Path:
-        """The points of these positions."""
+        """Return the points of these positions."""
         return Path(
             self.coordinates.take(which, axis=0), self.places.take(which, axis=1), self.number.take(which),
             self.on_border.take(which), self.path.take(which),

@@ -62,12 +62,12 @@ _EQUATOR_KM = 40_075.0
 
 @cache
 def resolution_for(zoom: int, most: int = CELLS_A_TILE) -> int:
-    """The finest resolution of which a tile of this zoom holds at most so many cells."""
+    """Return the finest resolution of which a tile of this zoom holds at most so many cells."""
     return finest_within((_EQUATOR_KM / 2**zoom) ** 2, most)
 
 
 def finest_within(area: float, most: int) -> int:
-    """The finest resolution of which an area (km²) holds at most so many cells."""
+    """Return the finest resolution of which an area (km²) holds at most so many cells."""
     return max((r for r in range(MAX_RESOLUTION + 1) if area / h3.average_hexagon_area(r) <= most), default=0)
 
 
@@ -78,7 +78,7 @@ def parent_sql(cell: str, resolution: int) -> str:
 
 
 def ddl(table: str, columns: Sequence[Rolled], types: dict[str, str]) -> str:
-    """The roll-up's table."""
+    """Return the roll-up's table."""
     values = "".join(f', "{c.name}" {types[c.result]}' for c in columns)
     return (
         f"CREATE TABLE {table} (resolution smallint NOT NULL, cell bigint NOT NULL, features bigint NOT NULL{values}, "

@@ -54,7 +54,7 @@ def _level(plan: Plan, finest: pd.DataFrame, counted: dict[str, pd.DataFrame], r
 
 
 def _most_frequent(counted: pd.DataFrame, resolution: int) -> pd.Series:
-    """The value that stands most often in each cell; of equals the first in order."""
+    """Return the value that stands most often in each cell; of equals the first in order."""
     moved = counted.assign(cell=_parent(counted["cell"].astype("int64"), resolution))
     times = moved.groupby(["cell", "value"], sort=True)["times"].sum().reset_index()
     times = times.sort_values(["cell", "times", "value"], ascending=[True, False, True], kind="stable")
@@ -62,6 +62,6 @@ def _most_frequent(counted: pd.DataFrame, resolution: int) -> pd.Series:
 
 
 def _parent(cells: pd.Series, resolution: int) -> pd.Series:
-    """The ancestors of cells: as `twin.cells.rollup.parent_sql`, for cells in memory."""
+    """Return the ancestors of cells: as `twin.cells.rollup.parent_sql`, for cells in memory."""
     unused = (1 << 3 * (MAX_RESOLUTION - resolution)) - 1
     return (cells & RESOLUTION_MASK) | (resolution << 52) | unused

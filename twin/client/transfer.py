@@ -68,7 +68,7 @@ class Notes:
 
     @classmethod
     def of_user(cls) -> Notes:
-        """The notes in the user's state folder."""
+        """Return the notes in the user's state folder."""
         state = os.environ.get("XDG_STATE_HOME") or str(Path.home() / ".local" / "state")
         return cls(Path(state) / "city-twin" / "uploads")
 

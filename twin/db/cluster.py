@@ -52,7 +52,7 @@ log_timezone = 'UTC'
 
 
 def server_binaries() -> Path:
-    """The folder of the newest installed PostgreSQL server that has PostGIS."""
+    """Return the folder of the newest installed PostgreSQL server that has PostGIS."""
     candidates = [p.parent for p in Path("/usr/lib/postgresql").glob("*/bin/postgres")]
     candidates.sort(key=lambda p: int(p.parent.name) if p.parent.name.isdigit() else 0, reverse=True)
     if on_path := shutil.which("postgres"):
@@ -140,7 +140,7 @@ class PrivateCluster:
         return True
 
     def url(self, database: str, user: str = OWNER) -> URL:
-        """The SQLAlchemy address of one of its databases, as one of its users."""
+        """Return the SQLAlchemy address of one of its databases, as one of its users."""
         return URL.create("postgresql+psycopg", username=user, database=database, query={"host": str(self.socket)})
 
     def status(self) -> Status:

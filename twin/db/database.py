@@ -99,7 +99,7 @@ class Database:
 
 
 def libpq(url: URL) -> str:
-    """The address as libpq, asyncpg and ADBC take it."""
+    """Return the address as libpq, asyncpg and ADBC take it."""
     address, mark, query = url.set(drivername="postgresql").render_as_string(hide_password=False).partition("?")
     # SQLAlchemy writes a blank in the query as "+", which libpq takes literally.
     return address + mark + query.replace("+", "%20")
@@ -111,7 +111,7 @@ def _as_options(settings: dict[str, str]) -> str:
 
 
 def cluster_of(settings: Settings) -> PrivateCluster:
-    """The private cluster of these settings."""
+    """Return the private cluster of these settings."""
     return PrivateCluster(settings.home)
 
 
@@ -199,7 +199,7 @@ def speaking_of_database() -> Iterator[None]:
 
 
 def explain(error: BaseException) -> TwinError | None:
-    """The sentence for a database error, or None where it is a fault of the program."""
+    """Return the sentence for a database error, or None where it is a fault of the program."""
     cause: object = getattr(error, "orig", None) or error
     state = getattr(cause, "sqlstate", None) or ""
     reason = str(cause).strip().split("\n")[0]

@@ -7,7 +7,6 @@ next worker that looks takes the job again: no clock decides who is alive.
 from __future__ import annotations
 
 import json
-import math
 import time
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
@@ -24,6 +23,7 @@ from sqlalchemy.orm import Session
 
 from twin.access.principals import Action, Principal
 from twin.bounded_toml import LENGTH, check_toml
+from twin.db.sql import storable
 from twin.db.tables import Agency, ApiKey, Audit, Job, JobState
 from twin.db.tables import Principal as PrincipalRow
 from twin.errors import BadInput, Conflict, NotFound
@@ -335,21 +335,8 @@ def _json(value: Mapping[str, Any] | None) -> str | None:
     return None if value is None else json.dumps(storable(value), ensure_ascii=False, default=str)
 
 
-def storable(value: Any) -> Any:
-    """A JSON value that PostgreSQL can keep: no NUL, no half of a character, no number that is none."""
-    if isinstance(value, str):
-        return value.replace("\0", "·").encode("utf-8", "replace").decode()
-    if isinstance(value, float):
-        return value if math.isfinite(value) else None
-    if isinstance(value, Mapping):
-        return {storable(str(k)): storable(v) for k, v in value.items()}
-    if isinstance(value, list | tuple):
-        return [storable(v) for v in value]
-    return value
-
-
 def unfinished(connection: psycopg.Connection[Any]) -> tuple[set[UUID], set[int]]:
-    """The uploads that are still needed, and the numbers of the jobs that are open."""
+    """Return the uploads that are still needed, and the numbers of the jobs that are open."""
     uploads = {row[0] for row in connection.execute("SELECT id FROM twin.upload")}
     jobs = connection.execute("SELECT upload_id, number FROM twin.job WHERE state IN ('queued', 'running')").fetchall()
     return uploads | {row[0] for row in jobs}, {row[1] for row in jobs}

@@ -50,15 +50,15 @@ class UploadFolder:
         private_folder(self.path)
 
     def file(self, upload: UUID) -> Path:
-        """The file of an upload."""
+        """Return the file of an upload."""
         return self.path / f"{upload}.part"
 
     def workshop(self, job: int) -> Path:
-        """The folder where a job is worked on; it goes with the job."""
+        """Return the folder where a job is worked on; it goes with the job."""
         return self.path / f"job-{job}"
 
     def offset(self, upload: UUID) -> int:
-        """How many bytes have arrived, as the file itself tells."""
+        """Return how many bytes have arrived, as the file itself tells."""
         try:
             return self.file(upload).stat().st_size
         except FileNotFoundError:
@@ -132,7 +132,7 @@ class UploadFolder:
 
 
 def folder_of(settings: Settings) -> UploadFolder:
-    """The folder that the settings name."""
+    """Return the folder that the settings name."""
     return UploadFolder(settings.upload_folder.absolute())
 
 

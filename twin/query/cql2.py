@@ -34,7 +34,7 @@ Tree = Any
 
 
 def refuse(reason: Text | str) -> BadInput:
-    """The error for a filter that cannot be used."""
+    """Return the error for a filter that cannot be used."""
     return BadInput(Text(en="filter: {reason}", vi="filter: {reason}").format(reason=reason))
 
 
@@ -88,7 +88,7 @@ def read_text(text: str) -> Tree:
 
 
 def _near(text: str, message: str) -> str:
-    """The part of the text that a parser's message points to (line:column, from 1)."""
+    """Return the part of the text that a parser's message points to (line:column, from 1)."""
     place = re.search(r"--> (\d+):(\d+)", message)
     if place is None:
         return text[:30]
@@ -97,7 +97,7 @@ def _near(text: str, message: str) -> str:
 
 
 def depth_of_brackets(bare: str) -> int:
-    """How deeply round brackets are nested; unbalanced ones count as deeper than anything that is read."""
+    """Return how deeply round brackets are nested; unbalanced ones count as deeper than anything that is read."""
     depth = deepest = 0
     for sign in re.findall(r"[()]", bare):
         depth += 1 if sign == "(" else -1
@@ -125,11 +125,11 @@ def read_json(text: str) -> Tree:
 def check_size(tree: Tree) -> None:
     """Refuse a tree that is too deep or too large, without recursion."""
     waiting = [(tree, 0)]
-    seen = 0
+    nodes = 0
     while waiting:
         node, depth = waiting.pop()
-        seen += 1
-        if depth > MAX_DEPTH or seen > MAX_NODES:
+        nodes += 1
+        if depth > MAX_DEPTH or nodes > MAX_NODES:
             raise refuse(TOO_DEEP)
         if isinstance(node, dict):
             waiting.extend((value, depth + 1) for value in node.values())

@@ -81,7 +81,7 @@ class Translator:
     cost: float = 0.0
 
     def condition(self, node: Tree) -> str:
-        """The SQL of something that is true, false or unknown."""
+        """Return the SQL of something that is true, false or unknown."""
         if isinstance(node, bool):
             return "true" if node else "false"
         if isinstance(node, dict) and "op" in node:
@@ -187,7 +187,7 @@ class Translator:
     # Values ----------------------------------------------------------------------------------------
 
     def scalar(self, node: Tree) -> Sql:
-        """The SQL of a value: a literal, a property, or something computed from them."""
+        """Return the SQL of a value: a literal, a property, or something computed from them."""
         if isinstance(node, bool):
             return Sql(self.parameters.add(node, "boolean"), "boolean")
         if isinstance(node, str):

@@ -51,7 +51,7 @@ class Reference:
         return self.code == 4326
 
     def sql(self, geometry: str) -> str:
-        """The SQL for a stored geometry in this system, with its own order of axes; integer codes only."""
+        """Return the SQL for a stored geometry in this system, with its own order of axes; integer codes only."""
         if not self.is_wgs84:
             return f"ST_Transform({geometry}, {self.code:d})"
         return f"ST_FlipCoordinates({geometry})" if self.swapped else geometry
@@ -86,7 +86,7 @@ WGS84 = Reference(CRS84, 4326, swapped=False, digits=DEGREE_DIGITS)
 
 @lru_cache(maxsize=64)
 def by_code(code: int) -> Reference:
-    """The system of an EPSG code."""
+    """Return the system of an EPSG code."""
     crs = CRS.from_epsg(code)
     # Nine digits of a degree keep the millimetre that tells a datum shift.
     digits = METRE_DIGITS if crs.is_projected else DEGREE_DIGITS if code == 4326 else 9

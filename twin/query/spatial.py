@@ -74,7 +74,7 @@ def literal(shape: BaseGeometry, placeholder: str) -> Operand:
 
 
 def to_wkb(shape: BaseGeometry) -> bytes:
-    """A geometry as it is bound."""
+    """Return a geometry as it is bound."""
     wkb: bytes = shapely.to_wkb(shape)
     return wkb
 

@@ -50,7 +50,7 @@ class Operand:
 
 
 def relation(op: str, left: Operand, right: Operand) -> str:
-    """The SQL of one temporal relation."""
+    """Return the SQL of one temporal relation."""
     if op not in OF_MOMENTS and not (left.is_interval or right.is_interval):
         raise refuse(FOR_INTERVALS.format(op=op.upper()))
     template = FUNCTIONS[op]
@@ -59,7 +59,7 @@ def relation(op: str, left: Operand, right: Operand) -> str:
 
 
 def moment(sql: str, kind: Kind) -> Operand:
-    """A moment; a date counts as its first moment in UTC."""
+    """Return a moment; a date counts as its first moment in UTC."""
     instant = f"({sql}::timestamp AT TIME ZONE 'UTC')" if kind == "date" else sql
     return Operand(lambda: instant, lambda: instant)
 

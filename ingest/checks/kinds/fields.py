@@ -57,6 +57,14 @@ FIELDS: dict[str, Kind] = {
         "Read a few values in the detail. If they are wrong, set the encoding of the column in the mapping file.",
         "Đọc thử vài giá trị ở phần chi tiết. Nếu sai, ghi bảng mã của cột trong tệp ánh xạ.",
     ),
+    "text.code_page": kind(
+        "warning", "Text that is not read in the code page that the file names",
+        "Chữ không được đọc theo bảng mã mà tệp ghi",
+        "Read a few names: programs write this code page also when the text is in another one. If letters are wrong, "
+        "give the encoding as the detail says.",
+        "Đọc thử vài tên: phần mềm thường ghi bảng mã này cả khi chữ theo bảng mã khác. Nếu sai chữ, hãy chỉ rõ "
+        "bảng mã như phần chi tiết.",
+    ),
     "text.not_unicode": kind(
         "refused", "Text that is not Unicode, as its format asks", "Chữ không phải Unicode như định dạng yêu cầu",
         "Save the file again with its text in UTF-8.", "Lưu lại tệp với chữ ở dạng UTF-8.",

@@ -132,11 +132,11 @@ export class Card {
    * @returns {Child[]}
    */
   #answer({ agencies, cell }) {
-    const told = agencies.filter((agency) => agency.layers.length);
-    if (!told.length) return [element('p', { class: 'card-note' }, t('card_empty')), cellLine(cell)];
+    const known = agencies.filter((agency) => agency.layers.length);
+    if (!known.length) return [element('p', { class: 'card-note' }, t('card_empty')), cellLine(cell)];
     const isHere = (/** @type {CardAgency} */ agency) => agency.layers.some((layer) => layer.features.some((feature) => feature.here));
-    const here = told.filter(isHere);
-    const around = told.filter((agency) => !isHere(agency));
+    const here = known.filter(isHere);
+    const around = known.filter((agency) => !isHere(agency));
     return [
       here.length === 0 && element('p', { class: 'card-note' }, t('card_nothing_here')),
       [...here, ...around].map((agency) => this.#agency(agency)),

@@ -1,4 +1,4 @@
-// What changes in the city, told by the server while it happens: over one connection while the page is looked at, and
+// What changes in the city, as the server sends it while it happens: over one connection while the page is looked at, and
 // over none while it is not, for a browser has only a few for each server.
 
 const HIDDEN_MS = 5_000;
@@ -8,7 +8,7 @@ const TOGETHER_MS = 150;
 
 export class Live {
   // `onCurrent(versions, again)` runs when a connection stands and the state is not the one that was known: version
-  // numbers by layer, and whether there was a connection before. `onChanges(changes)` runs with what the server tells.
+  // numbers by layer, and whether there was a connection before. `onChanges(changes)` runs with what the server sends.
   /**
    * @param {object} given
    * @param {(versions: Record<string, number>, again: boolean) => void} given.onCurrent
@@ -22,7 +22,7 @@ export class Live {
     /** @type {string | null} */
     this.state = null;
     /** @type {Map<string, Change>} */
-    this.told = new Map();
+    this.pending = new Map();
     this.timers = { hide: 0, again: 0, tell: 0 };
     document.addEventListener('visibilitychange', () => this.#follow());
     window.addEventListener('pagehide', () => this.close());
@@ -48,7 +48,7 @@ export class Live {
     source.addEventListener('layer', (event) => {
       this.#know(event);
       const change = JSON.parse(event.data);
-      this.told.set(change.layer, change);
+      this.pending.set(change.layer, change);
       this.timers.tell ||= setTimeout(() => this.#tell(), TOGETHER_MS);
     });
     source.addEventListener('error', () => {
@@ -69,8 +69,8 @@ export class Live {
   }
 
   #tell() {
-    const changes = [...this.told.values()];
-    this.told.clear();
+    const changes = [...this.pending.values()];
+    this.pending.clear();
     this.timers.tell = 0;
     this.onChanges(changes);
   }

@@ -1,4 +1,4 @@
-// Takes over what changed in the layers: asks for their list and the deck anew until both say what was told, for the
+// Takes over what changed in the layers: asks for their list and the deck anew until both say what was sent, for the
 // server may be several processes, of which one hears of a change a moment before another.
 
 const TRIES = 8;
