@@ -187,10 +187,7 @@ def _low_cells(session: Session, layers: Mapping[str, Layer]) -> list[LowPlace]:
     water = [_table(layer) for theme in ("water", "waterways") for layer in open_layers(layers, theme)]
     if not water:
         return []
-    near = " OR ".join(
-        f"EXISTS (SELECT FROM {table} w WHERE ST_DWithin(w.geom, g.geom, :near))"
-        for table in water
-    )
+    near = " OR ".join(f"EXISTS (SELECT FROM {table} w WHERE ST_DWithin(w.geom, g.geom, :near))" for table in water)
     inside = " OR ".join(
         f"EXISTS (SELECT FROM {table} w WHERE ST_Dimension(w.geom) = 2 AND ST_Intersects(w.geom, g.middle))"
         for table in water

@@ -240,7 +240,8 @@ class Simulator:
             if group is self.traffic:
                 segment = self.city.segments[i]
                 name, place = segment.name or segment.id, Place(feature=segment.id)
-                properties |= {"road_class": segment.road_class, "free_flow_kmh": round(float(self._roads.free_flow[i]), 1)}
+                free_flow = round(float(self._roads.free_flow[i]), 1)
+                properties |= {"road_class": segment.road_class, "free_flow_kmh": free_flow}
             elif group is self.flood:
                 low = self.city.low_places[i]
                 name = low.name
