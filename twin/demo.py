@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import socket
 import subprocess
@@ -10,7 +11,7 @@ import time
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType
@@ -18,12 +19,13 @@ from typing import NoReturn
 
 import click
 
+from twin.broker import MISSING, PrivateBroker, find_broker
 from twin.cli import console, say
 from twin.config import Settings, load_settings
 from twin.db.database import DATABASE_NAME, cluster_of, open_database, remember_opened
 from twin.db.migrate import migrate
 from twin.errors import STAYED, SetupProblem
-from twin.supervision import STOP_SECONDS, Part, PrivateDatabase, Program, running, start_program
+from twin.supervision import STOP_SECONDS, Broker, Part, PrivateDatabase, Program, Watch, running, start_program
 from twin.text import Text
 
 SERVER_START_SECONDS = 60
@@ -51,7 +53,11 @@ SERVER_START_SECONDS = 60
     help=say("Size of the sample city.", "Số công trình của thành phố mẫu."),
 )  # fmt: skip
 @click.option("--port", type=click.IntRange(1, 65535), help=say("Port to listen on.", "Cổng của máy chủ."))
-def demo(data: Path | None, buildings: int, port: int | None) -> int:
+@click.option(
+    "--simulate/--no-simulate", default=True, show_default=True,
+    help=say("Let simulated traffic, rain and tide move.", "Cho giao thông, mưa, triều mô phỏng chạy."),
+)  # fmt: skip
+def demo(data: Path | None, buildings: int, port: int | None, simulate: bool) -> int:
     """Run the demo until it is stopped; the exit code says whether all layers could be loaded."""
     settings = load_settings()
     if port:
@@ -60,7 +66,7 @@ def demo(data: Path | None, buildings: int, port: int | None) -> int:
     loading = _Loading()
     try:
         with _stopping_on_signals():
-            _run(settings, data, buildings, loading)
+            _run(settings, data, buildings, loading, simulate)
     except _Stop:
         # To be stopped is how a demo ends: nothing went wrong.
         console().print(say("Stopped.", "Đã dừng."))
@@ -78,7 +84,7 @@ class _Stop(Exception):  # not an error
     """The program was signalled to end."""
 
 
-def _run(settings: Settings, data: Path | None, buildings: int, loading: _Loading) -> NoReturn:
+def _run(settings: Settings, data: Path | None, buildings: int, loading: _Loading, simulate: bool) -> NoReturn:
     with _database(settings, _database_name(data, buildings)) as name:
         _step(2, say("Loading the city", "Nạp dữ liệu thành phố"))
         source = ["--data", str(data)] if data else ["--buildings", str(buildings)]
@@ -92,7 +98,13 @@ def _run(settings: Settings, data: Path | None, buildings: int, loading: _Loadin
             _wait_until_healthy(watch.processes[0], settings)
             worker = ("ingest", "worker", "--database", name)
             watch.add(Program(Text(en="The worker", vi="Tiến trình xử lý"), worker))
-            _announce(settings)
+            broker = _start_broker(watch, settings)
+            streams = ("ingest", "stream", "run", "--database", name)
+            watch.add(Program(Text(en="The service of the streams", vi="Dịch vụ luồng dữ liệu"), streams))
+            if simulate:
+                simulator = ("ingest", "stream", "simulate", "--database", name)
+                watch.add(Program(Text(en="The simulator", vi="Bộ mô phỏng"), simulator))
+            _announce(settings, broker)
             watch.for_ever()
 
 
@@ -183,10 +195,41 @@ def address(settings: Settings) -> str:
     return f"http://{host}:{settings.port}"
 
 
-def _announce(settings: Settings) -> None:
+def _start_broker(watch: Watch, settings: Settings) -> PrivateBroker | None:
+    """Start a private broker on a free port; where there is no Mosquitto the demo lives without one, and says so."""
+    if settings.mqtt_url:
+        return None
+    if find_broker() is None:
+        console().print(f"  {MISSING}", style="yellow")
+        return None
+    port = next((p for p in range(settings.mqtt_port, settings.mqtt_port + 20) if _is_free(p)), settings.mqtt_port)
+    broker = PrivateBroker(settings.model_copy(update={"mqtt_port": port}))
+    # The programs that are started here find it by the same setting.
+    os.environ["TWIN_MQTT_PORT"] = str(port)
+    try:
+        broker.start()
+    except SetupProblem as problem:
+        console().print(f"  {problem}", style="yellow")
+        return None
+    watch.add(Broker(broker))
+    return broker
+
+
+def _is_free(port: int) -> bool:
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        with suppress(OSError):
+            probe.bind(("127.0.0.1", port))
+            return True
+    return False
+
+
+def _announce(settings: Settings, broker: PrivateBroker | None) -> None:
     out = console()
     out.print()
     out.print(say("  The city is at", "  Thành phố ở địa chỉ"), f"[bold cyan]{address(settings)}/[/bold cyan]")
+    if broker is not None:
+        out.print(say("  Devices connect to", "  Thiết bị kết nối tới"), f"mqtt://127.0.0.1:{broker.port}")
     out.print(say("  Ctrl-C stops everything.", "  Nhấn Ctrl-C để dừng tất cả."))
     out.print()
 

@@ -10,6 +10,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import NoReturn, Protocol
 
+from twin.broker import PrivateBroker
 from twin.cli import console, say
 from twin.db.cluster import PrivateCluster
 from twin.errors import SetupProblem, TwinError
@@ -83,6 +84,27 @@ class PrivateDatabase:
 
     def stop(self) -> None:
         """Leave it to whoever started it."""
+
+
+class Broker:
+    """The private broker. It is stopped after those who use it, with the parts."""
+
+    name = Text(en="The MQTT broker", vi="Bộ môi giới MQTT")
+
+    def __init__(self, broker: PrivateBroker) -> None:
+        self.broker = broker
+
+    def start(self) -> None:
+        """Start the broker."""
+        self.broker.start()
+
+    def runs(self) -> bool:
+        """Tell whether the broker runs."""
+        return self.broker.runs()
+
+    def stop(self) -> None:
+        """Stop the broker."""
+        self.broker.stop()
 
 
 class Watch:

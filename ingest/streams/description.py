@@ -16,7 +16,8 @@ from zoneinfo import ZoneInfo
 import asyncpg
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError, field_validator, model_validator
 
-from ingest.mapping.description import AgencySpec, Bilingual, Line
+from ingest.mapping.description import AgencySpec
+from layers.contracts import Bilingual, Line
 from layers.observed.kind import ObservedKind
 from layers.observed.registry import KINDS, kind_of
 from layers.registry import themes
