@@ -18,9 +18,10 @@ import pytest
 
 from tests.conftest import HOME, free_port
 from tests.uploads.programs import eventually
+from twin import supervision
 from twin.db.cluster import PrivateCluster
 from twin.errors import SetupProblem
-from twin.supervision import running
+from twin.supervision import Program, running
 from twin.text import Text
 
 READY = "The city is at"
@@ -115,7 +116,10 @@ def test_what_dies_in_a_demo_is_started_again_with_a_word(home: Path) -> None:
         os.kill(postmaster, signal.SIGKILL)
         eventually(lambda: "The database ended by itself" in "".join(output))
         eventually(lambda: healthy(port), 60)
+        children = Path(f"/proc/{server}/task/{server}/children").read_text().split()
         os.kill(server, signal.SIGKILL)
+        # Its processes do not go on answering beside the next one's.
+        eventually(lambda: not any(Path(f"/proc/{child}/cmdline").exists() for child in children))
         eventually(lambda: programs_of(process.pid, "serve") not in (0, server))
         eventually(lambda: healthy(port), 60)
         text = "".join(output)
@@ -181,3 +185,29 @@ def test_a_demo_shows_the_city_without_the_layers_that_cannot_be_loaded_names_th
         assert READY in text and "transport.bulbs" in text and "gone.csv" in text
         process.send_signal(signal.SIGINT)
         assert process.wait(30) == 4
+
+
+def test_a_signal_while_a_part_is_started_leaves_no_process_behind(monkeypatch: pytest.MonkeyPatch) -> None:
+    started: list[subprocess.Popen[bytes]] = []
+
+    def start(*_: str) -> subprocess.Popen[bytes]:
+        process = subprocess.Popen(["sleep", "60"])
+        started.append(process)
+        os.kill(os.getpid(), signal.SIGTERM)
+        time.sleep(0.1)
+        return process
+
+    class Stopped(Exception):
+        pass
+
+    def stop(_number: int, _frame: object) -> None:
+        raise Stopped
+
+    monkeypatch.setattr(supervision, "start_program", start)
+    before = signal.signal(signal.SIGTERM, stop)
+    try:
+        with pytest.raises(Stopped), supervision.running([Program(Text("The sleeper", "Tiến trình ngủ"), ())]):
+            pass
+    finally:
+        signal.signal(signal.SIGTERM, before)
+    assert started[0].wait(5) == -signal.SIGTERM

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import ctypes
+import multiprocessing
 import os
+import signal
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -21,6 +25,8 @@ STOP_SECONDS = 15
 # A part that ends again is started later each time, and that many times within an hour at most.
 PAUSES = (0.5, 1.0, 2.0, 5.0, 10.0, 20.0, 30.0, 30.0)
 WINDOW_SECONDS = 3600.0
+# prctl(2)
+_PARENT_DEATH_SIGNAL = 1
 
 
 class Part(Protocol):
@@ -48,7 +54,9 @@ class Program:
 
     def start(self) -> None:
         """Start the process."""
-        self.process = start_program(*self.arguments)
+        # A signal between the start and the assignment would leave a process that nobody stops.
+        with signals_later():
+            self.process = start_program(*self.arguments)
 
     def runs(self) -> bool:
         """Tell whether the process runs."""
@@ -186,6 +194,37 @@ def running(parts: Sequence[Part]) -> Iterator[Watch]:
         yield watch
     finally:
         watch.stop()
+
+
+def end_with_parent() -> None:
+    """Let a process of `multiprocessing` be asked to end when its parent is gone, however that ended (Linux only)."""
+    parent = multiprocessing.parent_process()
+    if parent is None or sys.platform != "linux":
+        return
+    ctypes.CDLL(None, use_errno=True).prctl(_PARENT_DEATH_SIGNAL, signal.SIGTERM, 0, 0, 0)
+    # It may have ended before that.
+    if not parent.is_alive():
+        os.kill(os.getpid(), signal.SIGTERM)
+
+
+@contextmanager
+def signals_later() -> Iterator[None]:
+    """Hold back the signals that end a program until the block is over; then they are handled as before."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    held: list[int] = []
+    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)}
+    caught = {number: handler for number, handler in before.items() if callable(handler)}
+    for number in caught:
+        signal.signal(number, lambda received, _frame: held.append(received))
+    try:
+        yield
+    finally:
+        for number, handler in caught.items():
+            signal.signal(number, handler)
+        for number in held:
+            signal.raise_signal(number)
 
 
 def start_program(*arguments: str) -> subprocess.Popen[bytes]:

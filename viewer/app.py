@@ -18,6 +18,7 @@ from twin.access.permit import every_permit
 from twin.config import load_settings
 from twin.db.database import open_database
 from twin.logs import set_up_logging
+from twin.supervision import end_with_parent
 from twin.text import Language
 from viewer.pages import make_page, make_router
 
@@ -29,6 +30,8 @@ GARBAGE = 20_000
 def create() -> ASGIApp:
     """Make the application from the settings; servers call this once a process."""
     set_up_logging()
+    # A server that was killed must not leave processes that go on answering at its port.
+    end_with_parent()
     settings = load_settings()
     app = create_app(settings, open_database(settings))
     app.state.home = make_page(opening)
