@@ -146,7 +146,7 @@ def _print_streams(entries: list[StreamEntry]) -> None:
     for e in entries:
         place = f"{e.latitude:.5f}, {e.longitude:.5f}" if e.latitude is not None and e.longitude is not None else "—"
         table.add_row(plain(e.code), plain(e.layer), plain(e.kind), plain(e.unit or ""), place)
-    Console().print(table)
+    _print_table(table)
     console().print(say(f"{format_number(len(entries))} streams", f"{format_number(len(entries))} luồng"))
 
 
@@ -164,7 +164,13 @@ def _print_unplaced(entries: list[StreamEntry]) -> None:
     table.add_column(say("Why they have no place", "Vì sao chưa có vị trí"))
     for (layer, note), count in groups.most_common():
         table.add_row(plain(layer), format_number(count), plain(examples[layer, note]), plain(note))
-    Console().print(table)
+    _print_table(table)
+
+
+def _print_table(table: Table) -> None:
+    """Print a table; into a file or a pipe it is wide enough for whole codes, so that they can be searched for."""
+    out = Console()
+    (out if out.is_terminal else Console(width=240)).print(table)
 
 
 @stream.command(
@@ -251,6 +257,7 @@ def backfill(
         sources = list(wanted.source)
     filling.require_any(sources)
     if file is not None:
+        folder = file.parent
         sources = [source.model_copy(update={"file": Path(file.name)}) for source in sources]
     settings = load_settings()
     opened = open_database(settings, database)

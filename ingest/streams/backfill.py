@@ -16,12 +16,14 @@ from ingest.streams.description import (
     SourceSpec,
     StreamDescription,
     declare_into,
+    fill,
     is_placed,
     place_declarations,
     read_description,
 )
 from ingest.streams.recordings import UNREAD, Key, Recording, Tally
 from twin.errors import BadInput, NotFound
+from twin.streams.declare import StreamDeclaration
 from twin.streams.flags import TITLES, Flag, flag_names
 from twin.streams.rollups import roll_up
 from twin.streams.stream import StreamDirectory
@@ -176,13 +178,17 @@ async def prepare(connection: asyncpg.Connection, source: SourceSpec, folder: Pa
     survey = recording.survey()
     declared = DeclarationReport()
     named: dict[Key, list[tuple[int, str]]] = {}
-    unique: dict[str, Any] = {}
+    unique: dict[str, StreamDeclaration] = {}
+    written: dict[str, str] = {}
     for key, values in survey.values_of.items():
         if not all(text.strip() for text in key):
             continue
         cells = recording.cells_of(key)
         for number in sorted(values):
             made = source.declaration(cells, source.value[number])
+            text = fill(source.code or source.thing, cells)
+            if written.setdefault(made.code, text) != text:
+                raise _same_code(made.code, written[made.code], text)
             unique[made.code] = made
             named.setdefault(key, []).append((number, made.code))
     placed = await place_declarations(connection, source.layer, source.place.layer, list(unique.values()))
@@ -200,6 +206,15 @@ async def prepare(connection: asyncpg.Connection, source: SourceSpec, folder: Pa
             own = source.place.note is None
             reasons[MISSING_FEATURE if own or place.note is None else place.note] += 1
     return Prepared(recording, streams, declared, survey.rows, joined, reasons)
+
+
+def _same_code(code: str, first: str, second: str) -> BadInput:
+    return BadInput(
+        Text(
+            en="“{first}” and “{second}” both come to the stream {code}. Choose another code in the description.",
+            vi="“{first}” và “{second}” cùng thành luồng {code}. Hãy chọn mã khác trong tệp mô tả.",
+        ).format(first=first[:80], second=second[:80], code=code)
+    )
 
 
 MISSING_FEATURE = Text(en="the layer has no such feature.", vi="lớp không có đối tượng này.")

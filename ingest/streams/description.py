@@ -14,6 +14,7 @@ from typing import Annotated, Any, Literal, Self
 from zoneinfo import ZoneInfo
 
 import asyncpg
+import h3
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError, field_validator, model_validator
 
 from ingest.mapping.description import AgencySpec
@@ -538,6 +539,7 @@ async def place_declarations(
     for d in declarations:
         feature = d.place.feature
         if feature is None:
+            _require_cell(d.place.cell)
             result.append(d)
             continue
         point, note = points.get(feature), d.place.note
@@ -556,6 +558,16 @@ async def place_declarations(
             )  # fmt: skip
         result.append(replace(d, place=place))
     return result
+
+
+def _require_cell(cell: str | None) -> None:
+    if cell is not None and not h3.is_valid_cell(cell):
+        raise BadInput(
+            Text(
+                en="“{cell}” is not an H3 cell. A cell is written like 8a65b567514ffff.",
+                vi="“{cell}” không phải ô H3. Ô được ghi như 8a65b567514ffff.",
+            ).format(cell=cell[:40])
+        )
 
 
 async def find_features(

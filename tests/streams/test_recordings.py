@@ -247,6 +247,26 @@ def test_a_file_that_is_not_as_described_is_refused_in_one_sentence(
     assert refused.value.message.en != refused.value.message.vi
 
 
+def test_two_things_that_come_to_one_code_are_refused_and_not_mixed(database: Database, folder: Path) -> None:
+    (folder / "air.csv").write_text(ROWS.replace("\n2,", "\n1 b,").replace("\n1,", "\n1-b,"))
+    with pytest.raises(BadInput, match="station-1"):
+        fill_in(database, folder)
+
+
+def test_streams_of_cells_stand_in_their_cells_and_a_wrong_cell_is_refused(database: Database, folder: Path) -> None:
+    place = 'place = { note = { vi = "Chưa rõ vị trí.", en = "The place is not known." } }'
+    for cell, good in (("8a65b567514ffff", True), ("8a65", False)):
+        (folder / "streams.toml").write_text(DESCRIPTION.replace(place, f'place = {{ cell = "{cell}" }}'))
+        if good:
+            report = fill_in(database, folder)
+            # All but the row of nothing and the one with too few cells.
+            assert report.prepared.joined_rows == report.prepared.rows - 2
+            assert all(e.is_placed and e.cell for e in entries(database))
+        else:
+            with pytest.raises(BadInput, match="8a65"):
+                fill_in(database, folder)
+
+
 def test_the_source_of_a_file_is_found_by_its_name(folder: Path) -> None:
     description = description_of(folder)
     assert source_of(description, Path("elsewhere/air.csv")).name == "air"

@@ -112,12 +112,15 @@ class Group:
     every: int
     x: Floats
     y: Floats
-    # Rain is of an interval: it must not be told at longer steps than it is measured over.
     past_step: int = PAST_STEP_SECONDS
+    # Rain is of an interval: all gauges tell it at the same steps, now and in the past, so that none counts twice.
+    together: bool = False
     streams: list[list[int]] = field(default_factory=list)
 
     def due(self, tick: int) -> Indexes:
         """Return which things are told of at a tick (seconds since 1970, a multiple of the tick)."""
+        if self.together:
+            return np.arange(len(self.codes) if tick % self.every == 0 else 0)
         ticks = self.every // TICK_SECONDS
         return np.arange((tick // TICK_SECONDS) % ticks, len(self.codes), ticks)
 
@@ -169,7 +172,7 @@ class Simulator:
             GAUGES, OBSERVED[kind], [g.id for g in of_kind], every, [(g.longitude, g.latitude) for g in of_kind]
         )
         if kind == "rain":
-            group.past_step = every
+            group.past_step, group.together = every, True
         return group
 
     def _group(
