@@ -22,7 +22,7 @@ from twin.cli import console, plain, print_json, say
 from twin.commands import as_json
 from twin.config import Settings, load_settings
 from twin.db.database import Database, explain, open_database
-from twin.errors import BadInput, Unavailable
+from twin.errors import BadInput, NotFound, Unavailable
 from twin.logs import set_up_logging
 from twin.text import Text, format_number
 
@@ -261,11 +261,24 @@ def backfill(
         sources = [source.model_copy(update={"file": Path(file.name)}) for source in sources]
     settings = load_settings()
     opened = open_database(settings, database)
-    ensure_layers(opened, wanted)
-    reports = [_backfill_one(opened, source, folder, settings, as_json) for source in sources]
+    ensure_layers(opened, wanted, sources)
+    code, told = 0, []
+    for source in sources:
+        try:
+            report = _backfill_one(opened, source, folder, settings, as_json)
+        except (BadInput, NotFound) as error:
+            # One file that cannot be used does not keep the others out.
+            if len(sources) == 1:
+                raise
+            console().print(plain(f"{source.name}: {error}", "red"))
+            told.append({"source": source.name, "error": error.message.as_dict(), "exitCode": error.exit_code})
+            code = max(code, error.exit_code)
+        else:
+            told.append(report.to_dict())
+            code = max(code, report.exit_code)
     if as_json:
-        print_json([report.to_dict() for report in reports])
-    return max(report.exit_code for report in reports)
+        print_json(told)
+    return code
 
 
 def _backfill_one(
@@ -335,7 +348,7 @@ def replay(
     source = wanted.find(name)
     settings = load_settings()
     opened = open_database(settings, database)
-    ensure_layers(opened, wanted)
+    ensure_layers(opened, wanted, [source])
     zone = settings.profile.time_zone
     with _bar(str(source.title.text)) as bar:
         task = bar.add_task("", total=None)

@@ -15,6 +15,7 @@ from zoneinfo import ZoneInfo
 
 import asyncpg
 import h3
+import sqlalchemy as sa
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError, field_validator, model_validator
 
 from ingest.mapping.description import AgencySpec
@@ -25,7 +26,7 @@ from layers.registry import themes
 from twin.bounded_toml import read_toml
 from twin.catalogue.catalogue import LAYER_ID, LayerEntry, ensure_agency, ensure_layer
 from twin.db.database import Database
-from twin.db.tables import Sharing
+from twin.db.tables import Agency, Sharing
 from twin.errors import BadInput
 from twin.streams.declare import CODE, Place, StreamDeclaration, declare_streams
 from twin.text import Text
@@ -467,13 +468,22 @@ class DeclarationReport:
         return {"streams": self.streams, "things": self.things, "unplaced": self.unplaced}
 
 
-def ensure_layers(database: Database, description: StreamDescription) -> None:
-    """Make the agencies and layers that a description declares, or bring their entries up to date."""
+def ensure_layers(
+    database: Database, description: StreamDescription, sources: Sequence[SourceSpec] | None = None
+) -> None:
+    """Make the layers that a description declares, or bring their entries up to date; agencies only if they are new.
+
+    With `sources`, only the layers of those files.
+    """
+    needed = None if sources is None else {source.layer for source in sources}
     with database.session() as session:
+        known = set(session.scalars(sa.select(Agency.name)))
         for agency in description.agency:
-            ensure_agency(session, agency.name, agency.title.text)
+            if agency.name not in known:
+                ensure_agency(session, agency.name, agency.title.text)
         for layer in description.layer:
-            ensure_layer(session, layer.entry())
+            if needed is None or layer.id in needed:
+                ensure_layer(session, layer.entry())
 
 
 async def declare(connection: asyncpg.Connection, description: StreamDescription) -> DeclarationReport:

@@ -25,7 +25,7 @@ from ingest.streams.description import (
     read_description,
 )
 from tests.conftest import HOME, ROOT, Quiet, empty_database, run_async
-from twin.catalogue.catalogue import LayerEntry, ensure_agency, ensure_layer
+from twin.catalogue.catalogue import LayerEntry, ensure_agency, ensure_layer, read_catalogue
 from twin.config import Settings
 from twin.db.cluster import PrivateCluster
 from twin.db.database import Database
@@ -110,7 +110,7 @@ def folder(tmp_path: Path) -> Path:
 
 def fill_in(database: Database, folder: Path, name: str = "air") -> BackfillReport:
     description = description_of(folder)
-    ensure_layers(database, description)
+    ensure_layers(database, description, [description.find(name)])
     return with_connection(database, lambda c: backfill(c, description.find(name), folder, ZONE))
 
 
@@ -265,6 +265,18 @@ def test_streams_of_cells_stand_in_their_cells_and_a_wrong_cell_is_refused(datab
         else:
             with pytest.raises(BadInput, match="8a65"):
                 fill_in(database, folder)
+
+
+def test_only_the_layers_of_the_files_are_made_and_an_agency_keeps_its_title(database: Database, folder: Path) -> None:
+    more = '[[layer]]\nid = "env.water"\ntitle = { vi = "Nước", en = "Water" }\nlicence = "x"\nattribution = "x"\n'
+    (folder / "streams.toml").write_text(DESCRIPTION + more)
+    with database.session() as session:
+        ensure_agency(session, "env", Text(en="The agency's own", vi="Tên riêng"))
+    fill_in(database, folder)
+    with database.session() as session:
+        layers = read_catalogue(session)
+    assert set(layers) == {"env.air"}
+    assert layers["env.air"].agency.title.en == "The agency's own"
 
 
 def test_the_source_of_a_file_is_found_by_its_name(folder: Path) -> None:

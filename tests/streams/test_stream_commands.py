@@ -82,6 +82,17 @@ def test_a_layer_that_is_missing_is_named_and_the_code_three(database: Database,
     assert "There is no layer “env.other”." in missing.stderr
 
 
+def test_a_file_that_cannot_be_used_does_not_keep_the_others_out(database: Database, folder: Path) -> None:
+    source = "[[source]]" + DESCRIPTION.split("[[source]]", 1)[1]
+    other = source.replace('name = "air"', 'name = "gone"').replace("air.csv", "gone.csv")
+    before = DESCRIPTION.split("[[source]]", 1)[0]
+    (folder / "streams.toml").write_text(before + other + source)
+    told = stream(database, "backfill", "--data", str(folder), "--json")
+    assert told.returncode == 2
+    assert "gone.csv" in told.stderr
+    assert [(one["source"], one.get("new")) for one in json.loads(told.stdout)] == [("gone", None), ("air", 15)]
+
+
 def test_unplaced_streams_stand_in_a_list_with_the_reason(database: Database, folder: Path) -> None:
     stream(database, "backfill", "--data", str(folder))
     told = stream(database, "list", "--unplaced").stdout
