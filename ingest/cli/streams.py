@@ -73,12 +73,13 @@ def stream() -> None:
 @as_json
 def declare(file: Path, database: str | None, as_json: bool) -> None:
     """Declare streams."""
-    from ingest.streams import description
+    from ingest.streams import declaring
+    from ingest.streams.description import read_description
 
-    wanted = description.read_description(file)
+    wanted = read_description(file)
     opened = open_database(load_settings(), database)
-    description.ensure_layers(opened, wanted)
-    report = _run(_with_connection(opened, lambda connection: description.declare(connection, wanted)))
+    declaring.ensure_layers(opened, wanted)
+    report = _run(_with_connection(opened, lambda connection: declaring.declare(connection, wanted)))
     if as_json:
         print_json(report.to_dict())
         return
@@ -243,7 +244,8 @@ def backfill(
 ) -> int:  # fmt: skip
     """Back-fill."""
     from ingest.streams import backfill as filling
-    from ingest.streams.description import ensure_layers, read_description
+    from ingest.streams.declaring import ensure_layers
+    from ingest.streams.description import read_description
 
     folder = data or (file.parent if file else None)
     if folder is None:
@@ -340,7 +342,8 @@ def replay(
 ) -> None:  # fmt: skip
     """Replay a day."""
     from ingest.streams.backfill import description_of
-    from ingest.streams.description import ensure_layers, read_description
+    from ingest.streams.declaring import ensure_layers
+    from ingest.streams.description import read_description
     from ingest.streams.replay import replay as play
     from ingest.streams.service import stream_pool
 

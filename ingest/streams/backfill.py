@@ -11,16 +11,8 @@ from typing import Any
 
 import asyncpg
 
-from ingest.streams.description import (
-    DeclarationReport,
-    SourceSpec,
-    StreamDescription,
-    declare_into,
-    fill,
-    is_placed,
-    place_declarations,
-    read_description,
-)
+from ingest.streams.declaring import DeclarationReport, declare_into, is_placed, place_declarations
+from ingest.streams.description import SourceSpec, StreamDescription, fill, read_description
 from ingest.streams.recordings import UNREAD, Key, Recording, Tally
 from twin.errors import BadInput, NotFound
 from twin.streams.declare import StreamDeclaration

@@ -14,7 +14,8 @@ import asyncpg
 
 from ingest.streams.backfill import BATCH, Prepared, prepare
 from ingest.streams.consumer import persist
-from ingest.streams.description import DeclarationReport, SourceSpec, declaration, declare_into
+from ingest.streams.declaring import DeclarationReport, declare_into
+from ingest.streams.description import SourceSpec, declaration
 from ingest.streams.recordings import Tally
 from twin.catalogue.catalogue import LayerEntry, ensure_layer, read_catalogue
 from twin.db.database import Database

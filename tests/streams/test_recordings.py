@@ -17,13 +17,8 @@ from hypothesis import strategies as st
 
 from ingest.publish.city import described_city, load_city
 from ingest.streams.backfill import BackfillReport, backfill, description_of, source_of
-from ingest.streams.description import (
-    StreamDescription,
-    TimeSpec,
-    declare,
-    ensure_layers,
-    read_description,
-)
+from ingest.streams.declaring import declare, ensure_layers
+from ingest.streams.description import StreamDescription, TimeSpec, read_description
 from tests.conftest import HOME, ROOT, Quiet, empty_database, run_async
 from twin.catalogue.catalogue import LayerEntry, ensure_agency, ensure_layer, read_catalogue
 from twin.config import Settings

@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ingest.streams.backfill import backfill, description_of
-from ingest.streams.description import ensure_layers
+from ingest.streams.declaring import ensure_layers
 from ingest.streams.replay import layer_of_replay, replay, timetable
 from ingest.streams.service import stream_pool
 from tests.conftest import run_async

@@ -20,7 +20,8 @@ import numpy.typing as npt
 import shapely
 
 from ingest.streams.consumer import persist
-from ingest.streams.description import DeclarationReport, ValueSpec, as_code, declaration, declare_into
+from ingest.streams.declaring import DeclarationReport, declare_into
+from ingest.streams.description import ValueSpec, as_code, declaration
 from ingest.streams.simulation import flood, rain, tide
 from ingest.streams.simulation.air import Air
 from ingest.streams.simulation.layers import (
