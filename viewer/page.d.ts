@@ -156,6 +156,81 @@ interface Place {
   latitude: number;
   height?: number;
   cell?: string;
+  /** Of what the city's state shows there, the chosen one first. */
+  streams?: number[];
+}
+
+/** A stream as `/streams` lists it. */
+interface Stream {
+  id: number;
+  collection: string;
+  name: string;
+  thing: { id: number; name: string };
+  kind: string | null;
+  title: string;
+  unit: string | null;
+  fid: number | null;
+  cell: string | null;
+  position: Pair | null;
+  freshSeconds: number;
+  basis: string;
+  latest: { grade: string | null } | null;
+}
+
+interface Grade {
+  key: string;
+  color: string;
+  title: string;
+}
+
+interface Scale {
+  name: string;
+  title: string;
+  source: string;
+  limits: number[];
+  grades: Grade[];
+}
+
+/** A kind of values as `/streams/kinds` describes it. */
+interface ObservedKind {
+  kind: string;
+  title: string;
+  unit: string;
+  digits: number;
+  scales: Scale[];
+}
+
+/** stream, value, grade (-1 for none), flag, seconds since 1970 */
+type StateRow = [number, number | null, number, number, number];
+
+interface Reading {
+  value: number | null;
+  grade: number;
+  flag: number;
+  seconds: number;
+}
+
+interface SeriesBucket {
+  start: string;
+  value: number | null;
+}
+
+interface Series {
+  every: number;
+  scale: { limits: number[]; grades: { color: string }[] } | null;
+  buckets: SeriesBucket[];
+}
+
+/** The part of the address that is about the city's state. */
+interface StateAddress {
+  kind?: string | null;
+  at?: number;
+}
+
+/** Colours of a collection's features; another version when they are others. */
+interface Paint {
+  version: number;
+  colors: Map<number, Color>;
 }
 
 interface LayerSpec {
@@ -190,6 +265,8 @@ interface Candidate {
   path?: Path;
   halo?: string;
   color?: Color;
+  /** The same text may stand near by. */
+  repeats?: boolean;
 }
 
 interface Placed {
@@ -274,6 +351,7 @@ interface Window {
     deck: any;
     map: any;
     store: any;
+    state?: any;
     ready?: Promise<void>;
     idle?: () => Promise<void>;
     live?: () => number;

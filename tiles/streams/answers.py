@@ -123,7 +123,9 @@ def series_json(entry: StreamEntry, buckets: Sequence[Bucket], every: float, sta
         "every": every,
         "stat": stat,
         "basis": entry.basis,
-        "scale": scale_json(found[0], None) if found else None,
+        # Limits are given in the unit of the values, also where the scale is one of shares.
+        "scale": scale_json(found[0], None) | {"limits": [limit * found[1] for limit in found[0].limits]}
+        if found else None,
         "buckets": [
             {
                 "start": stamp(bucket.start), "value": bucket.value, "n": bucket.n, "flagged": bucket.bad,

@@ -22,6 +22,11 @@ export class Card {
     /** @type {Place | null} */
     this.place = null;
     this.request = new AbortController();
+    // What else is said of a place, before what the agencies say.
+    /** @type {((place: Place) => HTMLElement | null) | null} */
+    this.extra = null;
+    /** @type {HTMLElement | null} */
+    this.first = null;
     /** @type {Element | null} */
     this.opener = null;
     document.addEventListener('keydown', (event) => {
@@ -38,6 +43,7 @@ export class Card {
     this.request = new AbortController();
     if (!this.place) this.opener = document.activeElement;
     this.place = place;
+    this.first = this.extra?.(place) ?? null;
     this.root.hidden = false;
     this.stage.classList.add('has-card');
     this.onPlace(place);
@@ -122,7 +128,7 @@ export class Card {
           icon(...ICONS.close),
         ),
       ),
-      element('div', { class: 'card-body', tabindex: '-1' }, content),
+      element('div', { class: 'card-body', tabindex: '-1' }, this.first, content),
     );
     if (hadFocus) this.#button()?.focus({ preventScroll: true });
   }

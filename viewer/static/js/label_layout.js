@@ -96,7 +96,7 @@ export function layOut(candidates, viewport, measure, held = new Set()) {
     const spots = path
       ? alongSpots({ ...candidate, path }, viewport, measure)
       : pointSpots({ ...candidate, position: position ?? [] }, viewport, measure);
-    const spot = spots.find((s) => s.boxes.every((box) => taken.free(box)) && !near(shownAt, candidate.text, s.at));
+    const spot = spots.find((s) => s.boxes.every((box) => taken.free(box)) && (candidate.repeats || !near(shownAt, candidate.text, s.at)));
     if (!spot) continue;
     spot.boxes.forEach((box) => taken.take(box));
     shownAt.set(candidate.text, [...(shownAt.get(candidate.text) ?? []), spot.at]);

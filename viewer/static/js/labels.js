@@ -50,6 +50,9 @@ export class Labels {
     /** @type {Set<string>} */
     this.held = new Set();
     this.timer = 0;
+    // Labels that do not come from tiles.
+    /** @type {() => Candidate[]} */
+    this.extras = () => [];
     /** @type {Group[]} */
     this.groups = [];
   }
@@ -78,7 +81,7 @@ export class Labels {
   /** @param {Viewport} viewport */
   #candidates(viewport) {
     /** @type {Candidate[]} */
-    const found = [];
+    const found = this.extras();
     for (const source of this.sources()) {
       const { style, collection } = source.props;
       const { label } = style;

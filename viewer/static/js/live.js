@@ -8,15 +8,22 @@ const TOGETHER_MS = 150;
 
 export class Live {
   // `onCurrent(versions, again)` runs when a connection stands and the state is not the one that was known: version
-  // numbers by layer, and whether there was a connection before. `onChanges(changes)` runs with what the server sends.
+  // numbers by layer, and whether there was a connection before. `onChanges(changes)` runs with what the server sends,
+  // `onState(rows)` with values of streams, `onConnection(stands)` when the connection is made or lost.
   /**
    * @param {object} given
    * @param {(versions: Record<string, number>, again: boolean) => void} given.onCurrent
    * @param {(changes: Change[]) => void} given.onChanges
+   * @param {(rows: StateRow[]) => void} given.onState
+   * @param {(stands: boolean) => void} given.onConnection
    */
-  constructor({ onCurrent, onChanges }) {
+  constructor({ onCurrent, onChanges, onState, onConnection }) {
     this.onCurrent = onCurrent;
     this.onChanges = onChanges;
+    this.onState = onState;
+    this.onConnection = onConnection;
+    // When the server was last heard.
+    this.heard = 0;
     /** @type {EventSource | null} */
     this.source = null;
     /** @type {string | null} */
@@ -39,8 +46,17 @@ export class Live {
   #open() {
     if (this.source) return;
     clearTimeout(this.timers.again);
-    const source = new EventSource('/live');
+    const source = new EventSource('/live?state=true');
     this.source = source;
+    this.heard = Date.now();
+    source.addEventListener('open', () => {
+      this.heard = Date.now();
+      this.onConnection(true);
+    });
+    source.addEventListener('state', (event) => {
+      this.heard = Date.now();
+      this.onState(JSON.parse(event.data).values);
+    });
     source.addEventListener('current', (event) => {
       const again = this.state !== null;
       if (this.#know(event)) this.onCurrent(JSON.parse(event.data).layers, again);
@@ -52,6 +68,7 @@ export class Live {
       this.timers.tell ||= setTimeout(() => this.#tell(), TOGETHER_MS);
     });
     source.addEventListener('error', () => {
+      this.onConnection(false);
       // A lost connection is made again by the browser; one that the server refused is not.
       if (source.readyState !== EventSource.CLOSED) return;
       this.close();
@@ -60,11 +77,12 @@ export class Live {
     });
   }
 
-  // Whether the state that an event names is another than the one known.
+  // Whether the layers that an event's id names are others than those known; what follows the point is of the values.
   /** @param {MessageEvent} event */
   #know({ lastEventId }) {
-    const isNew = lastEventId !== this.state;
-    this.state = lastEventId;
+    const [layers] = lastEventId.split('.');
+    const isNew = layers !== this.state;
+    this.state = layers;
     return isNew;
   }
 
@@ -73,6 +91,12 @@ export class Live {
     this.pending.clear();
     this.timers.tell = 0;
     this.onChanges(changes);
+  }
+
+  // Make the connection anew, where it may be gone without the browser's knowing.
+  reopen() {
+    this.close();
+    this.#follow();
   }
 
   close() {

@@ -53,6 +53,11 @@ const card = new Card({
 let controls = null;
 /** @type {Live | null} */
 let live = null;
+/** @type {import('./state_view.js').StateView | null} */
+let state = null;
+// Values that came before what shows them was loaded; null where it is not asked for yet.
+/** @type {Map<number, StateRow> | null} */
+let early = null;
 const updates = new Updates({ fetchParts: () => Promise.all([getCollections(), getSpec()]), apply: takeOver });
 
 // The map, for what only runs while there is one.
@@ -125,7 +130,47 @@ async function start() {
   panel.toggle(window.matchMedia(WIDE).matches);
   if (document.activeElement instanceof HTMLElement) document.activeElement.blur();
   $('opening').hidden = true;
-  live = new Live({ onCurrent, onChanges: (changes) => updates.take(changes) });
+  live = new Live({
+    onCurrent,
+    onChanges: (changes) => updates.take(changes),
+    onState,
+    onConnection: (stands) => state?.setConnected(stands),
+  });
+}
+
+// A city that sends values has a state to show; what shows it is loaded then.
+/** @param {StateRow[]} rows */
+async function onState(rows) {
+  if (state) {
+    state.take(rows);
+    return;
+  }
+  if (rows.length === 0) return;
+  const isFirst = early === null;
+  early ??= new Map();
+  for (const row of rows) early.set(row[0], row);
+  if (!isFirst) return;
+  try {
+    const { StateView } = await import('./state_view.js');
+    const view = new StateView({
+      map: theMap(), panel, card, live: /** @type {Live} */ (live), stage: $('stage'), assets, timeZone: city.timeZone,
+      page: () => page, onSwitch, onChange: onStateChange,
+    });
+    await view.start([...early.values()], readHash(location.hash).state);
+    state = view;
+    state.take([...early.values()]);
+    window.twin.state = state;
+    onStateChange();
+  } catch (error) {
+    console.warn('the state of the city cannot be shown; trying again with the next values:', error);
+    early = null;
+  }
+}
+
+function onStateChange() {
+  if (!state) return;
+  writeAddress();
+  renderPanel();
 }
 
 /**
@@ -198,8 +243,13 @@ function render() {
   sample.hidden = !visible.some((c) => c.sample);
   sample.textContent = t('sample');
   sample.title = t('sample_hint');
-  panel.render(page.collections, page.shown, theMap().view.zoom);
+  renderPanel();
   controls?.render([...new Set(visible.map((c) => c.attribution ?? '').filter(Boolean))]);
+  state?.render();
+}
+
+function renderPanel() {
+  panel.render(page.collections, page.shown, theMap().view.zoom);
 }
 
 function renderLanguages() {
@@ -238,6 +288,7 @@ async function switchLanguage(language) {
   try {
     const [collections] = await Promise.all([getCollections(), speak(language, assets)]);
     page.collections = collections;
+    await state?.speak(language);
   } catch {
     page.language = before;
     toasts.show('server', t('no_server'), () => switchLanguage(language));
@@ -270,18 +321,19 @@ function onMove(event) {
 }
 
 function writeAddress() {
-  const hash = writeHash(theMap().view, switchedLayers());
+  const hash = writeHash(theMap().view, switchedLayers(), state?.address ?? readHash(location.hash).state);
   if (hash !== location.hash) history.replaceState(null, '', hash);
 }
 
 function onHashChange() {
-  const { view, switched } = readHash(location.hash);
+  const { view, switched, state: address } = readHash(location.hash);
   page.shown = shownWith(switched);
   const map = theMap();
   map.shown = new Set(page.shown);
   map.update();
   if (view) map.moveTo(view, 0);
   render();
+  state?.goTo(address);
 }
 
 /** @param {import("./tiles.js").TileError} error */

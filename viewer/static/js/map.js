@@ -38,6 +38,14 @@ export class TwinMap extends EventTarget {
     this.moves = 0;
     /** @type {any[]} */
     this.base = [];
+    // Layers of the city's state, over those of the collections, and the colours that it gives to their features.
+    /** @type {any[]} */
+    this.over = [];
+    /** @type {Map<string, Paint>} */
+    this.paints = new Map();
+    // What of the state is at a pixel, where there is any.
+    /** @type {((x: number, y: number) => { streams: number[], position: Pair | null }) | null} */
+    this.hits = null;
     const { deck: library, createDeck } = globalThis;
     this.Layer = defineTwinTileLayer(library, store);
     this.deck = createDeck({
@@ -78,14 +86,32 @@ export class TwinMap extends EventTarget {
       .map((/** @type {any} */ layer) => {
         // A style decides what is taken from a tile as well.
         const updateTriggers = { getTileData: JSON.stringify(layer.props.style) };
-        return layer.clone({ visible: true, raised: this.raised, updateTriggers, onShown: () => this.labels.request() });
+        const paint = this.paints.get(layer.props.collection) ?? null;
+        const onShown = () => this.labels.request();
+        return layer.clone({ visible: true, raised: this.raised, updateTriggers, paint, onShown });
       });
     this.draw();
     this.labels.request();
   }
 
   draw() {
-    this.deck.setProps({ layers: [...this.base, ...this.#marks(), ...this.labels.layers()] });
+    this.deck.setProps({ layers: [...this.base, ...this.over, ...this.#marks(), ...this.labels.layers()] });
+  }
+
+  // Show another state: layers of its own, and colours of features. Collections whose colours stay are not touched.
+  /**
+   * @param {any[]} over
+   * @param {Map<string, Paint>} paints
+   */
+  setState(over, paints) {
+    this.over = over;
+    this.paints = paints;
+    this.base = this.base.map((layer) => {
+      const paint = paints.get(layer.props.collection) ?? null;
+      return paint === layer.props.paint ? layer : layer.clone({ paint });
+    });
+    this.draw();
+    this.labels.request();
   }
 
   /**
@@ -207,7 +233,11 @@ export class TwinMap extends EventTarget {
    * @param {number} y
    */
   ask(x, y) {
-    this.dispatchEvent(new CustomEvent('ask', { detail: this.placeAt(x, y) }));
+    const place = this.placeAt(x, y);
+    const { streams, position } = this.hits?.(x, y) ?? {};
+    // A circle stands for a point, which is then what the click is about.
+    if (position) Object.assign(place, { longitude: position[0], latitude: position[1], height: 0 });
+    this.dispatchEvent(new CustomEvent('ask', { detail: { ...place, streams } }));
   }
 
   #marks() {

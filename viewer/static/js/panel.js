@@ -22,6 +22,9 @@ export class Panel {
     this.button = button;
     this.onSwitch = onSwitch;
     this.timeZone = timeZone;
+    // What stands above the agencies.
+    /** @type {(() => HTMLElement) | null} */
+    this.extra = null;
     /** @type {Set<string>} */
     this.unfolded = new Set();
     button.addEventListener('click', () => this.toggle());
@@ -51,6 +54,7 @@ export class Panel {
     this.button.replaceChildren(icon(...ICONS.layers), element('span', {}, t('layers')));
     const list = element('div', { class: 'panel-list' });
     if (!collections.length) list.append(element('p', { class: 'panel-empty' }, t('no_collections')));
+    if (this.extra) list.append(this.extra());
     for (const [title, ofAgency] of byAgency(collections)) {
       // Said once for the agency where it holds for all of its layers.
       const allSample = ofAgency.every((collection) => collection.sample);

@@ -16,6 +16,23 @@ export async function speak(language, assets) {
   document.documentElement.lang = language;
 }
 
+// Add the words of a part of the page that is loaded later.
+/**
+ * @param {string} language
+ * @param {string} assets
+ * @param {string} part
+ */
+export async function learn(language, assets, part) {
+  const answer = await fetch(`${assets}i18n/${part}.${language}.json`);
+  if (!answer.ok) throw new Error(`texts: ${answer.status}`);
+  words = { ...words, ...(await answer.json()) };
+}
+
+// The language as `Intl` names it.
+export function languageTag() {
+  return tag;
+}
+
 // One text with its {places} filled; a missing key shows itself, which the tests notice.
 /**
  * @param {string} key

@@ -23,6 +23,19 @@ const ON_TOP = { depthWriteEnabled: false, depthCompare: 'always' };
 const WALL_OFFSET = [2, 8];
 const WALLS = { ambient: 0.56, diffuse: 0.26, shininess: 1, specularColor: [0, 0, 0] };
 
+// Lines of a tile in the order in which they are drawn.
+/** @type {WeakMap<DrawnPath[], DrawnPath[]>} */
+const byWidth = new WeakMap();
+
+// The colour that the city's state gives to a feature, if any.
+/**
+ * @param {Paint | null} paint
+ * @param {Drawn} drawn
+ */
+function painted(paint, { feature }) {
+  return feature.id === null ? undefined : paint?.colors.get(feature.id);
+}
+
 /** @param {TileIndex} tile */
 function metresPerPixel({ y, z }) {
   const latitude = Math.atan(Math.sinh(Math.PI * (1 - (2 * (y + 0.5)) / 2 ** z)));
@@ -100,14 +113,14 @@ export function defineTwinTileLayer(deck, store) {
     }
 
     /** @param {any} given */
-    renderSubLayers({ id, data: content, style, raised, tile }) {
+    renderSubLayers({ id, data: content, style, raised, paint, tile }) {
       if (!content) return null;
       if (content.image) return [this.#picture(id, content.image, style, tile.boundingBox)];
       const layers = [];
       if (content.cells.length && style.cells) layers.push(this.#cells(id, content, style.cells));
-      if (content.fills.length && style.fill) layers.push(this.#fills(id, content, style, raised));
+      if (content.fills.length && style.fill) layers.push(this.#fills(id, content, style, raised, paint));
       if (content.outlines.length && style.line) layers.push(...this.#paths(id, content, content.outlines, style.line));
-      if (content.lines.length && style.line) layers.push(...this.#paths(id, content, content.lines, style.line));
+      if (content.lines.length && style.line) layers.push(...this.#paths(id, content, content.lines, style.line, paint));
       if (content.points.length && content.z >= (style.circle?.minzoom ?? 0) && style.circle) {
         layers.push(this.#circles(id, content, style.circle));
       }
@@ -166,8 +179,9 @@ export function defineTwinTileLayer(deck, store) {
      * @param {Content} content
      * @param {Style} style
      * @param {boolean} raised
+     * @param {Paint | null} paint
      */
-    #fills(id, content, style, raised) {
+    #fills(id, content, style, raised, paint) {
       const color = colorOf(style.fill, style.opacity);
       const extruded = Boolean(style.extrude) && raised;
       const height = style.extrude ? heightOf(style.extrude) : () => 0;
@@ -179,7 +193,8 @@ export function defineTwinTileLayer(deck, store) {
         // Rings come closed and clockwise from the decoder.
         _normalize: false,
         getPolygon: (/** @type {Fill} */ d) => d.polygon,
-        getFillColor: (/** @type {Drawn} */ d) => color(d.feature.properties),
+        getFillColor: (/** @type {Drawn} */ d) => painted(paint, d) ?? color(d.feature.properties),
+        updateTriggers: { getFillColor: paint?.version },
         getElevation: (/** @type {Drawn} */ d) => height(d.feature.properties),
         extruded,
         // deck lifts each later layer a little; between tiles that would show as cracks across roofs.
@@ -195,14 +210,17 @@ export function defineTwinTileLayer(deck, store) {
      * @param {Content} content
      * @param {DrawnPath[]} data
      * @param {LineStyle} line
+     * @param {Paint | null} paint
      */
-    #paths(id, content, data, line) {
+    #paths(id, content, data, line, paint = null) {
       const pixel = metresPerPixel(content);
       const metres = numberOf(line.width, 1);
       const least = numberOf(line.min_pixels, 0.5);
       const width = (/** @type {Drawn} */ d) => Math.max(metres(d.feature.properties), least(d.feature.properties) * pixel);
       const color = colorOf(line.color, line.opacity);
-      const sorted = [...data].sort((a, b) => width(a) - width(b));
+      // The same array each time, or deck would make the geometry anew when only colours change.
+      const sorted = byWidth.get(data) ?? [...data].sort((a, b) => width(a) - width(b));
+      byWidth.set(data, sorted);
       const common = {
         data: sorted,
         positionFormat: 'XY',
@@ -219,7 +237,8 @@ export function defineTwinTileLayer(deck, store) {
         id: `${id}-line`,
         pass: PASS.line,
         getWidth: width,
-        getColor: (/** @type {Drawn} */ d) => color(d.feature.properties),
+        getColor: (/** @type {Drawn} */ d) => painted(paint, d) ?? color(d.feature.properties),
+        updateTriggers: { getColor: paint?.version },
       });
       if (!line.casing) return [drawn];
       const casing = colorOf(line.casing);
@@ -268,6 +287,7 @@ export function defineTwinTileLayer(deck, store) {
     pixels: '',
     style: { type: 'object', value: {} },
     raised: true,
+    paint: { type: 'object', value: null, optional: true },
     onShown: { type: 'function', value: () => {} },
     maxRequests: TILES_AT_ONCE,
     onTileError: { type: 'function', value: () => {} },
