@@ -95,5 +95,5 @@ class Roads:
         wet = 1.0 - np.exp(-np.asarray(rain, dtype=np.float64) / 12.0)
         load = np.clip(load + 0.2 * wet, 0.0, 1.6)
         # Speed falls with load as in the curve of the US Bureau of Public Roads, steeper for mixed traffic.
-        share = (1.0 + 0.03 * waves(phase, seconds, 180.0)) / (1.0 + 1.25 * load**3.5) * (1.0 - 0.18 * wet)
+        share = (1.0 + 0.03 * waves(phase, seconds, 180.0)) / (1.0 + 1.25 * load**2.6) * (1.0 - 0.18 * wet)
         return np.asarray(np.clip(share, SLOWEST_RATIO, FASTEST_RATIO))
