@@ -26,6 +26,7 @@ from tiles.raster import legend as raster_legend
 from tiles.raster import position as raster_position
 from tiles.raster import routes as raster_tiles
 from tiles.raster import tilesets as raster_tilesets
+from tiles.sensorthings import routes as sensorthings
 from tiles.streams import routes as stream_routes
 from tiles.streams.live_state import LiveState
 from tiles.streams.selection import Selections
@@ -76,7 +77,7 @@ def create_app(settings: Settings, database: Database) -> FastAPI:
     modules = (
         health, items, vector_tiles, vector_tilesets, raster_tiles, raster_tilesets, raster_legend, raster_position,
         cell_profiles, layer_cells, openapi, documents, collections, pages, uploads, jobs, archives, metrics, catalogue,
-        downloads, live, stream_routes,
+        downloads, live, stream_routes, sensorthings,
     )  # fmt: skip
     for module in modules:
         app.include_router(module.router)
