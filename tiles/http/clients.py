@@ -26,7 +26,7 @@ AT_ONCE = Text(
 )
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Client:
     """Who sends a request: `name` is the key's public id, else the address (in IPv6 the network)."""
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Annotated
 
 from fastapi import Depends, Query, Request
@@ -12,6 +13,8 @@ from twin.access.keys import authenticate
 from twin.access.principals import Principal
 from twin.text import LANGUAGES, Language, language_of_header
 
+# Where a scope keeps the key that was found in its headers.
+FOUND_KEY = "twin.key"
 KEY_HEADERS = frozenset({b"authorization", b"x-api-key"})
 
 
@@ -46,10 +49,19 @@ def principal_of(request: Request) -> Principal:
 
 def token_of(scope: Scope) -> str | None:
     """Return the key in `Authorization: Bearer` or `X-API-Key`, as it was sent. Of two headers the first counts."""
+    # Asked several times of each request, most of which have none.
+    if FOUND_KEY in scope:
+        token: str | None = scope[FOUND_KEY]
+        return token
     sent: dict[bytes, bytes] = {}
     for name, value in scope["headers"]:
         if name in KEY_HEADERS:
             sent.setdefault(name, value)
+    scope[FOUND_KEY] = found = _token_in(sent) if sent else None
+    return found
+
+
+def _token_in(sent: Mapping[bytes, bytes]) -> str | None:
     scheme, _, token = sent.get(b"authorization", b"").decode("latin-1").partition(" ")
     if scheme.lower() == "bearer":
         return token.strip()
