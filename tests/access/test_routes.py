@@ -11,8 +11,9 @@ import httpx
 import pytest
 import sqlalchemy as sa
 
-from tests.access.walk import PlannedRequest, client, requests_for, running, send
+from tests.access.walk import STREAMS, PlannedRequest, client, requests_for, running, send
 from tests.conftest import RUN, run_async
+from tests.streams.worlds import START, declared, world
 from tests.test_raster_publish import classes, write
 from tests.test_raster_publish import publish as publish_raster
 from tests.test_versions import lamps, shape
@@ -27,6 +28,7 @@ from twin.db.database import Database
 from twin.db.migrate import migrate
 from twin.db.tables import PrincipalRole, Sharing
 from twin.private_files import private_folder
+from twin.streams.writer import Observation
 from twin.text import Text
 
 # Names of one length, so that answers about them are as long as each other.
@@ -90,6 +92,8 @@ def street(cluster: PrivateCluster, tmp_path_factory: pytest.TempPathFactory) ->
         publish_raster(
             database, folder / "rasters", write(folder / f"{level}.tif", classes()), layer_of("cover", level)
         )
+    for level in STREAMS:
+        run_async(_declare(database, layer_of("lamps", level)))
     private_folder(folder / "archives")
     _bake(database, folder / "archives")
     yield Street(database, folder, keys)
@@ -98,6 +102,12 @@ def street(cluster: PrivateCluster, tmp_path_factory: pytest.TempPathFactory) ->
     with engine.connect() as connection:
         connection.execute(sa.text(f"DROP DATABASE {database.url.database} WITH (FORCE)"))
     engine.dispose()
+
+
+async def _declare(database: Database, layer: str) -> None:
+    """Declare a stream of a layer, with a value."""
+    async with world(database, declared(f"of-{layer[-6:]}"), layer=layer) as w:
+        await w.writer.write(w.connection, [Observation(key, START, 7.0) for key in w.ids.values()], "test")
 
 
 def _bake(database: Database, folder: Path) -> None:

@@ -18,7 +18,15 @@ MAY_READ_STORED = ("twin/catalogue/", "twin/access/")
 DECISIONS = frozenset({"hidden_columns", "EVERYTHING", "Grant", "grant"})
 # The catalogue of a server is passed on to these, which give permits or publish into a layer.
 GIVERS = frozenset(
-    {"permit_of", "permits_of", "every_permit", "operator_permit", "operator_permits", "require_publisher"}
+    {
+        "permit_of",
+        "permits_of",
+        "every_permit",
+        "operator_permit",
+        "operator_permits",
+        "readable_streams",
+        "require_publisher",
+    }
 )
 # These look at the catalogue as a whole and tell nobody of a layer: when it changed, how many layers there are, which
 # files of downloads may still be requested.

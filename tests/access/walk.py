@@ -27,6 +27,9 @@ PLACE = (106.7005, 10.77)
 CELL = "8b65b56604dcfff"
 NOBODY_S = str(UUID(int=7))
 
+# The streams that the walk's city has, by the end of their layer's name, in the order in which they are declared.
+STREAMS = {"opened": "1", "shared": "2", "closed": "3"}
+
 # What each parameter of a path is filled with, by its name. A route with another name fails the walk, with a sentence.
 FILLED: Mapping[str, Callable[[str], str]] = {
     "layer": lambda layer: layer,
@@ -38,11 +41,13 @@ FILLED: Mapping[str, Callable[[str], str]] = {
     "feature": lambda _: "7",
     "form": lambda _: "csv",
     "ending": lambda _: "mvt",
+    "stream": lambda layer: STREAMS.get(layer.rpartition("_")[2], "9"),
+    "entity_path": lambda layer: f"Datastreams({STREAMS.get(layer.rpartition('_')[2], '9')})",
     "upload": lambda _: NOBODY_S, "job": lambda _: NOBODY_S,
     "asset_version": lambda _: "1", "path": lambda _: "main.css",
 }  # fmt: skip
 # Those of them that make an address one of a layer.
-OF_A_LAYER = frozenset({"layer", "layers", "name"})
+OF_A_LAYER = frozenset({"layer", "layers", "name", "stream", "entity_path"})
 # What parameters of a query are given that a route cannot do without, or would never end without.
 REQUESTED = {"lng": str(PLACE[0]), "lat": str(PLACE[1]), "coords": f"POINT({PLACE[0]} {PLACE[1]})", "once": "true"}
 

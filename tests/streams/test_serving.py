@@ -106,7 +106,7 @@ def test_a_reader_finds_exactly_the_streams_that_its_sharing_level_gives(
             if not allowed:
                 missing = http.get("/streams/999999").json()
                 hidden = http.get(f"/streams/{stream['id']}").json()
-                assert hidden["detail"].replace(str(stream["id"]), "999999") == missing["detail"]
+                assert hidden["detail"] == missing["detail"]
         with following(f"{city.url}/live?state=true&once=true", headers=keys[who]) as live:
             assert live.event()[0] == "current"  # type: ignore[index]
             name, data = live.event()  # type: ignore[misc]

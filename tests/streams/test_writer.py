@@ -167,10 +167,9 @@ def test_a_stream_that_was_declared_a_moment_ago_can_be_written_without_a_restar
     describe(database)
 
     async def work() -> None:
-        async with world(database, declared("a")) as w:
-            async with world(database, declared("later")) as other:
-                batch = [Observation(other.ids["later"], START, 1.0)]
-                assert (await w.writer.write(w.connection, batch, "test")).new == 1
+        async with world(database, declared("a")) as w, world(database, declared("later")) as other:
+            batch = [Observation(other.ids["later"], START, 1.0)]
+            assert (await w.writer.write(w.connection, batch, "test")).new == 1
 
     run_async(work())
 
@@ -193,9 +192,7 @@ def test_roll_ups_equal_what_the_observations_say_whatever_came_late_twice_or_co
 ) -> None:
     async def work() -> None:
         async with world(shared) as w:
-            await w.connection.execute(
-                RESET
-            )
+            await w.connection.execute(RESET)
             truth: dict[tuple[int, datetime], float | None] = {}
             for batch, rolls in batches:
                 observations = [w.value(*point) for point in batch]
@@ -245,7 +242,11 @@ def test_two_writers_and_a_roll_up_at_the_same_time_leave_nothing_out(database: 
                 connection = await asyncpg.connect(**database.asyncpg_options("writer"))
                 writer = StreamWriter(w.directory)
                 for step in range(40):
-                    batch = [w.value(code, (step * 2 + offset) % 60 + i / 60, float(step)) for code in "ab" for i in range(20)]
+                    batch = [
+                        w.value(code, (step * 2 + offset) % 60 + i / 60, float(step))
+                        for code in "ab"
+                        for i in range(20)
+                    ]
                     for o in batch:
                         truth[o.stream, o.time] = o.value
                     await writer.write(connection, batch, "test")
@@ -300,9 +301,7 @@ def test_a_series_of_too_many_buckets_is_refused_before_the_database_is_asked(da
     async def work() -> None:
         async with world(database) as w:
             with pytest.raises(BadInput, match="buckets"):
-                await series(
-                    w.connection, 1, START - timedelta(days=365), START, timedelta(seconds=30), "mean", START
-                )
+                await series(w.connection, 1, START - timedelta(days=365), START, timedelta(seconds=30), "mean", START)
 
     run_async(work())
 

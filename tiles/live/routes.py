@@ -53,7 +53,7 @@ async def live(
     view = followers.views.of(principal, names)
     followed = None
     if state or wanted != Filter():
-        followed = _followed(request, city, principal, replace(wanted, layers=frozenset(names) if names else None))
+        followed = _followed(request, city, principal, replace(wanted, of_layers=frozenset(names) if names else None))
     if once or request.scope.get(HEADERS_ONLY):
         known = event_id(view, followed.horizon if followed else None)
         content = events.current(view, known)

@@ -81,7 +81,7 @@ async def streams(
 ) -> Response:
     """List the streams that may be read, by id, each with its latest value."""
     live, selections = live_of(request), _selections(request)
-    wanted = replace(wanted, layers=None if layers is None else frozenset(layers.split(",")))
+    wanted = replace(wanted, of_layers=None if layers is None else frozenset(layers.split(",")))
     found = selections.of(readable_streams(principal, city.layers), wanted)
     entries = live.entries
     if placed is not None:
@@ -221,7 +221,9 @@ async def _values(
         # The same refusal as for every other answer about the layer.
         permit_of(principal, city.layers, layer)
     moment = read_at(at)
-    selected = _selections(request).of(readable, replace(wanted, layers=frozenset((layer,))))
+    # Streams belong to the layer, whichever of its versions is named.
+    name = layer.partition("@")[0]
+    selected = _selections(request).of(readable, replace(wanted, of_layers=frozenset((name,))))
     states: States = request.app.state.states
     values = await states.of(selected, moment)
     return values, moment or datetime.now(UTC)

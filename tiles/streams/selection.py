@@ -23,7 +23,7 @@ KEPT = 500
 class Filter:
     """What a request asks for; None is everything. `box` is west, south, east, north in degrees."""
 
-    layers: frozenset[str] | None = None
+    of_layers: frozenset[str] | None = None
     streams: frozenset[int] | None = None
     kinds: frozenset[str] | None = None
     box: tuple[float, float, float, float] | None = None
@@ -31,7 +31,7 @@ class Filter:
 
     def takes(self, entry: StreamEntry) -> bool:
         """Tell whether a stream is asked for."""
-        if self.layers is not None and entry.layer not in self.layers:
+        if self.of_layers is not None and entry.layer not in self.of_layers:
             return False
         if self.streams is not None and entry.key not in self.streams:
             return False
@@ -76,7 +76,7 @@ def visible_entry(entries: Mapping[int, StreamEntry], readable: frozenset[str], 
     """Return a stream if it may be read; one that is hidden answers like one that does not exist."""
     entry = entries.get(key)
     if entry is None or entry.layer not in readable:
-        raise NotFound(Text(en="There is no stream {id}.", vi="Không có luồng dữ liệu {id}.").format(id=key))
+        raise NotFound(Text(en="There is no such stream.", vi="Không có luồng dữ liệu này."))
     return entry
 
 
