@@ -131,6 +131,7 @@ interface Collection {
   agency: { name: string; title: string };
   version: number;
   visible: boolean;
+  baseMap: boolean;
   sample: boolean;
   geometry: 'point' | 'line' | 'polygon';
   minzoom: number;
@@ -158,6 +159,8 @@ interface Place {
   cell?: string;
   /** Of what the city's state shows there, the chosen one first. */
   streams?: number[];
+  /** Whether a circle stands there already, so that the mark goes around it. */
+  circled?: boolean;
 }
 
 /** A stream as `/streams` lists it. */
@@ -231,6 +234,8 @@ interface StateAddress {
 interface Paint {
   version: number;
   colors: Map<number, Color>;
+  /** Of features that have none; null where they keep the colour of their style. */
+  other: Color | null;
 }
 
 interface LayerSpec {

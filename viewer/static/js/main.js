@@ -228,7 +228,8 @@ function shownWith(switched) {
 // What differs from each collection's own default, for the address.
 /** @returns {[string, boolean][]} */
 function switchedLayers() {
-  const differs = page.collections.filter((c) => page.shown.has(c.id) !== c.visible);
+  const isLent = (/** @type {Collection} */ c) => page.shown.has(c.id) && state?.lent.has(c.id);
+  const differs = page.collections.filter((c) => page.shown.has(c.id) !== c.visible && !isLent(c));
   return differs.map((c) => [c.id, page.shown.has(c.id)]);
 }
 

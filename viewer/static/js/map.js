@@ -236,13 +236,13 @@ export class TwinMap extends EventTarget {
     const place = this.placeAt(x, y);
     const { streams, position } = this.hits?.(x, y) ?? {};
     // A circle stands for a point, which is then what the click is about.
-    if (position) Object.assign(place, { longitude: position[0], latitude: position[1], height: 0 });
+    if (position) Object.assign(place, { longitude: position[0], latitude: position[1], height: 0, circled: true });
     this.dispatchEvent(new CustomEvent('ask', { detail: { ...place, streams } }));
   }
 
   #marks() {
     if (!this.mark) return [];
-    const { longitude, latitude, height, cell } = this.mark;
+    const { longitude, latitude, height, cell, circled } = this.mark;
     const { H3HexagonLayer, ScatterplotLayer } = globalThis.deck;
     const outline =
       cell &&
@@ -263,11 +263,12 @@ export class TwinMap extends EventTarget {
       id: 'mark-point',
       data: [[longitude, latitude, height]],
       getPosition: (/** @type {number[]} */ d) => d,
-      getRadius: 8,
+      getRadius: circled ? 11 : 8,
       radiusUnits: 'pixels',
+      filled: !circled,
       getFillColor: [...MARK, 255],
       stroked: true,
-      getLineColor: [255, 255, 255],
+      getLineColor: circled ? MARK : [255, 255, 255],
       getLineWidth: 3,
       lineWidthUnits: 'pixels',
       billboard: true,

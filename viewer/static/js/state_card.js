@@ -3,7 +3,7 @@
 import { element } from './dom.js';
 import { chartTable, drawChart } from './series_chart.js';
 import { dot } from './state_panel.js';
-import { t } from './texts.js';
+import { number, t } from './texts.js';
 
 const MOST_SHOWN = 8;
 const DAY_SECONDS = 86_400;
@@ -160,7 +160,7 @@ export class StateSection {
     return [
       drawChart({
         series, from, to, description, title: t('chart_title', { title }),
-        write: (value) => words.number(id, value), hours: words.hours(from, to),
+        write: (value) => number(value), hours: words.hours(from, to),
       }),
       chartTable({
         buckets: series.buckets, summary: t('chart_table'), head: [t('chart_time'), title], when,

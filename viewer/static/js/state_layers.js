@@ -7,6 +7,8 @@ const INK = [34, 48, 58, 255];
 const PAPER = [255, 255, 255, 235];
 const OLD = [108, 119, 127, 255];
 const OLD_LINE = [150, 158, 163, 255];
+// Features of a painted layer of which no stream tells, where the layer's own colours would be taken for a state.
+const UNTOLD = [214, 218, 220, 255];
 const OLD_CELL = [120, 130, 136, 70];
 const CELL_ALPHA = 165;
 const RADIUS = 7;
@@ -84,14 +86,17 @@ export class StateLayers {
     ].filter(Boolean);
   }
 
-  // The colours of features by collection.
-  /** @returns {Map<string, Paint>} */
-  paints() {
+  // The colours of features by collection; the base map keeps its own where no stream tells of a feature.
+  /**
+   * @param {Set<string>} baseMap
+   * @returns {Map<string, Paint>}
+   */
+  paints(baseMap) {
     const paints = new Map();
     for (const [collection, features] of this.drawn.features) {
       const colors = new Map();
       for (const [fid, id] of features) colors.set(fid, this.#color(id) ?? OLD_LINE);
-      paints.set(collection, { version: this.version, colors });
+      paints.set(collection, { version: this.version, colors, other: baseMap.has(collection) ? null : UNTOLD });
     }
     return paints;
   }
@@ -105,7 +110,7 @@ export class StateLayers {
   values(zoom, write) {
     if (zoom < VALUES_FROM_ZOOM) return [];
     return this.drawn.points
-      .filter(({ id }) => this.state.reading(id) !== null)
+      .filter(({ id }) => this.state.reading(id)?.flag === 0)
       .map(({ id, position }) => ({
         text: write(id),
         position: /** @type {number[]} */ (position),

@@ -52,6 +52,8 @@ export function kindChoice({ kinds, chosen, marks, onChoose }) {
 /** @param {ObservedKind} kind */
 function legend(kind) {
   const classes = legendOf(kind);
+  const [scale, ...others] = kind.scales;
+  const sources = new Set(scale ? [scale, ...others.filter(({ name }) => name === scale.name)].map(({ source }) => source) : []);
   return element(
     'div',
     { class: 'layer-more state-legend' },
@@ -63,7 +65,7 @@ function legend(kind) {
       ),
       element('li', {}, dot(null), element('span', { class: 'state-class' }, t('state_old'))),
     ),
-    kind.scales[0]?.source && element('p', {}, t('state_source', { source: kind.scales[0].source })),
+    [...sources].map((source) => element('p', {}, t('state_source', { source }))),
   );
 }
 

@@ -58,6 +58,9 @@ export class StateView {
     this.control = null;
     /** @type {Set<number>} */
     this.unlisted = new Set();
+    // Layers that are on only because the chosen kind is drawn by them.
+    /** @type {Set<string>} */
+    this.lent = new Set();
     this.request = new AbortController();
     this.timers = { recolor: 0, moment: 0, describe: 0 };
     this.ticks = 0;
@@ -122,6 +125,7 @@ export class StateView {
   goTo({ kind, at }) {
     this.chosen = kind;
     this.control?.set(at ?? null);
+    this.#showLayers();
     this.#goTo(at ?? null);
     this.render();
   }
@@ -181,7 +185,8 @@ export class StateView {
     clearTimeout(this.timers.recolor);
     this.timers.recolor = 0;
     this.layers.recolor();
-    this.map.setState(this.layers.layers(), this.layers.paints());
+    const baseMap = new Set(this.page().collections.filter((c) => c.baseMap).map(({ id }) => id));
+    this.map.setState(this.layers.layers(), this.layers.paints(baseMap));
     this.section?.tick();
   }
 
@@ -307,7 +312,13 @@ export class StateView {
   #showLayers() {
     const { shown } = this.page();
     const { features } = this.state.drawn(this.kind?.kind ?? null, this.#painted());
-    for (const layer of features.keys()) if (!shown.has(layer)) this.onSwitch(layer, true);
+    for (const layer of this.lent) if (!features.has(layer) && shown.has(layer)) this.onSwitch(layer, false);
+    for (const layer of this.lent) if (!features.has(layer)) this.lent.delete(layer);
+    for (const layer of features.keys()) {
+      if (shown.has(layer)) continue;
+      this.lent.add(layer);
+      this.onSwitch(layer, true);
+    }
   }
 
   // The layers whose features take the colour of their state.

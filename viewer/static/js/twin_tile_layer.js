@@ -33,7 +33,7 @@ const byWidth = new WeakMap();
  * @param {Drawn} drawn
  */
 function painted(paint, { feature }) {
-  return feature.id === null ? undefined : paint?.colors.get(feature.id);
+  return paint?.colors.get(feature.id ?? -1) ?? paint?.other;
 }
 
 /** @param {TileIndex} tile */
