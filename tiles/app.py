@@ -27,10 +27,12 @@ from tiles.raster import position as raster_position
 from tiles.raster import routes as raster_tiles
 from tiles.raster import tilesets as raster_tilesets
 from tiles.sensorthings import routes as sensorthings
+from tiles.sensorthings import write_routes as sensorthings_writing
 from tiles.streams import routes as stream_routes
 from tiles.streams.live_state import LiveState
 from tiles.streams.selection import Selections
 from tiles.streams.states import States
+from tiles.streams.writing import StreamWriting
 from tiles.vector import archives
 from tiles.vector import routes as vector_tiles
 from tiles.vector import tilesets as vector_tilesets
@@ -46,10 +48,11 @@ def create_app(settings: Settings, database: Database) -> FastAPI:
     prepared = Downloads(state)
     streams = LiveState(state)
     followers = Followers(state, streams)
+    writing = StreamWriting(state)
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
-        async with state.running(), prepared.running(), streams.running(), followers.running():
+        async with state.running(), prepared.running(), streams.running(), followers.running(), writing.running():
             yield
 
     app = FastAPI(
@@ -70,6 +73,7 @@ def create_app(settings: Settings, database: Database) -> FastAPI:
     app.state.live = streams
     app.state.selections = Selections(streams)
     app.state.states = States(state, streams)
+    app.state.stream_writing = writing
     app.add_middleware(GZipMiddleware, minimum_size=512, compresslevel=5)
     app.add_middleware(HeadMiddleware)
     app.add_middleware(BodyLimitMiddleware)
@@ -77,7 +81,7 @@ def create_app(settings: Settings, database: Database) -> FastAPI:
     modules = (
         health, items, vector_tiles, vector_tilesets, raster_tiles, raster_tilesets, raster_legend, raster_position,
         cell_profiles, layer_cells, openapi, documents, collections, pages, uploads, jobs, archives, metrics, catalogue,
-        downloads, live, stream_routes, sensorthings,
+        downloads, live, stream_routes, sensorthings, sensorthings_writing,
     )  # fmt: skip
     for module in modules:
         app.include_router(module.router)

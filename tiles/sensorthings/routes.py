@@ -79,7 +79,9 @@ async def service_root(request: Request) -> Response:
     return _json({"value": value, "serverSettings": {"conformance": list(CONFORMANCE)}}, "public, max-age=300")
 
 
-@router.get("/{entity_path:path}", summary="SensorThings: entities by their path", openapi_extra={"parameters": OPTIONS})
+@router.get(
+    "/{entity_path:path}", summary="SensorThings: entities by their path", openapi_extra={"parameters": OPTIONS}
+)
 @reads_parameters
 async def entities(request: Request, city: City, principal: CurrentPrincipal, entity_path: EntityPath) -> Response:
     """Read a set, an entity, a property, or what an entity leads to."""

@@ -203,9 +203,7 @@ class Selection:
         source, ordinal = _parents(entity, keys, parameters)
         conditions = [*where, navigation.on.format(a="a", p="p")]
         statement = _Statement(target, _of_all_pages(options), parameters, conditions, self.now)
-        text = (
-            f"SELECT {ordinal} - 1, (SELECT count(*) FROM ({statement.counted()} LIMIT {COUNTED}) c) FROM {source}"
-        )
+        text = f"SELECT {ordinal} - 1, (SELECT count(*) FROM ({statement.counted()} LIMIT {COUNTED}) c) FROM {source}"
         found = dict(tuple(row) for row in await self._fetch(text, parameters))
         return [int(found.get(number, 0)) for number in range(len(keys))]
 
@@ -248,10 +246,10 @@ class _Columns:
 
     def entity(self, row: Sequence[Any]) -> Entity:
         """Return the entity of a row."""
-        values = {
-            p.name: (row[n], row[n + 1]) if p.end and row[n] is not None else row[n] for p, n in self.places
-        }
-        return Entity(self.entity_type, tuple(row[n] for n in range(len(self.entity_type.key))), values, {}, self.options)
+        values = {p.name: (row[n], row[n + 1]) if p.end and row[n] is not None else row[n] for p, n in self.places}
+        return Entity(
+            self.entity_type, tuple(row[n] for n in range(len(self.entity_type.key))), values, {}, self.options
+        )
 
 
 class _Statement:

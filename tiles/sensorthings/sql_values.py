@@ -212,8 +212,10 @@ def _moments(operator: str, left: Value, right: Value) -> str:
     (start, end), (other_start, other_end) = _converted(span, left, right), _converted(span, right, left)
     match operator:
         case "eq" | "ne":
-            equal = f"({start} = {other_start})" if (start, other_start) == (end, other_end) else (
-                f"({start} = {other_start} AND {end} = {other_end})"
+            equal = (
+                f"({start} = {other_start})"
+                if (start, other_start) == (end, other_end)
+                else (f"({start} = {other_start} AND {end} = {other_end})")
             )
             return equal if operator == "eq" else f"({equal}) IS NOT TRUE"
         case "lt":
