@@ -272,6 +272,8 @@ interface Candidate {
   color?: Color;
   /** The same text may stand near by. */
   repeats?: boolean;
+  /** No other label may stand over its circle. */
+  solid?: boolean;
 }
 
 interface Placed {

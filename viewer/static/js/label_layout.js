@@ -155,6 +155,8 @@ function pointSpots(candidate, viewport, measure) {
   const offsets = gap
     ? [[0, gap + halfHeight], [gap + halfWidth + 2, 0], [-gap - halfWidth - 2, 0], [0, -gap - halfHeight]]
     : [[0, 0]];
+  // A circle that says something must not be written over.
+  const circle = candidate.solid ? [...boxesAround(at[0], at[1], gap - PADDING, gap - PADDING)] : [];
   return offsets.map((offset) => ({
     at,
     text,
@@ -162,7 +164,7 @@ function pointSpots(candidate, viewport, measure) {
     angle: 0,
     size: candidate.size * drawn,
     offset: offset.map((pixels) => pixels / growth),
-    boxes: [...boxesAround(at[0] + offset[0], at[1] + offset[1], halfWidth, halfHeight)],
+    boxes: [...circle, ...boxesAround(at[0] + offset[0], at[1] + offset[1], halfWidth, halfHeight)],
   }));
 }
 

@@ -43,8 +43,8 @@ export class TwinMap extends EventTarget {
     this.over = [];
     /** @type {Map<string, Paint>} */
     this.paints = new Map();
-    // What of the state is at a pixel, where there is any.
-    /** @type {((x: number, y: number) => { streams: number[], position: Pair | null }) | null} */
+    // What of the state is at a pixel, where there is any; what lies on the ground may be covered by a building.
+    /** @type {((x: number, y: number, covered: boolean) => { streams: number[], position: Pair | null }) | null} */
     this.hits = null;
     const { deck: library, createDeck } = globalThis;
     this.Layer = defineTwinTileLayer(library, store);
@@ -234,7 +234,7 @@ export class TwinMap extends EventTarget {
    */
   ask(x, y) {
     const place = this.placeAt(x, y);
-    const { streams, position } = this.hits?.(x, y) ?? {};
+    const { streams, position } = this.hits?.(x, y, Boolean(place.height)) ?? {};
     // A circle stands for a point, which is then what the click is about.
     if (position) Object.assign(place, { longitude: position[0], latitude: position[1], height: 0, circled: true });
     this.dispatchEvent(new CustomEvent('ask', { detail: { ...place, streams } }));

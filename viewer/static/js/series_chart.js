@@ -94,7 +94,7 @@ export function drawChart({ series, from, to, title, description, write, hours }
       const points = run.map((bucket) => `${middle(bucket)} ${y(/** @type {number} */ (bucket.value))}`);
       if (run.length > 1) return node('path', { class: 'chart-line', d: `M${points.join('L')}` });
       const [cx, cy] = points[0].split(' ');
-      return node('circle', { class: 'chart-dot', cx, cy, r: 2 });
+      return node('circle', { class: 'chart-dot', cx, cy, r: 3 });
     }),
   ];
   const svg = node('svg', { class: 'chart', viewBox: `0 0 ${WIDTH} ${HEIGHT}`, role: 'img', 'aria-label': `${title}. ${description}` });

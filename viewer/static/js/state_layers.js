@@ -110,7 +110,6 @@ export class StateLayers {
   values(zoom, write) {
     if (zoom < VALUES_FROM_ZOOM) return [];
     return this.drawn.points
-      .filter(({ id }) => this.state.reading(id)?.flag === 0)
       .map(({ id, position }) => ({
         text: write(id),
         position: /** @type {number[]} */ (position),
@@ -122,6 +121,7 @@ export class StateLayers {
         color: (this.state.isNormal(id) ? INK : OLD).slice(0, 3),
         key: `state|${id}`,
         repeats: true,
+        solid: true,
       }));
   }
 
@@ -130,7 +130,7 @@ export class StateLayers {
    * @param {Viewport} viewport
    * @param {number} x
    * @param {number} y
-   * @param {Source[]} sources
+   * @param {Source[] | null} sources null where the ground is covered
    * @returns {{ streams: number[], position: Pair | null }}
    */
   at(viewport, x, y, sources) {
@@ -143,6 +143,7 @@ export class StateLayers {
       const same = point.fid !== null && state.ofFeature(point.collection, point.fid);
       return { streams: chosenFirst(point.id, same || this.#sameThing(point)), position: point.position };
     }
+    if (!sources) return { streams: [], position: null };
     for (const source of sources) {
       const features = this.drawn.features.get(source.props.collection);
       if (!features) continue;

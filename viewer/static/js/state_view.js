@@ -96,8 +96,9 @@ export class StateView {
       onKind: () => this.#openPanel(),
     });
     this.panel.extra = () => this.#choice();
-    this.map.labels.extras = () => this.layers.values(this.map.view.zoom, (id) => this.words.number(id, this.state.reading(id)?.value ?? null));
-    this.map.hits = (x, y) => this.layers.at(/** @type {Viewport} */ (this.map.viewport()), x, y, this.map.sources());
+    this.map.labels.extras = () => this.layers.values(this.map.view.zoom, (id) => this.#written(id));
+    this.map.hits = (x, y, covered) =>
+      this.layers.at(/** @type {Viewport} */ (this.map.viewport()), x, y, covered ? null : this.map.sources());
     this.card.extra = (place) => this.#cardSection(place);
     if (moment !== null) {
       this.control.set(moment);
@@ -284,6 +285,13 @@ export class StateView {
     } finally {
       this.timers.describe = 0;
     }
+  }
+
+  // The value beside a circle; one that a flag speaks against is not written there.
+  /** @param {number} id */
+  #written(id) {
+    const reading = this.state.reading(id);
+    return this.words.number(id, reading?.flag === 0 ? reading.value : null);
   }
 
   /** @param {string} kind */

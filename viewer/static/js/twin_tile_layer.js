@@ -10,6 +10,8 @@ const EARTH_CIRCUMFERENCE_M = 40_075_016.7;
 const TILE_PIXELS = 512;
 const CASING_PIXELS = 0.9;
 const TILES_AT_ONCE = 8;
+const STATE_RIM = [34, 48, 58, 170];
+const NO_RIM = [0, 0, 0, 0];
 
 // What is drawn first over all tiles, so that one tile's casing never covers its neighbour's road.
 const PASS = { fill: 0, casing: 1, line: 2, circle: 3 };
@@ -240,15 +242,19 @@ export function defineTwinTileLayer(deck, store) {
         getColor: (/** @type {Drawn} */ d) => painted(paint, d) ?? color(d.feature.properties),
         updateTriggers: { getColor: paint?.version },
       });
-      if (!line.casing) return [drawn];
-      const casing = colorOf(line.casing);
+      if (!line.casing && !paint) return [drawn];
+      // A pale class would be lost on pale ground: what has a colour of its state gets a dark rim.
+      const casing = line.casing ? colorOf(line.casing) : () => NO_RIM;
+      const rim = (/** @type {Drawn} */ { feature }) =>
+        paint?.colors.has(feature.id ?? -1) ? STATE_RIM : casing(feature.properties);
       return [
         new PathLayer({
           ...common,
           id: `${id}-casing`,
           pass: PASS.casing,
           getWidth: (/** @type {Drawn} */ d) => width(d) + 2 * CASING_PIXELS * pixel,
-          getColor: (/** @type {Drawn} */ d) => casing(d.feature.properties),
+          getColor: rim,
+          updateTriggers: { getColor: paint !== null },
         }),
         drawn,
       ];
