@@ -110,6 +110,16 @@ class Settings(BaseSettings):
         1826.0, gt=0, description="Days that the values of streams are kept; their hours and days stay."
     )
 
+    webhook_hosts: str = Field(
+        "",
+        description="Hosts, with commas, that alerts may be sent to: example.vn for https, http://10.1.2.3:8080, and "
+        "networks such as 10.1.0.0/16 that names may lead into; nothing for none.",
+    )
+    smtp_url: str | None = Field(
+        None, description="Mail server for alerts, smtp://user:password@host:port or smtps://…; else no mail is sent."
+    )
+    smtp_from: str = Field("city-twin@localhost", description="Sender of the mail of alerts.")
+
     archives: Path | None = Field(None, description="Folder of baked tile archives; else “archives” in TWIN_HOME.")
 
     @property

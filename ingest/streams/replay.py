@@ -12,6 +12,7 @@ from zoneinfo import ZoneInfo
 
 import asyncpg
 
+from ingest.streams.alerting import alert_engine
 from ingest.streams.backfill import BATCH, Prepared, prepare
 from ingest.streams.consumer import persist
 from ingest.streams.declaring import DeclarationReport, declare_into
@@ -147,7 +148,7 @@ async def replay(
         # Making the layer took a moment: the day ends at its end all the same.
         plan = timetable(recorded[0].time, recorded[-1].time, speed, datetime.now(UTC))
     directory = StreamDirectory()
-    writer = StreamWriter(directory)
+    writer = StreamWriter(directory, alert_engine(zone))
     label = f"replay {source.name} {day.isoformat()}"
     total = Written()
 

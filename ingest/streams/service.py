@@ -1,7 +1,8 @@
 """`twin ingest stream run`: everything that keeps the streams alive, in one process.
 
-It reads the broker, rolls up what was marked, publishes the values of open streams, keeps the broker's accounts equal
-to the keys, puts things where a new version has their features, and drops months that are too old.
+It reads the broker, applies the rules of alerts and sends what they raise, rolls up what was marked, publishes the
+values of open streams, keeps the broker's accounts equal to the keys, puts things where a new version has their
+features, and drops months that are too old.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ from typing import Any
 import asyncpg
 import orjson
 
+from ingest.streams.alerting import alert_engine, deliver, tick
 from ingest.streams.consumer import PASSING, RETRY_SECONDS, StreamConsumer, connect, persist
 from twin.access.broker_accounts import read_accounts
 from twin.broker import PrivateBroker
@@ -23,6 +25,8 @@ from twin.config import Settings
 from twin.db.database import Database
 from twin.db.tables import Sharing
 from twin.events import listen
+from twin.incidents.delivery import Deliverer
+from twin.incidents.ticker import TICK_SECONDS, Ticker
 from twin.streams.declare import place_things
 from twin.streams.entry import StreamEntry, read_entries
 from twin.streams.flags import BAD, flag_names
@@ -51,7 +55,8 @@ class StreamService:
         self.broker = broker
         self.url = url
         self.directory = StreamDirectory()
-        self.writer = StreamWriter(self.directory)
+        self.rules = alert_engine(settings.profile.time_zone)
+        self.writer = StreamWriter(self.directory, self.rules)
         self._entries: dict[int, StreamEntry] = {}
         self._sharing: dict[str, str] = {}
         self._latest = LatestValues()
@@ -65,6 +70,8 @@ class StreamService:
                 tasks.create_task(self._follow(pool))
                 tasks.create_task(self._again(pool, ROLL_UP_SECONDS, self._roll_up))
                 tasks.create_task(self._again(pool, MAINTENANCE_SECONDS, self._maintain))
+                tasks.create_task(self._again(pool, TICK_SECONDS, tick(Ticker(self.rules))))
+                tasks.create_task(deliver(pool, Deliverer(self.settings)))
                 if self.url:
                     tasks.create_task(consumer.run())
                     client = await connect(self.url, CLIENT_ID, consumer)
@@ -93,6 +100,7 @@ class StreamService:
 
     async def _refresh(self, connection: asyncpg.Connection) -> None:
         await self.directory.read(connection)
+        self.rules.forget()
         self._entries = await read_entries(connection)
         self._sharing = dict(await connection.fetch(SHARING_SQL))
         if self.broker is not None:

@@ -14,6 +14,7 @@ class Action(StrEnum):
 
     PUBLISH = "publish"
     OBSERVE = "write values of the agency's streams"
+    ALERT = "make alert rules of the agency, acknowledge and close its incidents"
     AGENCY_JOBS = "see the agency's jobs"
     ROLL_BACK = "roll back a layer of the agency"
     CHANGE_ENTRY = "change sharing and title of the agency's layers"
@@ -22,7 +23,7 @@ class Action(StrEnum):
 
 
 _READER = frozenset({Action.AGENCY_JOBS})
-_PUBLISHER = _READER | {Action.PUBLISH, Action.OBSERVE}
+_PUBLISHER = _READER | {Action.PUBLISH, Action.OBSERVE, Action.ALERT}
 
 # The table of docs/architecture.md. Over HTTP there are jobs and publishing; the rest are commands on the server.
 ACTIONS: Mapping[PrincipalRole, frozenset[Action]] = {
@@ -30,7 +31,7 @@ ACTIONS: Mapping[PrincipalRole, frozenset[Action]] = {
     PrincipalRole.DEVICE: frozenset({Action.OBSERVE}),
     PrincipalRole.PUBLISHER: _PUBLISHER,
     PrincipalRole.STEWARD: _PUBLISHER | {Action.ROLL_BACK, Action.CHANGE_ENTRY},
-    PrincipalRole.OPERATOR: _READER | {Action.ALL_JOBS},
+    PrincipalRole.OPERATOR: _READER | {Action.ALL_JOBS, Action.ALERT},
     PrincipalRole.ADMIN: _PUBLISHER | {Action.KEYS_AND_AGENCIES},
 }
 

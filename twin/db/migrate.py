@@ -133,8 +133,11 @@ def _grant(connection: sa.Connection) -> None:
         f"GRANT SELECT ON ALL TABLES IN SCHEMA {SCHEMA} TO {reader}",
         f"GRANT SELECT, INSERT, UPDATE, DELETE ON ALL TABLES IN SCHEMA {LIVE_SCHEMA} TO {writer}",
         f"REVOKE UPDATE, DELETE ON {LIVE_SCHEMA}.correction FROM {writer}",
+        f"REVOKE UPDATE, DELETE ON {LIVE_SCHEMA}.incident_event FROM {writer}",
         f"GRANT EXECUTE ON ALL FUNCTIONS IN SCHEMA {LIVE_SCHEMA} TO {writer}",
         f"GRANT SELECT ON ALL TABLES IN SCHEMA {LIVE_SCHEMA} TO {reader}",
+        # Secrets and receivers of alerts.
+        f"REVOKE SELECT ON {LIVE_SCHEMA}.alert_rule, {LIVE_SCHEMA}.delivery FROM {reader}",
         f"ALTER DEFAULT PRIVILEGES FOR ROLE {writer} IN SCHEMA {DATA_SCHEMA} GRANT SELECT ON TABLES TO {reader}",
     ):
         connection.execute(sa.text(statement))

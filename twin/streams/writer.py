@@ -10,7 +10,7 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
-from typing import Any
+from typing import Any, Protocol
 
 import asyncpg
 import msgspec
@@ -39,6 +39,19 @@ class Observation(msgspec.Struct, gc=False):
     unit: str | None = None
     flag: int = 0
     detail: dict[str, Any] | None = None
+
+
+class BatchRules(Protocol):
+    """What is applied to each batch in its transaction: the rules of alerts."""
+
+    async def apply(
+        self,
+        connection: asyncpg.Connection,
+        batch: Sequence[Observation],
+        before: Mapping[int, Mapping[str, Any]],
+        received: datetime,
+    ) -> None:
+        """Look at a batch that was stored; `before` has the latest values that were there before it, by stream."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,8 +152,9 @@ DETAIL_TIMES = ("until", "result_time", "valid_from", "valid_until")
 class StreamWriter:
     """Writes observations of the streams of a directory."""
 
-    def __init__(self, directory: StreamDirectory) -> None:
+    def __init__(self, directory: StreamDirectory, rules: BatchRules | None = None) -> None:
         self.directory = directory
+        self._rules = rules
         self._months: set[tuple[int, int]] = set()
 
     async def write(self, connection: asyncpg.Connection, observations: Sequence[Observation], source: str) -> Written:
@@ -247,6 +261,8 @@ class StreamWriter:
         details = [_detail(o) for o in batch if o.detail is not None]
         if details:
             await connection.executemany(DETAIL_SQL, details)
+        if self._rules is not None:
+            await self._rules.apply(connection, batch, before, received)
 
     def _flag_stuck(
         self, batch: list[Observation], before: Mapping[int, Mapping[str, Any]]

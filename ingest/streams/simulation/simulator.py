@@ -19,6 +19,7 @@ import numpy as np
 import numpy.typing as npt
 import shapely
 
+from ingest.streams.alerting import alert_engine
 from ingest.streams.consumer import persist
 from ingest.streams.declaring import DeclarationReport, declare_into
 from ingest.streams.description import ValueSpec, as_code, declaration
@@ -136,7 +137,7 @@ class Simulator:
 
     def __init__(self, city: SimulatedCity, seed: int, zone: tzinfo) -> None:
         self.city, self.seed, self.zone = city, seed, zone
-        self._writer = StreamWriter(StreamDirectory())
+        self._writer = StreamWriter(StreamDirectory(), alert_engine(zone))
         self._roads = _roads(seed, city.segments)
         self._air = Air(seed, [g.id for g in city.gauges])
         self._ground = np.array([math.nan if p.ground is None else p.ground for p in city.low_places], dtype=np.float64)

@@ -1,0 +1,1 @@
+"""Incidents: alert rules, their evaluation, what they found, and how it is delivered."""
