@@ -86,6 +86,16 @@ SENT: Mapping[tuple[str, str], Callable[[str], dict[str, Any]]] = {
     ("DELETE", "/uploads/{upload}"): lambda _: {"headers": {"Tus-Resumable": "1.0.0"}},
     ("POST", "/jobs"): lambda layer: {"json": {"upload": NOBODY_S, "layer": layer}},
     ("DELETE", "/jobs/{job}"): lambda _: {},
+    ("POST", "/sta/v1.1/CreateObservations"): lambda _: {
+        "json": [{"Datastream": {"@iot.id": 1}, "components": ["result"], "dataArray": [[1]]}]
+    },
+    # A set, which names no layer: one thing of the agency's own is made, and sets are not changed.
+    **{
+        (method, "/sta/v1.1/{entity_path:path}"): lambda _: {
+            "path": "/sta/v1.1/Things", "json": {"name": "A lamp", "description": "It shines."}
+        }
+        for method in ("POST", "PATCH", "PUT", "DELETE")
+    },
 }  # fmt: skip
 NAMES_A_LAYER = frozenset({("POST", "/uploads"), ("POST", "/jobs")})
 
@@ -124,6 +134,8 @@ def _requests(route: APIRoute, method: str, layer: str) -> Iterator[PlannedReque
         if (method, route.path) not in SENT:
             raise AssertionError(f"{method} {route.path}: say in SENT of tests/access/walk.py what it is sent")
         sent = SENT[method, route.path](layer)
+        if "path" in sent:
+            path, layered = sent.pop("path"), False
         yield PlannedRequest(method, path, route.path, layered or (method, route.path) in NAMES_A_LAYER, **sent)
         return
     written = (route.openapi_extra or {}).get("parameters", [])

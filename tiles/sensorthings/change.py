@@ -20,7 +20,8 @@ MOST_MADE = 2_000
 
 # Which agency an entity is of.
 AGENCY_SQL = {
-    "Thing": "SELECT y.agency_id FROM live.thing x JOIN twin.layer y ON y.id = x.layer_id WHERE x.id = $1 FOR UPDATE OF x",
+    "Thing": "SELECT y.agency_id FROM live.thing x JOIN twin.layer y ON y.id = x.layer_id WHERE x.id = $1 "
+    "FOR UPDATE OF x",
     "HistoricalLocation": "SELECT y.agency_id FROM live.historical_location x JOIN live.thing t ON t.id = x.thing_id "
     "JOIN twin.layer y ON y.id = t.layer_id WHERE x.id = $1 FOR UPDATE OF x",
     **{
@@ -89,14 +90,19 @@ class Change:
             )  # fmt: skip
         return key
 
-    async def insert(self, entity: str, columns: Columns, conflict: str = "") -> int | None:
-        """Insert a row; return its id, or None if it was in conflict."""
+    async def insert(self, entity: str, columns: Columns) -> int:
+        """Insert a row; return its id."""
+        found = await self.insert_unless(entity, columns, "")
+        return found or 0
+
+    async def insert_unless(self, entity: str, columns: Columns, conflict: str) -> int | None:
+        """Insert a row unless it is in conflict; return its id, or None."""
         names = ", ".join(columns)
         places = ", ".join(_place(n, kind) for n, (_, kind) in enumerate(columns.values(), 1))
         text = f"INSERT INTO {TABLES[entity]} ({names}) VALUES ({places}) {conflict} RETURNING id"  # noqa: S608
         self.entities_changed = True
-        found = await self.connection.fetchval(text, *(value for value, _ in columns.values()))
-        return None if found is None else int(found)
+        found: int | None = await self.connection.fetchval(text, *(value for value, _ in columns.values()))
+        return found
 
     async def update(self, entity: str, key: int, columns: Columns) -> None:
         """Change columns of a row."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from tiles.sensorthings.bodies import at, list_of, object_of, wrong, written
+from tiles.sensorthings.bodies import at, list_of, object_of, written, wrong
 from tiles.sensorthings.change import Change
 from tiles.sensorthings.creating import RELATIONS, layer_of, stand_at
 from tiles.sensorthings.fields import check_names, columns_of, placed_thing, stream_settings

@@ -10,12 +10,13 @@ from typing import Any
 
 import h3
 
-from tiles.sensorthings.bodies import at, list_of, object_of, wrong, written
+from tiles.sensorthings.bodies import at, list_of, object_of, written, wrong
 from tiles.sensorthings.change import Change
 from tiles.sensorthings.errors import refuse
 from tiles.sensorthings.fields import check_names, columns_of, placed_thing, stream_settings
 from tiles.sensorthings.model import TYPES
 from tiles.sensorthings.observing import read_body
+from tiles.sensorthings.select import Key
 from twin.catalogue.catalogue import split_layer_id
 from twin.errors import Conflict, Forbidden
 from twin.streams.declare import LOCATE_SQL
@@ -40,8 +41,8 @@ RELATIONS: Mapping[str, Mapping[str, bool]] = {
 Links = Mapping[str, int]
 
 
-async def create(change: Change, entity: str, body: Any, pointer: str = "", links: Links | None = None) -> int | str:
-    """Make an entity and what is inside; return its id, of an Observation as text.
+async def create(change: Change, entity: str, body: Any, pointer: str = "", links: Links | None = None) -> int | Key:
+    """Make an entity and what is inside; return its id, of an Observation its key.
 
     `links` are the entities that it belongs to, by what the standard calls them.
     """
@@ -59,7 +60,6 @@ async def create(change: Change, entity: str, body: Any, pointer: str = "", link
             return await _historical_location(change, given, pointer, links)
     columns = columns_of(entity, given, pointer) | {"agency_id": (change.agency, "int4")}
     key = await change.insert(entity, columns)
-    assert key is not None
     if entity == "Location":
         things = await _many(change, "Thing", given, "Things", pointer, {})
         for thing in [*things, *([links["Thing"]] if "Thing" in links else [])]:
@@ -74,7 +74,10 @@ async def create(change: Change, entity: str, body: Any, pointer: str = "", link
 async def related(change: Change, entity: str, body: Any, pointer: str, links: Links | None = None) -> int:
     """Return the id of an entity that is linked to, or described and made."""
     found = await change.linked(entity, body, pointer)
-    return found if found is not None else int(await create(change, entity, body, pointer, links))
+    if found is not None:
+        return found
+    made = await create(change, entity, body, pointer, links)
+    return made if isinstance(made, int) else 0
 
 
 async def _many(
@@ -147,8 +150,8 @@ async def layer_of(change: Change, layer: str | None, pointer: str) -> int:
     return int(found)
 
 
-class NeedsLayer(Exception):  # noqa: N818  # no error: the layer is made, and the change is tried again
-    """The agency has no layer of its own for things yet."""
+class NeedsLayer(Exception):
+    """The agency has no layer of its own for things yet: it is made, and the change is tried again."""
 
 
 async def stand_at(change: Change, thing: int, locations: list[int]) -> None:
@@ -200,7 +203,7 @@ async def _with_code(change: Change, entity: str, columns: dict[str, Any], uniqu
     """Insert a row under the code that it names, else under one made from its name that nobody has."""
     conflict = f"ON CONFLICT {unique} DO NOTHING"
     if "code" in columns:
-        key = await change.insert(entity, columns, conflict)
+        key = await change.insert_unless(entity, columns, conflict)
         if key is None:
             raise Conflict(
                 Text(en="{pointer}: the code “{code}” is taken.", vi="{pointer}: mã “{code}” đã được dùng.").format(
@@ -210,7 +213,7 @@ async def _with_code(change: Change, entity: str, columns: dict[str, Any], uniqu
         return key
     code = slug(columns["name"][0])
     for _ in range(4):
-        key = await change.insert(entity, columns | {"code": (code, "text")}, conflict)
+        key = await change.insert_unless(entity, columns | {"code": (code, "text")}, conflict)
         if key is not None:
             return key
         code = f"{code[:80]}-{secrets.token_hex(4)}"

@@ -90,4 +90,4 @@ async def delete_entity(connection: asyncpg.Connection, entity: str, key: int) -
         await delete_observations(connection, [(row["stream"], row["time"]) for row in rows])
     elif entity == "Location":
         await connection.execute(HISTORY_OF_LOCATION, key)
-    await connection.execute(f"DELETE FROM {TABLES[entity]} WHERE id = $1", key)  # noqa: S608  # names of ours
+    await connection.execute(f"DELETE FROM {TABLES[entity]} WHERE id = $1", key)  # names of ours

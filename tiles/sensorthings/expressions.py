@@ -238,7 +238,7 @@ class Compiler:
         return Rows(target, alias, rows.joins, rows.known)
 
     def _call(self, node: Any, rows: Rows, names: dict[str, Rows], many: Many) -> Value:
-        name = node.func.full_name().lower()
+        name = ".".join((*node.func.namespace, node.func.name)).lower()
         arguments = [self._value(one, rows, names, many) for one in node.args]
         if name == "interval" and len(arguments) == 2:
             return Value("period", arguments[0].sql, arguments[1].sql)
@@ -295,7 +295,7 @@ def _steps(node: Any) -> tuple[str, ...]:
         node = node.owner
     if not isinstance(node, ast.Identifier):
         raise refuse("$filter: a path begins with a name.", "$filter: đường dẫn bắt đầu bằng một tên.")
-    return (plain(node.full_name()), *reversed(names))
+    return (plain(".".join((*node.namespace, node.name))), *reversed(names))
 
 
 def _computed(operator: Any, left: Value, right: Value) -> Value:

@@ -36,7 +36,9 @@ _COMMON = (_text("name"), _text("description"))
 
 FIELDS: Mapping[str, tuple[Field, ...]] = {
     "Thing": (*_COMMON, _PROPERTIES),
-    "Location": (*_COMMON, _ENCODING, Field("location", "geometry", (("location", "jsonb"), ("geom", "bytea"))), _PROPERTIES),
+    "Location": (
+        *_COMMON, _ENCODING, Field("location", "geometry", (("location", "jsonb"), ("geom", "bytea"))), _PROPERTIES,
+    ),
     "HistoricalLocation": (Field("time", "time", (("time", "timestamptz"),)),),
     "Datastream": (
         *_COMMON, _text("observationType", "observation_type"),

@@ -48,10 +48,10 @@ def parse(text: str, name: str = "$filter") -> Any:
             "{name} quá dài, quá sâu hoặc có quá nhiều phần. Hãy hỏi từng phần.",
             name=name,
         )
-    parser = ODataParser()
-    # Which functions there are is the compiler's matter.
-    parser._function_call = ast.Call
     try:
+        parser = ODataParser()
+        # Which functions there are is the compiler's matter.
+        parser._function_call = ast.Call  # type: ignore[method-assign]  # the library's rules call it
         tree = parser.parse(ODataLexer().tokenize(_WORD.sub(_rewritten, text.strip())))
     except (ODataException, RecursionError, ValueError, NotImplementedError, AttributeError, TypeError):
         raise _not_understood(text, name) from None

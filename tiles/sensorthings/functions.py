@@ -51,7 +51,8 @@ FUNCTIONS: Mapping[str, Function] = {
     "length": Function("s", "number", "length({0})::float8"),
     "indexof": Function("ss", "number", "(strpos({0}, {1}) - 1)::float8"),
     "substring": Function(
-        "snn", "text", "substring({0} FROM least(greatest({1}, 0), 1e6)::int + 1 FOR least(greatest({2}, 0), 1e6)::int)", 2
+        "snn", "text", "substring({0} FROM least(greatest({1}, 0), 1e6)::int + 1 "
+        "FOR least(greatest({2}, 0), 1e6)::int)", 2
     ),
     "tolower": Function("s", "text", "lower({0})"),
     "toupper": Function("s", "text", "upper({0})"),
@@ -60,7 +61,8 @@ FUNCTIONS: Mapping[str, Function] = {
     "year": _part("year"), "month": _part("month"), "day": _part("day"), "hour": _part("hour"),
     "minute": _part("minute"),
     "second": Function("t", "number", "floor(extract(second FROM {0}))::float8"),
-    "fractionalseconds": Function("t", "number", "(extract(second FROM {0}) - floor(extract(second FROM {0})))::float8"),
+    "fractionalseconds": Function("t", "number",
+        "(extract(second FROM {0}) - floor(extract(second FROM {0})))::float8"),
     "totaloffsetminutes": Function("t", "number", "(CASE WHEN {0} IS NOT NULL THEN 0::float8 END)"),
     "date": Function("t", "date", "({0} AT TIME ZONE 'UTC')::date"),
     "time": Function("t", "clock", "({0} AT TIME ZONE 'UTC')::time"),

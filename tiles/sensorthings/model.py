@@ -55,7 +55,10 @@ class EntityType:
     navigations: Mapping[str, Navigation]
 
 
-LAYER = "(SELECT g.name || '.' || y.name FROM twin.layer y JOIN twin.agency g ON g.id = y.agency_id WHERE y.id = {a}.layer_id)"
+LAYER = (
+    "(SELECT g.name || '.' || y.name FROM twin.layer y JOIN twin.agency g ON g.id = y.agency_id "
+    "WHERE y.id = {a}.layer_id)"
+)
 READABLE = "{a}.layer_id = ANY($1::int4[])"
 OWN = "{a}.agency_id = $2::int4"
 READABLE_STREAMS = "FROM live.datastream s WHERE s.layer_id = ANY($1::int4[])"
@@ -133,8 +136,8 @@ _TYPES = (
     ),
     _entity(
         "Location", "Locations", "live.location {a}",
-        f"({OWN} OR {{a}}.id IN (SELECT x.location_id FROM live.thing_location x JOIN {READABLE_THINGS}) OR {{a}}.id IN "
-        "(SELECT l.location_id FROM live.historical_location_location l JOIN live.historical_location x "
+        f"({OWN} OR {{a}}.id IN (SELECT x.location_id FROM live.thing_location x JOIN {READABLE_THINGS}) OR "
+        "{a}.id IN (SELECT l.location_id FROM live.historical_location_location l JOIN live.historical_location x "
         f"ON x.id = l.historical_location_id JOIN {READABLE_THINGS}))",
         (
             _NAME, _DESCRIPTION, _ENCODING, Property("location", "geojson", "{a}.location", geometry="{a}.geom"),

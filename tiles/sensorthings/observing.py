@@ -10,8 +10,7 @@ import orjson
 
 from tiles.sensorthings.bodies import at, list_of, object_of, text_of, wrong
 from tiles.sensorthings.change import Change, set_aside_reason
-from tiles.sensorthings.model import TYPES
-from tiles.sensorthings.select import Key, id_of
+from tiles.sensorthings.select import Key
 from twin.errors import BadInput, TwinError
 from twin.streams.reading import read_observation
 from twin.streams.writer import Observation
@@ -33,8 +32,8 @@ WHERE o.stream = $1 AND o.time = $2 FOR UPDATE OF o
 """
 
 
-async def read_body(change: Change, body: Mapping[str, Any], pointer: str, links: Mapping[str, int]) -> str:
-    """Take an Observation into a change; return the id that it will have."""
+async def read_body(change: Change, body: Mapping[str, Any], pointer: str, links: Mapping[str, int]) -> Key:
+    """Take an Observation into a change; return its key."""
     from tiles.sensorthings.creating import related
 
     for name in body:
@@ -59,7 +58,7 @@ async def read_body(change: Change, body: Mapping[str, Any], pointer: str, links
         feature = await change.default_feature(stream, at(pointer, "FeatureOfInterest"))
     _give_feature(observation, feature)
     change.observe(observation, pointer)
-    return str(id_of(TYPES["Observation"], (stream, observation.time)))
+    return stream, observation.time
 
 
 def read(stream: int, body: Mapping[str, Any], pointer: str, now: datetime) -> Observation:

@@ -83,7 +83,7 @@ async def resolve(path: str, selection: Selection) -> Place:
         if navigation is None:
             await _property(place, name, key_text)
             continue
-        await _follow(place, navigation, key_text, selection)
+        await _follow(place, place.key, navigation, key_text, selection)
     if not _fits(place, ending):
         raise missing()
     place.ending = ending
@@ -103,20 +103,19 @@ async def _property(place: Place, name: str, key_text: str | None) -> None:
     place.property = name
 
 
-async def _follow(place: Place, navigation: Navigation, key_text: str | None, selection: Selection) -> None:
-    assert place.key is not None
+async def _follow(place: Place, key: Key, navigation: Navigation, key_text: str | None, selection: Selection) -> None:
     target = TYPES[navigation.target]
     if navigation.many and key_text is None:
-        place.parent = (place.entity, place.key, navigation)
+        place.parent = (place.entity, key, navigation)
         place.entity, place.key = target, None
         return
     wanted = read_key(target, key_text) if key_text is not None else None
     if key_text is not None and (wanted is None or not navigation.many):
         raise missing()
-    found = await selection.keys_behind(place.entity, place.key, navigation, wanted)
+    found = await selection.keys_behind(place.entity, key, navigation, wanted)
     if found is None:
         raise missing()
-    place.parent, place.entity, place.key = (place.entity, place.key, navigation), target, found
+    place.parent, place.entity, place.key = (place.entity, key, navigation), target, found
 
 
 def _fits(place: Place, ending: str | None) -> bool:

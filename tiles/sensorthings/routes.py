@@ -21,7 +21,7 @@ from tiles.sensorthings.errors import missing, refuse
 from tiles.sensorthings.model import SETS
 from tiles.sensorthings.options import Options, read_options, read_query
 from tiles.sensorthings.paths import Place, resolve
-from tiles.sensorthings.select import Reader, Selection, id_of
+from tiles.sensorthings.select import Key, Reader, Selection, id_of
 from twin.access.permit import readable_streams
 from twin.access.principals import Principal
 
@@ -99,9 +99,11 @@ async def entities(request: Request, city: City, principal: CurrentPrincipal, en
 async def reading(city: CityContext, principal: Principal) -> AsyncIterator[Selection]:
     """Give what reads entities for a principal, at one moment of the database."""
     names = list(readable_streams(principal, city.layers))
-    async with city.connection(asking=True) as connection:
-        async with connection.transaction(isolation="repeatable_read", readonly=True):
-            yield Selection(connection, await reader_of(connection, names, principal), datetime.now(UTC))
+    async with (
+        city.connection(asking=True) as connection,
+        connection.transaction(isolation="repeatable_read", readonly=True),
+    ):
+        yield Selection(connection, await reader_of(connection, names, principal), datetime.now(UTC))
 
 
 async def reader_of(connection: asyncpg.Connection, names: list[str], principal: Principal) -> Reader:
@@ -124,7 +126,7 @@ async def _answer(root: str, address: str, place: Place, options: Options, selec
             raise missing()
         return _json({"@iot.selfLink": self_link(root, place.entity, place.key)})
     if place.property is not None:
-        return await _property(place, selection)
+        return await _property(place, place.key, place.property, selection)
     if options.filter or options.order or options.skip or "$top" in options.raw or options.after is not None:
         raise refuse(
             "One entity takes $select and $expand only.", "Một thực thể chỉ nhận $select và $expand."
@@ -135,22 +137,21 @@ async def _answer(root: str, address: str, place: Place, options: Options, selec
     return _json(entity_json(root, found))
 
 
-async def _property(place: Place, selection: Selection) -> Response:
-    assert place.property is not None and place.key is not None
-    name = place.property.removeprefix("@iot.")
+async def _property(place: Place, key: Key, written: str, selection: Selection) -> Response:
+    name = written.removeprefix("@iot.")
     options = read_options({"$select": name}, place.entity)
-    found = await selection.one(place.entity, place.key, options)
+    found = await selection.one(place.entity, key, options)
     if found is None:
         raise missing()
     if name == "id":
-        value: Any = id_of(place.entity, place.key)
+        value: Any = id_of(place.entity, key)
     else:
         stored = found.values[name]
         value = None if stored is None else value_json(place.entity.properties[name], stored)
     if value is None:
         return Response(status_code=204, headers=HEADERS)
     if place.ending != "$value":
-        return _json({place.property: value})
+        return _json({written: value})
     raw = orjson.loads(orjson.dumps(value))
     return _text(raw if isinstance(raw, str) else orjson.dumps(raw).decode())
 

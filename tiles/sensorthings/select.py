@@ -315,7 +315,7 @@ class _Statement:
         shown = rows if self.single else rows[: self.options.top]
         token = None
         if len(rows) > len(shown) and shown:
-            token = make_token([value for value in list(shown[-1])[-len(self.order) :]])
+            token = make_token(list(shown[-1])[-len(self.order) :])
         return Page([self.columns.entity(row) for row in shown], token, None, self.options)
 
     def _after(self, values: list[str | None]) -> str:

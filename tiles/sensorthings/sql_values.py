@@ -77,7 +77,8 @@ def to_text(value: Value) -> str:
         case "json":
             return f"({value.sql} #>> '{{}}')"
         case "result":
-            return f"(CASE WHEN jsonb_typeof({value.alias}_d.result) = 'string' THEN {value.alias}_d.result #>> '{{}}' END)"
+            result = f"{value.alias}_d.result"
+            return f"(CASE WHEN jsonb_typeof({result}) = 'string' THEN {result} #>> '{{}}' END)"
         case "null":
             return "NULL::text"
     raise _no_fit(value, "a text", "chữ")

@@ -25,7 +25,7 @@ from tiles.sensorthings.deleting import delete_entity, delete_observations
 from tiles.sensorthings.errors import missing, refuse
 from tiles.sensorthings.model import TYPES, EntityType
 from tiles.sensorthings.observing import change_observation, read_arrays
-from tiles.sensorthings.paths import Place, observation_key, resolve
+from tiles.sensorthings.paths import Place, resolve
 from tiles.sensorthings.routes import EntityPath, reading, root_of
 from tiles.sensorthings.select import Key, id_of
 from tiles.streams.writing import StreamWriting
@@ -67,14 +67,15 @@ def observing_agency(principal: Principal) -> str:
     if not principal.may(Action.OBSERVE):
         raise Forbidden(
             Text(
-                en="A key of the role “{role}” does not write values. Ask for one that does: twin key new --role device",
+                en="A key of the role “{role}” does not write values. Ask for one that does: twin key new --role "
+                "device",
                 vi="Khóa có vai trò “{role}” không được ghi số liệu. Hãy xin khóa được ghi: twin key new --role device",
             ).format(role=principal.role.value)
         )
     return principal.agency
 
 
-@router.post("/CreateObservations", status_code=201, openapi_extra=BODY, summary="SensorThings: observations as arrays")
+@router.post("/CreateObservations", status_code=201, openapi_extra=BODY, summary="SensorThings: observations in arrays")
 async def create_observations(request: Request, city: City, principal: CurrentPrincipal, lang: Lang) -> Response:
     """Write observations of several Datastreams; the answer has an address or “error …” for each row."""
     agency = observing_agency(principal)
@@ -109,15 +110,14 @@ async def make(
     if place.key is not None or place.property is not None:
         raise refuse("Entities are made in a set: POST …/Things", "Thực thể được tạo trong một tập: POST …/Things")
 
-    async def work(change: Change) -> int | str:
+    async def work(change: Change) -> int | Key:
         links = await _parent_links(change, place)
         made = await create(change, place.entity.name, object_of(body, ""), "", links)
         await change.finish()
         return made
 
     made = await _in_transaction(city, _writing(request), agency, principal, work)
-    key = observation_key(made) if isinstance(made, str) else (made,)
-    assert key is not None
+    key = made if isinstance(made, tuple) else (made,)
     return _done(request, place.entity, key, 201)
 
 
@@ -143,10 +143,10 @@ async def remove(
 ) -> Response:
     """Remove an entity with what cannot be without it: a Thing with its Datastreams, those with their Observations."""
     agency = observing_agency(principal)
-    place = await _one(city, principal, entity_path)
+    place, key = await _one(city, principal, entity_path)
 
     async def work(change: Change) -> None:
-        key = await _own_key(change, place)
+        await _require_own(change, place.entity, key)
         if place.entity.name == "Observation":
             await delete_observations(change.connection, [(key[0], key[1])])
         else:
@@ -160,19 +160,20 @@ async def remove(
 async def _changed(request: Request, city: CityContext, principal: Principal, path: str, *, whole: bool) -> Response:
     agency = observing_agency(principal)
     body = object_of(read_json(await request.body()), "")
-    place = await _one(city, principal, path)
+    place, key = await _one(city, principal, path)
 
     async def work(change: Change) -> Key:
-        key = await _own_key(change, place)
+        await _require_own(change, place.entity, key)
+        changed = key
         if place.entity.name == "Observation":
-            key = await change_observation(change, key, body, whole=whole)
+            changed = await change_observation(change, key, body, whole=whole)
         else:
             await change_entity(change, place.entity.name, key[0], body, whole=whole)
         await change.finish()
-        return key
+        return changed
 
-    key = await _in_transaction(city, _writing(request), agency, principal, work)
-    return _done(request, place.entity, key, 200)
+    now = await _in_transaction(city, _writing(request), agency, principal, work)
+    return _done(request, place.entity, now, 200)
 
 
 async def _place(city: CityContext, principal: Principal, path: str) -> Place:
@@ -183,29 +184,26 @@ async def _place(city: CityContext, principal: Principal, path: str) -> Place:
     return place
 
 
-async def _one(city: CityContext, principal: Principal, path: str) -> Place:
-    """Return the place of one entity that the principal may see."""
+async def _one(city: CityContext, principal: Principal, path: str) -> tuple[Place, Key]:
+    """Return the place of one entity that the principal may see, and its key."""
     async with reading(city, principal) as selection:
         place = await resolve(path, selection)
         if place.ending is not None or place.property is not None or place.key is None:
             raise refuse("One entity is changed at a time: …/Things(1)", "Mỗi lần thay đổi một thực thể: …/Things(1)")
         if not await selection.exists(place.entity, place.key):
             raise missing()
-    return place
+    return place, place.key
 
 
-async def _own_key(change: Change, place: Place) -> Key:
-    """Return the key of an entity that is the agency's own."""
-    assert place.key is not None
-    is_observation = place.entity.name == "Observation"
-    if not await change.is_own("Datastream" if is_observation else place.entity.name, place.key[0]):
+async def _require_own(change: Change, entity: EntityType, key: Key) -> None:
+    """Refuse an entity that is not the agency's own."""
+    if not await change.is_own("Datastream" if entity.name == "Observation" else entity.name, key[0]):
         raise Forbidden(
             Text(
                 en="This entity is of another agency than your key.",
                 vi="Thực thể này thuộc đơn vị khác với khóa của bạn.",
             )
         )
-    return place.key
 
 
 async def _parent_links(change: Change, place: Place) -> dict[str, int]:
@@ -213,7 +211,7 @@ async def _parent_links(change: Change, place: Place) -> dict[str, int]:
     if place.parent is None:
         return {}
     entity, key, _ = place.parent
-    await _own_key(change, Place(entity, key))
+    await _require_own(change, entity, key)
     back = [n.target for n in place.entity.navigations.values() if n.target == entity.name]
     return {back[0]: key[0]} if back else {}
 

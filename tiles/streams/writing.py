@@ -64,7 +64,8 @@ class StreamWriting:
         if self._pool is None:
             options = self._city.database.asyncpg_options("writer")
             options["server_settings"] |= {
-                "statement_timeout": str(STATEMENT_SECONDS * 1000), "lock_timeout": str(LOCK_SECONDS * 1000), "jit": "off",
+                "statement_timeout": str(STATEMENT_SECONDS * 1000), "lock_timeout": str(LOCK_SECONDS * 1000),
+                "jit": "off",
             }  # fmt: skip
             pool = await asyncpg.create_pool(
                 **options, min_size=0, max_size=self._size, command_timeout=STATEMENT_SECONDS + 2,
