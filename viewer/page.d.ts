@@ -234,6 +234,8 @@ interface StateAddress {
 interface Paint {
   version: number;
   colors: Map<number, Color>;
+  /** The one of values that do not tell the present. */
+  old: Color;
   /** Of features that have none; null where they keep the colour of their style. */
   other: Color | null;
 }

@@ -96,7 +96,7 @@ export class StateLayers {
     for (const [collection, features] of this.drawn.features) {
       const colors = new Map();
       for (const [fid, id] of features) colors.set(fid, this.#color(id) ?? OLD_LINE);
-      paints.set(collection, { version: this.version, colors, other: baseMap.has(collection) ? null : UNTOLD });
+      paints.set(collection, { version: this.version, colors, old: OLD_LINE, other: baseMap.has(collection) ? null : UNTOLD });
     }
     return paints;
   }

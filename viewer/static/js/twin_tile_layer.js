@@ -245,8 +245,10 @@ export function defineTwinTileLayer(deck, store) {
       if (!line.casing && !paint) return [drawn];
       // A pale class would be lost on pale ground: what has a colour of its state gets a dark rim.
       const casing = line.casing ? colorOf(line.casing) : () => NO_RIM;
-      const rim = (/** @type {Drawn} */ { feature }) =>
-        paint?.colors.has(feature.id ?? -1) ? STATE_RIM : casing(feature.properties);
+      const rim = (/** @type {Drawn} */ { feature }) => {
+        const own = paint?.colors.get(feature.id ?? -1);
+        return own && own !== paint?.old ? STATE_RIM : casing(feature.properties);
+      };
       return [
         new PathLayer({
           ...common,
@@ -254,7 +256,7 @@ export function defineTwinTileLayer(deck, store) {
           pass: PASS.casing,
           getWidth: (/** @type {Drawn} */ d) => width(d) + 2 * CASING_PIXELS * pixel,
           getColor: rim,
-          updateTriggers: { getColor: paint !== null },
+          updateTriggers: { getColor: paint?.version },
         }),
         drawn,
       ];
