@@ -47,6 +47,12 @@ for name, strategy in {
     "h3": st.sampled_from(["8b65b56628cafff", "8965b566293ffff", "8665b5667ffffff"]),
     "grid": st.sampled_from(["WebMercatorQuad", "VN2000Zone10545Quad"]),
     "wkt-points": st.sampled_from(["POINT(106.7 10.77)", "MULTIPOINT((106.7 10.77),(0 0))"]),
+    "sensorthings-path": st.sampled_from(["Observations", "Datastreams(1)/Observations"]),
+    "sensorthings-filter": st.sampled_from(["result gt 5", "Datastream/name eq 'PM' or phenomenonTime lt now()"]),
+    "sensorthings-expand": st.sampled_from(["Datastream", "Datastream($expand=Thing($select=name)),FeatureOfInterest"]),
+    "sensorthings-select": st.sampled_from(["result", "phenomenonTime,result,id"]),
+    "sensorthings-order": st.sampled_from(["id", "id desc"]),
+    "sensorthings-token": st.just("WyIxIiwiMjAyNC0wMS0wMSAwMDowMDowMCswMCJd"),
     "longitude-latitude": st.sampled_from(["106.7,10.77", "-180,90"]),
 }.items():
     schemathesis.openapi.format(name, strategy)

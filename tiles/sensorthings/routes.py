@@ -13,13 +13,13 @@ from fastapi import APIRouter, Request, Response
 from fastapi import Path as PathParameter
 
 from tiles.http.openapi import reads_parameters
-from tiles.http.principal import City, CurrentPrincipal
+from tiles.http.principal import City, CurrentPrincipal, Lang
 from tiles.http.server import CityContext
 from tiles.ogc.links import base_of
 from tiles.sensorthings.answers import entity_json, page_json, references_json, self_link, value_json
 from tiles.sensorthings.errors import missing, refuse
 from tiles.sensorthings.model import SETS
-from tiles.sensorthings.options import Options, read_options, read_query
+from tiles.sensorthings.options import MOST_SKIP, Options, read_options, read_query
 from tiles.sensorthings.paths import Place, resolve
 from tiles.sensorthings.select import Key, Reader, Selection, id_of
 from twin.access.permit import readable_streams
@@ -48,22 +48,34 @@ SELECT coalesce((SELECT array_agg(l.id) FROM twin.layer l JOIN twin.agency a ON 
 FURTHER = frozenset({"lang"})
 HEADERS = {"Cache-Control": "private, no-cache", "Vary": "Authorization, X-API-Key"}
 EntityPath = Annotated[
-    str, PathParameter(description="Sets, ids, navigations and properties: Datastreams(1)/Observations")
+    str,
+    PathParameter(
+        description="Sets, ids, navigations and properties: Datastreams(1)/Observations",
+        json_schema_extra={"format": "sensorthings-path"},
+    ),
 ]
-OPTIONS = [
-    {"name": name, "in": "query", "required": False, "schema": {"type": kind}, "description": description}
-    for name, kind, description in (
-        ("$filter", "string", "Which entities: result gt 5 and Datastream/name eq 'PM2.5'"),
-        ("$expand", "string", "What comes inside: Observations($top=1;$orderby=phenomenonTime desc)"),
-        ("$select", "string", "Which properties, with commas."),
-        ("$orderby", "string", "phenomenonTime desc,result"),
-        ("$top", "integer", "Entities of a page, at most 1,000; else 100."),
-        ("$skip", "integer", "Entities that are left out first. Follow @iot.nextLink for further pages."),
-        ("$count", "boolean", "With the number of all."),
-        ("$resultFormat", "string", "dataArray: observations as arrays."),
-        ("$skiptoken", "string", "Part of a nextLink."),
+OPTIONS: list[dict[str, Any]] = [
+    {"name": name, "in": "query", "required": False, "schema": schema, "description": description}
+    for name, schema, description in (
+        ("$filter", {"type": "string", "format": "sensorthings-filter"},
+         "Which entities: result gt 5 and Datastream/name eq 'PM2.5'"),
+        ("$expand", {"type": "string", "format": "sensorthings-expand"},
+         "What comes inside: Observations($top=1;$orderby=phenomenonTime desc)"),
+        ("$select", {"type": "string", "format": "sensorthings-select"}, "Which properties, with commas."),
+        ("$orderby", {"type": "string", "format": "sensorthings-order"}, "phenomenonTime desc,result"),
+        ("$top", {"type": "integer", "minimum": 0, "maximum": 2**31 - 1},
+         "Entities of a page; without it 100, and never more than 1,000."),
+        ("$skip", {"type": "integer", "minimum": 0, "maximum": MOST_SKIP},
+         "Entities that are left out first. Follow @iot.nextLink for further pages."),
+        ("$count", {"type": "boolean"}, "With the number of all."),
+        ("$resultFormat", {"type": "string", "enum": ["dataArray"]}, "Observations as arrays."),
+        ("$skiptoken", {"type": "string", "format": "sensorthings-token"}, "Part of a nextLink."),
     )
-]
+]  # fmt: skip
+RESPONSES: dict[int | str, dict[str, Any]] = {
+    200: {"description": "A set, an entity or a property", "content": {"application/json": {}, "text/plain": {}}},
+    204: {"description": "The property has no value"},
+}
 
 
 def root_of(request: Request) -> str:
@@ -72,7 +84,7 @@ def root_of(request: Request) -> str:
 
 
 @router.get("", summary="SensorThings: the sets of entities, and what is kept of the standard")
-async def service_root(request: Request) -> Response:
+async def service_root(request: Request, lang: Lang) -> Response:
     """List the sets, and the requirements of OGC SensorThings API 1.1 that this server keeps."""
     root = root_of(request)
     value = [{"name": name, "url": f"{root}/{name}"} for name in SETS]
@@ -80,14 +92,17 @@ async def service_root(request: Request) -> Response:
 
 
 @router.get(
-    "/{entity_path:path}", summary="SensorThings: entities by their path", openapi_extra={"parameters": OPTIONS}
-)
+    "/{entity_path:path}", responses=RESPONSES, openapi_extra={"parameters": OPTIONS},
+    summary="SensorThings: entities by their path",
+)  # fmt: skip
 @reads_parameters
-async def entities(request: Request, city: City, principal: CurrentPrincipal, entity_path: EntityPath) -> Response:
+async def entities(
+    request: Request, city: City, principal: CurrentPrincipal, lang: Lang, entity_path: EntityPath
+) -> Response:
     """Read a set, an entity, a property, or what an entity leads to."""
     root = root_of(request)
     if not entity_path:
-        return await service_root(request)
+        return await service_root(request, lang)
     async with reading(city, principal) as selection:
         place = await resolve(entity_path, selection)
         options = read_query(request.scope["query_string"], place.entity, FURTHER)

@@ -30,7 +30,7 @@ KEYS = frozenset({"a.time", "a.stream", "a.id"})
 class Reader:
     """Who reads: the ids of the layers whose streams the principal may read, and its agency."""
 
-    layers: list[int]
+    layer_ids: list[int]
     agency: int | None
 
 
@@ -138,7 +138,7 @@ class Selection:
         return (await self._counts(parent[0], [parent[1]], parent[2], options))[0]
 
     def _start(self, entity: EntityType, alias: str) -> tuple[Parameters, list[str]]:
-        return Parameters([self.reader.layers, self.reader.agency]), [entity.visible.format(a=alias)]
+        return Parameters([self.reader.layer_ids, self.reader.agency]), [entity.visible.format(a=alias)]
 
     async def _fetch(self, text: str, parameters: Parameters) -> list[Any]:
         text, values = parameters.used(text)

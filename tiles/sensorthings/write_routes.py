@@ -40,11 +40,17 @@ from twin.text import Text
 
 log = logging.getLogger("twin.http")
 
-router = APIRouter(prefix="/sta/v1.1", tags=["sensorthings", WRITING])
 
 BODY = {
     "requestBody": {"required": True, "content": {"application/json": {"schema": {}}}},
 }
+REFUSALS: dict[int | str, dict[str, Any]] = {
+    403: {"description": "The key may not write this"},
+    408: {"description": "The request stopped arriving"},
+    409: {"description": "A code is taken, or somebody changed this at the same moment"},
+    413: {"description": "The request is too large"},
+}
+router = APIRouter(prefix="/sta/v1.1", tags=["sensorthings", WRITING], responses=REFUSALS)
 ATTEMPTS = 3
 AGENCY_SQL = "SELECT id FROM twin.agency WHERE name = $1"
 OWN_LAYER_SQL = """
