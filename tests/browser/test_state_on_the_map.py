@@ -371,3 +371,9 @@ def test_a_lost_connection_is_told_and_mends_itself(
         expect(page.locator(".dock-status")).to_have_text("Live", timeout=50_000)
         scene.write(("B", timedelta(), 33.0))
         page.wait_for_function("() => twin.labels().includes('33.0')", timeout=10_000)
+
+
+def test_the_classes_of_a_chart_are_in_the_unit_of_its_values(scene: Scene) -> None:
+    series = httpx.get(f"{scene.server.url}/streams/{scene.ids['road-0']}/series").json()
+    # Shares of a free-flow speed of 40 km/h.
+    assert series["scale"]["limits"] == pytest.approx([12, 16, 20, 26.8, 34])
