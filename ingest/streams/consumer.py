@@ -35,7 +35,7 @@ ON CONFLICT (source, reason, agency) DO UPDATE SET count = u.count + excluded.co
 """
 
 # What stops a write without being the fault of the batch: it is tried again until it succeeds.
-PASSING = (OSError, TimeoutError, asyncpg.PostgresConnectionError, asyncpg.InterfaceError,
+PASSING = (OSError, TimeoutError, asyncpg.PostgresConnectionError, asyncpg.InterfaceError, asyncpg.InternalClientError,
            asyncpg.OperatorInterventionError, asyncpg.InsufficientResourcesError, asyncpg.TransactionRollbackError,
            asyncpg.LockNotAvailableError)  # fmt: skip
 
@@ -135,7 +135,12 @@ async def persist(pool: asyncpg.Pool, write: Any) -> None:
     while True:
         try:
             async with pool.acquire() as connection:
-                await write(connection)
+                try:
+                    await write(connection)
+                except PASSING:
+                    # What a lost server leaves behind is in no state to be used again.
+                    connection.terminate()
+                    raise
                 return
         except PASSING as error:
             if attempt == 0:

@@ -81,9 +81,16 @@ class StreamService:
     async def _again(
         self, pool: asyncpg.Pool, seconds: float, work: Callable[[asyncpg.Connection], Coroutine[Any, Any, None]]
     ) -> None:
-        """Do something every so often; while the database is away, wait for it."""
+        """Do something every so often; while the database is away, wait for it.
+
+        A fault of one task must not end the others: what devices send is taken in whatever happens here.
+        """
         while True:
-            await persist(pool, work)
+            try:
+                await persist(pool, work)
+            except Exception:
+                log.exception("a task of the streams failed; it is tried again")
+                await asyncio.sleep(RETRY_SECONDS[-1])
             await asyncio.sleep(seconds)
 
     async def _follow(self, pool: asyncpg.Pool) -> None:
