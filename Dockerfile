@@ -18,9 +18,10 @@ RUN /opt/twin/bin/pip install --no-cache-dir --only-binary=:all: --no-binary=cit
 
 FROM python:3.11-slim-bookworm
 
-# The wheels of osmium and rasterio load the system's libexpat, which the slim image does not have.
+# The wheels of osmium and rasterio load the system's libexpat, which the slim image does not have. Mosquitto is the
+# broker that devices connect to; it runs as a child of `twin ingest stream run`.
 RUN apt-get update \
-    && apt-get install --yes --no-install-recommends libexpat1 \
+    && apt-get install --yes --no-install-recommends libexpat1 mosquitto \
     && rm -rf /var/lib/apt/lists/*
 
 # A fixed number, so that an orchestrator can check that the user is not root, and a home that is its own: without

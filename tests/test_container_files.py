@@ -178,7 +178,7 @@ def test_the_server_waits_for_a_healthy_database_and_a_loaded_city() -> None:
 def test_all_programs_share_the_folder_of_files_that_the_image_prepares() -> None:
     services = compose()["services"]
     assert parse(services["worker"]["command"])
-    mounted = {name: services[name]["volumes"] for name in ("city", "server", "worker")}
+    mounted = {name: services[name]["volumes"] for name in ("city", "server", "worker", "streams", "simulator")}
     (volume, _, folder) = mounted["server"][0].partition(":")
     assert all(volumes == [f"{volume}:{folder}"] for volumes in mounted.values()) and volume in compose()["volumes"]
     # Whatever the program keeps in files lies there.
@@ -188,6 +188,17 @@ def test_all_programs_share_the_folder_of_files_that_the_image_prepares() -> Non
         environment = services[name]["environment"]
         assert all(environment[setting].startswith(f"{folder}/") for setting in kept)
     assert any(f"--owner=twin --mode=0700 {folder}" in rest for name, rest in last_stage() if name == "RUN")
+
+
+def test_the_broker_of_the_container_is_installed_and_reached_through_the_port_that_is_published() -> None:
+    installed = {word for name, rest in last_stage() if name == "RUN" for word in re.split(r"[\s;&]+", rest)}
+    assert "mosquitto" in installed
+    streams = compose()["services"]["streams"]
+    (port,) = streams["ports"]
+    assert int(port.rpartition(":")[2]) == Settings.model_fields["mqtt_port"].default
+    assert streams["environment"]["TWIN_MQTT_HOST"] == "0.0.0.0"
+    (_, _, folder) = streams["volumes"][0].partition(":")
+    assert streams["environment"]["TWIN_HOME"].startswith(f"{folder}/")
 
 
 def test_data_outlives_the_containers_and_nothing_is_open_to_other_machines() -> None:

@@ -1,4 +1,4 @@
-"""A private MQTT broker: Debian's Mosquitto, run like the database, on loopback, with files that are written here.
+"""A private MQTT broker: Debian's Mosquitto, run like the database, with files that are written here.
 
 An account of the broker is an API key: its public id is the user name, the whole key the password. An agency's account
 writes below `in/AGENCY/`; everybody, without an account too, reads below `v1.1/`, where the program publishes the
@@ -36,7 +36,7 @@ QUEUE_BYTES = 512 * 2**20
 CONFIGURATION = """\
 # Written at every start.
 per_listener_settings false
-listener {port} 127.0.0.1
+listener {port} {host}
 allow_anonymous true
 password_file {folder}/passwords
 acl_file {folder}/access
@@ -76,6 +76,7 @@ class PrivateBroker:
     def __init__(self, settings: Settings) -> None:
         self._cluster = PrivateCluster(settings.home)
         self.folder = self._cluster.data.parent / "mqtt"
+        self.host = settings.mqtt_host
         self.port = settings.mqtt_port
 
     @property
@@ -95,7 +96,7 @@ class PrivateBroker:
             self._write_accounts(())
         user = self._cluster.server_user
         configuration = CONFIGURATION.format(
-            port=self.port, folder=self.folder, queue=QUEUE_BYTES, user=f"user {user.pw_name}\n" if user else ""
+            port=self.port, host=self.host, folder=self.folder, queue=QUEUE_BYTES, user=f"user {user.pw_name}\n" if user else ""
         )
         self._write("mosquitto.conf", configuration)
         with open_private(self.folder.parent / "mosquitto.log", "w") as output:

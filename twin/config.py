@@ -105,7 +105,8 @@ class Settings(BaseSettings):
     mqtt_url: str | None = Field(
         None, description="Broker that streams are read from, mqtt://user:password@host:port; else the private one."
     )
-    mqtt_port: int = Field(1883, ge=1, le=65535, description="Port of the private broker, on loopback.")
+    mqtt_host: str = Field("127.0.0.1", description="Address that the private broker listens on.")
+    mqtt_port: int = Field(1883, ge=1, le=65535, description="Port of the private broker.")
     stream_days: float = Field(
         1826.0, gt=0, description="Days that the values of streams are kept; their hours and days stay."
     )
