@@ -17,6 +17,9 @@ from tiles.features import items
 from tiles.http import health, metrics, openapi, problems
 from tiles.http.head import HeadMiddleware
 from tiles.http.server import CityContext
+from tiles.incidents import routes as incident_routes
+from tiles.incidents import rule_routes
+from tiles.incidents.live_incidents import LiveIncidents
 from tiles.live import routes as live
 from tiles.live.followers import Followers
 from tiles.ogc import collections, documents, pages
@@ -47,12 +50,16 @@ def create_app(settings: Settings, database: Database) -> FastAPI:
     state = CityContext(settings, database)
     prepared = Downloads(state)
     streams = LiveState(state)
-    followers = Followers(state, streams)
+    incidents = LiveIncidents(state)
+    followers = Followers(state, streams, incidents)
     writing = StreamWriting(state)
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
-        async with state.running(), prepared.running(), streams.running(), followers.running(), writing.running():
+        async with (
+            state.running(), prepared.running(), streams.running(), incidents.running(), followers.running(),
+            writing.running(),
+        ):  # fmt: skip
             yield
 
     app = FastAPI(
@@ -71,6 +78,7 @@ def create_app(settings: Settings, database: Database) -> FastAPI:
     app.state.downloads = prepared
     app.state.followers = followers
     app.state.live = streams
+    app.state.incidents = incidents
     app.state.selections = Selections(streams)
     app.state.states = States(state, streams)
     app.state.stream_writing = writing
@@ -81,7 +89,8 @@ def create_app(settings: Settings, database: Database) -> FastAPI:
     modules = (
         health, items, vector_tiles, vector_tilesets, raster_tiles, raster_tilesets, raster_legend, raster_position,
         cell_profiles, layer_cells, openapi, documents, collections, pages, uploads, jobs, archives, metrics, catalogue,
-        downloads, live, stream_routes, sensorthings, sensorthings_writing,
+        downloads, live, stream_routes, sensorthings, sensorthings_writing, rule_routes,
+        incident_routes,
     )  # fmt: skip
     for module in modules:
         app.include_router(module.router)

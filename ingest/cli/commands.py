@@ -10,7 +10,7 @@ from rich.console import Console
 from rich.progress import Progress, SpinnerColumn, TaskID, TextColumn, TimeElapsedColumn
 from rich.text import Text as Styled
 
-from ingest.cli import history, streams
+from ingest.cli import alerts, history, streams
 from ingest.cli import publish as agency
 from ingest.counts import feature_count
 from ingest.worker import worker
@@ -56,6 +56,7 @@ for _command in (
     history.quarantine,
     worker.worker,
     streams.stream,
+    alerts.alerts,
 ):
     ingest.add_command(_command)
 

@@ -79,7 +79,7 @@ def declare(file: Path, database: str | None, as_json: bool) -> None:
     wanted = read_description(file)
     opened = open_database(load_settings(), database)
     declaring.ensure_layers(opened, wanted)
-    report = _run(_with_connection(opened, lambda connection: declaring.declare(connection, wanted)))
+    report = run_async(with_connection(opened, lambda connection: declaring.declare(connection, wanted)))
     if as_json:
         print_json(report.to_dict())
         return
@@ -119,7 +119,7 @@ def list_streams(layer: str | None, unplaced: bool, database: str | None, as_jso
     """List streams."""
     from twin.streams.entry import read_entries
 
-    found = _run(_with_connection(open_database(load_settings(), database), read_entries))
+    found = run_async(with_connection(open_database(load_settings(), database), read_entries))
     entries = [
         e for e in found.values() if (layer is None or e.layer == layer) and not (unplaced and e.is_placed)
     ]  # fmt: skip
@@ -147,7 +147,7 @@ def _print_streams(entries: list[StreamEntry]) -> None:
     for e in entries:
         place = f"{e.latitude:.5f}, {e.longitude:.5f}" if e.latitude is not None and e.longitude is not None else "—"
         table.add_row(plain(e.code), plain(e.layer), plain(e.kind), plain(e.unit or ""), place)
-    _print_table(table)
+    print_table(table)
     console().print(say(f"{format_number(len(entries))} streams", f"{format_number(len(entries))} luồng"))
 
 
@@ -165,10 +165,10 @@ def _print_unplaced(entries: list[StreamEntry]) -> None:
     table.add_column(say("Why they have no place", "Vì sao chưa có vị trí"))
     for (layer, note), count in groups.most_common():
         table.add_row(plain(layer), format_number(count), plain(examples[layer, note]), plain(note))
-    _print_table(table)
+    print_table(table)
 
 
-def _print_table(table: Table) -> None:
+def print_table(table: Table) -> None:
     """Print a table; into a file or a pipe it is wide enough for whole codes, so that they can be searched for."""
     out = Console()
     (out if out.is_terminal else Console(width=240)).print(table)
@@ -206,7 +206,7 @@ def run(database: str | None) -> None:
         console().print(say("Streams are taken in. Ctrl-C ends it.", "Đang nhận số liệu. Nhấn Ctrl-C để dừng."))
 
     try:
-        _run(_until_signal(service.run(ready)))
+        run_async(_until_signal(service.run(ready)))
     finally:
         if broker is not None and started:
             broker.stop()
@@ -290,8 +290,8 @@ def _backfill_one(
 
     with _bar(str(source.title.text)) as bar:
         task = bar.add_task("", total=None)
-        report: BackfillReport = _run(
-            _with_connection(
+        report: BackfillReport = run_async(
+            with_connection(
                 database,
                 lambda connection: backfill(
                     connection, source, folder, str(settings.profile.time_zone),
@@ -363,7 +363,7 @@ def replay(
             async with stream_pool(opened) as pool:
                 return await play(opened, pool, source, data, day.date(), speed, zone, to_now, progress)
 
-        written = _run(_until_signal(go()))
+        written = run_async(_until_signal(go()))
     if written is None:
         console().print(say("Stopped.", "Đã dừng."))
         return
@@ -421,13 +421,13 @@ def simulate(seconds: float | None, once: bool, seed: int, database: str | None)
             await simulator.fill_past(pool, datetime.now(UTC))
             await simulator.run(pool, seconds=seconds, once=once)
 
-    _run(_until_signal(go()))
+    run_async(_until_signal(go()))
 
 
 # Running --------------------------------------------------------------------------------------------
 
 
-def _run(coroutine: Coroutine[Any, Any, Any]) -> Any:
+def run_async(coroutine: Coroutine[Any, Any, Any]) -> Any:
     """Run to the end; what commonly goes wrong with a database is one sentence."""
     try:
         return asyncio.run(coroutine)
@@ -443,7 +443,8 @@ def _run(coroutine: Coroutine[Any, Any, Any]) -> Any:
         raise
 
 
-async def _with_connection(database: Database, work: Any) -> Any:
+async def with_connection(database: Database, work: Any) -> Any:
+    """Do something with a connection of the writer."""
     connection = await asyncpg.connect(**database.asyncpg_options("writer"))
     try:
         return await work(connection)

@@ -44,6 +44,7 @@ FILLED: Mapping[str, Callable[[str], str]] = {
     "stream": lambda layer: STREAMS.get(layer.rpartition("_")[2], "9"),
     "entity_path": lambda layer: f"Datastreams({STREAMS.get(layer.rpartition('_')[2], '9')})",
     "upload": lambda _: NOBODY_S, "job": lambda _: NOBODY_S,
+    "rule": lambda _: "7", "incident": lambda _: "7",
     "asset_version": lambda _: "1", "path": lambda _: "main.css",
 }  # fmt: skip
 # Those of them that make an address one of a layer.
@@ -73,6 +74,13 @@ def _metadata(layer: str) -> str:
     return ",".join(f"{name} {base64.b64encode(value.encode()).decode()}" for name, value in values.items())
 
 
+# By kind: which layers a rule may name is tested with the rules.
+RULE = {
+    "name": "walked", "severity": "warning", "title": {"en": "High", "vi": "Cao"}, "streams": {"kinds": ["pm2_5"]},
+    "when": {"type": "threshold", "raise_at": 1},
+}  # fmt: skip
+
+
 # What is sent to the addresses that take something.
 SENT: Mapping[tuple[str, str], Callable[[str], dict[str, Any]]] = {
     ("OPTIONS", "/uploads"): lambda _: {},
@@ -86,6 +94,11 @@ SENT: Mapping[tuple[str, str], Callable[[str], dict[str, Any]]] = {
     ("DELETE", "/uploads/{upload}"): lambda _: {"headers": {"Tus-Resumable": "1.0.0"}},
     ("POST", "/jobs"): lambda layer: {"json": {"upload": NOBODY_S, "layer": layer}},
     ("DELETE", "/jobs/{job}"): lambda _: {},
+    ("POST", "/alert-rules"): lambda _: {"json": RULE},
+    ("PUT", "/alert-rules/{rule}"): lambda _: {"json": RULE},
+    ("DELETE", "/alert-rules/{rule}"): lambda _: {},
+    ("POST", "/incidents/{incident}/acknowledge"): lambda _: {"json": {"note": ""}},
+    ("POST", "/incidents/{incident}/close"): lambda _: {"json": {"note": ""}},
     ("POST", "/sta/v1.1/CreateObservations"): lambda _: {
         "json": [{"Datastream": {"@iot.id": 1}, "components": ["result"], "dataArray": [[1]]}]
     },

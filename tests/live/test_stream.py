@@ -28,9 +28,11 @@ from tests.test_sharing_over_http import LAYER, OPEN, eventually, key
 from tests.test_versions import lamps, shape
 from tiles.app import create_app
 from tiles.http.server import CityContext
+from tiles.incidents.live_incidents import LiveIncidents
 from tiles.live import answer
 from tiles.live.answer import LiveResponse
 from tiles.live.followers import Followers
+from tiles.streams.live_state import LiveState
 from twin.access.keys import Key, revoke_key
 from twin.access.principals import ANONYMOUS, Principal
 from twin.catalogue.catalogue import LayerEntry, change_entry, ensure_agency, ensure_layer
@@ -413,7 +415,7 @@ def test_a_reader_who_does_not_read_is_left_and_its_place_is_free(
     async def drive() -> list[int]:
         city = CityContext(settings, database)
         await city.refresh()
-        followers = Followers(city)
+        followers = Followers(city, LiveState(city), LiveIncidents(city))
         sent: list[Message] = []
         open_places: list[int] = []
 
@@ -465,7 +467,7 @@ def test_only_streams_with_news_of_their_own_wake(database: Database, settings: 
     async def drive() -> None:
         city = CityContext(settings, database)
         await city.refresh()
-        followers = Followers(city)
+        followers = Followers(city, LiveState(city), LiveIncidents(city))
         agency = Principal("desk", "transport", key="000000000000")
         city.keys = {"000000000000": Key(agency, b"")}
         streams = {

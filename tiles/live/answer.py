@@ -10,6 +10,7 @@ from contextlib import aclosing, suppress
 from fastapi.responses import StreamingResponse
 from starlette.types import Receive, Scope, Send
 
+from tiles.incidents.live_incidents import FollowedIncidents
 from tiles.live import events
 from tiles.live.followers import Followers
 from tiles.live.visible import View, changes, state_of
@@ -84,9 +85,11 @@ class LiveResponse(StreamingResponse):
         names: Collection[str] | None,
         known: str | None,
         state: FollowedState | None = None,
+        incidents: FollowedIncidents | None = None,
     ) -> None:
         self._followers, self._reader, self._who = followers, reader, who
         self._names, self._known, self._state = names, known, state
+        self._incidents = incidents
         self._woken = asyncio.Event()
         # What the reader knows by now.
         self._view: View = {}
@@ -111,11 +114,14 @@ class LiveResponse(StreamingResponse):
     async def _events(self) -> AsyncGenerator[bytes, None]:
         followers, clock = self._followers, asyncio.get_running_loop().time
         view = self._view = self._current_view()
-        known, horizon = read_event_id(self._known)
+        known, horizon, incident_horizon = read_event_id(self._known)
         first = b"" if state_of(view) == known else events.current(view, self._event_id(view))
         values = self._state.first(horizon) if self._state else None
         if values is not None:
             first += events.state([values], self._event_id(view))
+        found_incidents = self._incidents.first(incident_horizon) if self._incidents else None
+        if found_incidents is not None:
+            first += events.incidents(found_incidents, self._event_id(view))
         yield events.retry_after(random.randint(*RETRY_MS)) + first  # noqa: S311
         # Signs of life come at fixed moments, whatever else is sent.
         due = clock() + followers.heartbeat
@@ -137,6 +143,8 @@ class LiveResponse(StreamingResponse):
                 chunk = events.changed(found, self._event_id(view))
             if self._state and (values := self._state.next()) is not None:
                 chunk += events.state([values], self._event_id(view))
+            if self._incidents and (data := self._incidents.next()) is not None:
+                chunk += events.incidents(data, self._event_id(view))
             if chunk:
                 yield chunk
 
@@ -146,23 +154,32 @@ class LiveResponse(StreamingResponse):
             not self._followers.may_stay(self._reader)
             or self._current_view() != self._view
             or (self._state is not None and self._state.has_news())
+            or (self._incidents is not None and self._incidents.has_news())
         )
 
     def _event_id(self, view: View) -> str:
-        return event_id(view, self._state.horizon if self._state else None)
+        return event_id(
+            view, self._state.horizon if self._state else None, self._incidents.horizon if self._incidents else None
+        )
 
     def _current_view(self) -> View:
         return self._followers.views.of(self._reader, self._names)
 
 
-def event_id(view: View, horizon: int | None = None) -> str:
-    """Return the name of what a reader knows: the layers, and the values up to a horizon if it follows those."""
-    return state_of(view) if horizon is None else f"{state_of(view)}.{horizon}"
+def event_id(view: View, horizon: int | None = None, incidents: int | None = None) -> str:
+    """Return the name of what a reader knows: the layers, and up to which horizons the values and the incidents."""
+    parts = [state_of(view), *("" if h is None else str(h) for h in (horizon, incidents))]
+    return ".".join(parts).rstrip(".")
 
 
-def read_event_id(text: str | None) -> tuple[str | None, int | None]:
+def read_event_id(text: str | None) -> tuple[str | None, int | None, int | None]:
     """Read what `event_id` wrote; a part that cannot be read is unknown."""
     if text is None:
-        return None, None
-    layers, _, horizon = text.partition(".")
-    return layers, int(horizon) if horizon.isascii() and horizon.isdigit() and len(horizon) < 19 else None
+        return None, None, None
+    layers, _, horizons = text.partition(".")
+    values, _, incidents = horizons.partition(".")
+    return layers, _horizon(values), _horizon(incidents)
+
+
+def _horizon(text: str) -> int | None:
+    return int(text) if text.isascii() and text.isdigit() and len(text) < 19 else None

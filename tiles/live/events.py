@@ -1,7 +1,7 @@
 """The events of `/live` as they are written: `text/event-stream`, an event's name, JSON in one line.
 
 The name says what the data is about, so that later kinds come under names of its own beside these:
-`current` (what is current now), `layer` (a layer changed) and `state` (values of streams).
+`current` (what is current now), `layer` (a layer changed), `state` (values of streams) and `incident`.
 """
 
 from __future__ import annotations
@@ -41,6 +41,11 @@ def changed(changes: Sequence[LayerChange], event_id: str) -> bytes:
 def state(rows: Iterable[bytes], event_id: str) -> bytes:
     """Return values of streams, each as `[stream, value, grade, flag, seconds]`; they are written already."""
     return _event("state", b'{"values":[' + b",".join(rows) + b"]}", event_id)
+
+
+def incidents(data: bytes, event_id: str) -> bytes:
+    """Return incidents that are written already: all that are not over (`whole`), or those that changed."""
+    return _event("incident", data, event_id)
 
 
 def _event(name: str, data: bytes, event_id: str | None) -> bytes:

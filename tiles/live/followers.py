@@ -14,6 +14,7 @@ from typing import Any
 from prometheus_client import Gauge
 
 from tiles.http.server import CityContext
+from tiles.incidents.live_incidents import LiveIncidents
 from tiles.live.visible import VisibleLayers
 from tiles.streams.live_state import LiveState
 from twin.access.principals import Principal
@@ -40,9 +41,10 @@ STOPPING = Text(
 class Followers:
     """The open streams of one server process. Each has an event of its own, so that it looks once for many changes."""
 
-    def __init__(self, city: CityContext, live: LiveState) -> None:
+    def __init__(self, city: CityContext, live: LiveState, incidents: LiveIncidents) -> None:
         self.city = city
         self.live = live
+        self.incidents = incidents
         self.views = VisibleLayers(city)
         self.heartbeat = city.settings.live_heartbeat
         self.stopping = False
@@ -101,7 +103,7 @@ class Followers:
     @asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
         """Follow the catalogue and the keys while the server runs."""
-        callbacks = (self.city.on_change, self.city.on_keys, self.live.on_change)
+        callbacks = (self.city.on_change, self.city.on_keys, self.live.on_change, self.incidents.on_change)
         for callback in callbacks:
             callback.append(self.wake)
         try:

@@ -7,10 +7,12 @@ from typing import Any, get_args
 from tiles.live.visible import Kind
 
 DESCRIPTION = """Server-Sent Events. `current` comes first: `{"layers": {"agency.layer": version}}`. Then, whenever
-something changes that the reader may see, `layer`: `{"layer", "kind", "version", "published"}`; `kind` is `published`
-(a later version is current), `rolled-back` (an earlier one), `shown` (visible now and not before), `changed` (the
-layer's description), or `hidden` (no longer visible; version and time are null). Several changes in a row may come as
-one. Lines that begin with a colon are heartbeats. Names of events that are not known should be passed over."""
+something changes that the reader may see, `layer`: `{"layer", "kind", "version", "published"}`; `kind` is
+`published` (a later version is current), `rolled-back` (an earlier one), `shown` (visible now and not before),
+`changed` (the layer's description), or `hidden` (no longer visible; version and time are null). Several changes in
+a row may come as one. With `state` or `incidents` also `incident`: `{"whole": true, "incidents": […]}` has all that
+are not over, and `{"whole": false, …}` those that changed, each as `/incidents` has it. Lines that begin with a
+colon are heartbeats. Names of events that are not known should be passed over."""
 
 VERSION = {"type": "integer", "minimum": 1}
 CURRENT = {
@@ -32,6 +34,17 @@ CHANGE = {
 }
 
 
+INCIDENTS = {
+    "type": "object",
+    "title": "Incidents that may be read",
+    "required": ["whole", "incidents"],
+    "properties": {
+        "whole": {"type": "boolean", "description": "Whether these are all that are not over."},
+        "incidents": {"type": "array", "items": {"type": "object"}},
+    },
+}
+
+
 def _event(name: str, data: dict[str, Any], *required: str) -> dict[str, Any]:
     return {
         "type": "object",
@@ -47,5 +60,5 @@ def _event(name: str, data: dict[str, Any], *required: str) -> dict[str, Any]:
 
 EVENT: dict[str, Any] = {
     "description": "One event of the stream.",
-    "anyOf": [_event("current", CURRENT, "id"), _event("layer", CHANGE)],
+    "anyOf": [_event("current", CURRENT, "id"), _event("layer", CHANGE), _event("incident", INCIDENTS)],
 }

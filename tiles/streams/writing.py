@@ -8,7 +8,9 @@ from contextlib import asynccontextmanager, suppress
 
 import asyncpg
 
+from layers.observed.stream_grades import StreamGrades
 from tiles.http.server import CityContext
+from twin.incidents.engine import AlertEngine
 from twin.streams.stream import StreamDirectory
 from twin.streams.writer import StreamWriter
 
@@ -26,11 +28,13 @@ class StreamWriting:
         self._pool: asyncpg.Pool | None = None
         self._directory = StreamDirectory()
         self._is_stale = True
-        self._shared = StreamWriter(self._directory)
+        self._rules = AlertEngine(StreamGrades(), city.settings.profile.time_zone)
+        self._shared = StreamWriter(self._directory, self._rules)
         city.on_streams.append(self._forget)
 
     def _forget(self) -> None:
         self._is_stale = True
+        self._rules.forget()
 
     @asynccontextmanager
     async def running(self) -> AsyncIterator[None]:

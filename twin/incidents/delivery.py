@@ -11,6 +11,7 @@ import logging
 import smtplib
 import ssl
 from collections.abc import Awaitable, Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import timedelta
 from email.message import EmailMessage
@@ -179,13 +180,18 @@ def hand_over(server: MailServer, message: EmailMessage) -> None:
         smtplib.SMTP_SSL(server.host, server.port, timeout=SECONDS, context=context)
         if server.encrypted else smtplib.SMTP(server.host, server.port, timeout=SECONDS)
     )  # fmt: skip
-    with connected as smtp:
-        smtp.ehlo()
-        if not server.encrypted and smtp.has_extn("starttls"):
-            smtp.starttls(context=context)
+    try:
+        connected.ehlo()
+        if not server.encrypted and connected.has_extn("starttls"):
+            connected.starttls(context=context)
         if server.user is not None:
-            smtp.login(server.user, server.password or "")
-        smtp.send_message(message)
+            connected.login(server.user, server.password or "")
+        connected.send_message(message)
+        # It was taken: whatever the goodbye brings, it must not be sent again.
+        with suppress(OSError, smtplib.SMTPException):
+            connected.quit()
+    finally:
+        connected.close()
 
 
 def _key(row: Mapping[str, Any]) -> str:

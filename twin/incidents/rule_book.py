@@ -1,4 +1,4 @@
-"""All rules as the evaluation needs them: by stream, with numbers for limits; read whole, and again when they change."""
+"""All rules as the evaluation needs them: by stream, with numbers for limits; read whole whenever one changes."""
 
 from __future__ import annotations
 
@@ -10,7 +10,6 @@ from enum import IntEnum
 from typing import Any, Protocol
 
 import asyncpg
-import orjson
 import shapely
 
 from twin.access.permit import readable_streams
@@ -123,6 +122,11 @@ WHERE r.removed_at IS NULL AND r.enabled ORDER BY r.id
 """
 
 
+TABLE_SQL = """
+SELECT v.table_name FROM twin.layer l JOIN twin.layer_version v ON v.id = l.current_version_id WHERE l.id = $1
+"""
+
+
 async def read_book(connection: asyncpg.Connection, grades: Grades, moment: datetime) -> RuleBook:
     """Read the enabled rules, and the streams that they are about.
 
@@ -141,7 +145,7 @@ async def read_book(connection: asyncpg.Connection, grades: Grades, moment: date
         selected = selection(rule.definition, rule.every_agency, entries, layers)
         condition = rule.definition.when
         if isinstance(condition, Aggregate):
-            place = await _place(connection, rule, condition, selected, layers)
+            place = await place_rule(connection, rule, condition, selected, layers)
             if place is not None:
                 places.append(place)
         elif isinstance(condition, Silence):
@@ -202,13 +206,14 @@ def _holding(condition: Any, entry: StreamEntry) -> Holding:
     return Holding(condition.seconds, condition.clear_seconds, max(entry.fresh_seconds, entry.every_seconds or 0.0))
 
 
-async def _place(
+async def place_rule(
     connection: asyncpg.Connection,
     rule: StoredRule,
     condition: Aggregate,
     selected: Sequence[StreamEntry],
     layers: Mapping[str, Layer],
 ) -> PlaceRule | None:
+    """Return a rule on many streams with those it is about; None if there are none, or its feature is not there."""
     named = {entry.layer for entry in selected}
     longitude = latitude = None
     if condition.feature is not None:
@@ -236,10 +241,7 @@ async def feature_shape(
     feature = condition.feature
     if feature is None or feature.layer not in readable_streams(Principal("rule", rule.agency), layers):
         return None
-    table = await connection.fetchval(
-        "SELECT v.table_name FROM twin.layer l JOIN twin.layer_version v ON v.id = l.current_version_id WHERE l.id = $1",
-        layers[feature.layer].key,
-    )
+    table = await connection.fetchval(TABLE_SQL, layers[feature.layer].key)
     if table is None:
         return None
     # The name of a table comes from the catalogue.
@@ -250,9 +252,3 @@ async def feature_shape(
 def _stored(row: Mapping[str, Any]) -> StoredRule:
     definition = AlertRule.model_validate_json(row["definition"])
     return StoredRule(row["id"], row["version"], row["agency_id"], row["every_agency"], definition)
-
-
-def definition_of(text: str) -> dict[str, Any]:
-    """Return a stored definition as decoded JSON."""
-    decoded: dict[str, Any] = orjson.loads(text)
-    return decoded

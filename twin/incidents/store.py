@@ -48,6 +48,8 @@ WHERE i.layers <@ $1::text[]
 ORDER BY i.opened_at DESC, i.id DESC LIMIT $14
 """  # a statement of ours
 
+LAYERS_SQL = "SELECT a.name || '.' || l.name AS id FROM twin.layer l JOIN twin.agency a ON a.id = l.agency_id"
+
 HISTORY_SQL = """
 SELECT id, at, what, by, note, data::text AS data FROM live.incident_event WHERE incident_id = $1 ORDER BY id LIMIT 1000
 """
@@ -77,6 +79,11 @@ async def list_incidents(
         _listed(wanted.layers), *box, wanted.start, wanted.end, time, number, limit,
     )  # fmt: skip
     return [incident_of(row) for row in rows]
+
+
+async def every_layer(connection: asyncpg.Connection) -> list[str]:
+    """Return the ids of all layers, for an operator at the database itself."""
+    return [row["id"] for row in await connection.fetch(LAYERS_SQL)]
 
 
 async def find_incident(connection: asyncpg.Connection, readable: Collection[str] | None, key: int) -> Incident:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime, timedelta, tzinfo
 from functools import partial
 
 import asyncpg
@@ -21,7 +21,7 @@ from twin.incidents.raising import (
     open_incidents,
     read_states,
 )
-from twin.incidents.rule_book import PlaceRule, RuleBook
+from twin.incidents.rule_book import Grades, PlaceRule, RuleBook
 from twin.incidents.rules import SEVERITIES
 from twin.incidents.words import clock, number, same
 from twin.streams.flags import BAD
@@ -119,7 +119,7 @@ class Ticker:
             value, count = found
             key = (place.rule.key, PLACE_SUBJECT)
             decided[key] = (*compare(place, value), place.holding)
-            told[key] = partial(self._raise_place, place, value, count, now)
+            told[key] = partial(raise_place, place, value, count, now, self._engine.grades, self._engine.zone)
         states = await read_states(connection, [PLACE_SUBJECT], [rule for rule, _ in decided])
         await self._decide(connection, book, decided, states, told, now)
 
@@ -169,24 +169,26 @@ class Ticker:
         await keep_states(connection, changed)
         await close_empty_storms(connection, list(closing), now, rules)
 
-    def _raise_place(self, place: PlaceRule, value: float, count: int, now: datetime) -> Raised:
-        definition, condition = place.rule.definition, place.condition
-        kind = definition.streams.kinds[0] if definition.streams.kinds else ""
-        entry = place.entries[0] if place.entries else None
-        unit = entry.unit if entry is not None and condition.of != "count" else None
-        digits = self._engine.grades.digits(entry) if entry is not None and condition.of != "count" else 0
-        words: Mapping[str, Text] = {
-            "value": number(value, digits), "limit": number(condition.raise_at or 0.0, digits),
-            "unit": same(unit or ""), "count": number(count, 0), "time": clock(now, self._engine.zone),
-            "layer": same(", ".join(place.layers)),
-        }  # fmt: skip
-        text = definition.text.fill(words) if definition.text else SEVERITIES[definition.severity]
-        feature = condition.feature
-        return Raised(
-            place.rule, PLACE_SUBJECT, place.layers, definition.title.fill(words), text, now, value, unit,
-            place.longitude, place.latitude, _cell(definition.streams.cell), feature.layer if feature else None,
-            feature.id if feature else None, {"of": condition.of, "streams": count, **({"kind": kind} if kind else {})},
-        )  # fmt: skip
+
+def raise_place(place: PlaceRule, value: float, count: int, now: datetime, grades: Grades, zone: tzinfo) -> Raised:
+    """Return all that is told of a rule on many streams that is raised by an aggregate of `count` values."""
+    definition, condition = place.rule.definition, place.condition
+    kind = definition.streams.kinds[0] if definition.streams.kinds else ""
+    entry = place.entries[0] if place.entries and condition.of != "count" else None
+    unit = entry.unit if entry is not None else None
+    digits = grades.digits(entry) if entry is not None else 0
+    words: Mapping[str, Text] = {
+        "value": number(value, digits), "limit": number(condition.raise_at or 0.0, digits),
+        "unit": same(unit or ""), "count": number(count, 0), "time": clock(now, zone),
+        "layer": same(", ".join(place.layers)),
+    }  # fmt: skip
+    text = definition.text.fill(words) if definition.text else SEVERITIES[definition.severity]
+    feature = condition.feature
+    return Raised(
+        place.rule, PLACE_SUBJECT, place.layers, definition.title.fill(words), text, now, value, unit,
+        place.longitude, place.latitude, _cell(definition.streams.cell), feature.layer if feature else None,
+        feature.id if feature else None, {"of": condition.of, "streams": count, **({"kind": kind} if kind else {})},
+    )  # fmt: skip
 
 
 def aggregate(place: PlaceRule, values: Mapping[int, LatestValue], now: datetime) -> tuple[float, int] | None:
