@@ -77,11 +77,12 @@ class Change:
         return bool(await self.connection.fetchval(AGENCY_SQL[entity], key) == self.agency)
 
     async def linked(self, entity: str, body: Any, pointer: str) -> int | None:
-        """Return the id of a link `{"@iot.id": 1}`; None if the body describes a new entity."""
+        """Return the id of a link, which has an `@iot.id`; None if the body describes a new entity."""
         given = object_of(body, pointer)
-        if set(given) not in ({"@iot.id"}, {"id"}):
+        # Clients send the rest of the entity along.
+        name = "@iot.id" if "@iot.id" in given else "id"
+        if name not in given or (name == "id" and len(given) > 1):
             return None
-        name = next(iter(given))
         key = id_of(given[name], at(pointer, name))
         if not await self.is_own(entity, key):
             raise wrong(

@@ -79,7 +79,7 @@ def read_options(given: Mapping[str, str], entity: EntityType, depth: int = 0) -
     options = Options(raw=dict(given))
     options.filter = given.get("$filter")
     if "$top" in given:
-        options.top = min(_number("$top", given["$top"], 2**31), MOST_PAGE)
+        options.top = min(_number("$top", given["$top"], 2**31 - 1), MOST_PAGE)
     if "$skip" in given:
         options.skip = _number("$skip", given["$skip"], MOST_SKIP)
     if "$count" in given:
