@@ -189,6 +189,11 @@ def test_results_may_be_texts_truths_objects_or_nothing_and_times_may_be_interva
     assert len(city.get(path, filter="result eq 'open'")["value"]) == 1
     assert len(city.get(path, filter="result eq true")["value"]) == 1
     assert len(city.get(path, filter="result/a/0 eq 1")["value"]) == 1
+    corrected = city.post(path, {"result": 7, "phenomenonTime": "2024-06-01T00:00:00Z"})
+    assert city.get(corrected)["result"] == 7
+    again = [{"Datastream": {"@iot.id": city.ids["open-road"]}, "components": ["result", "phenomenonTime"],
+              "dataArray": [[8, "2024-06-03T00:00:00Z"]]}]  # fmt: skip
+    assert city.get(city.send("POST", "CreateObservations", again).json()[0])["result"] == 8
 
 
 def test_a_value_that_is_not_believable_is_marked(city: City) -> None:

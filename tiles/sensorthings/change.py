@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
@@ -44,6 +45,14 @@ MAKE_FEATURE_SQL = """
 INSERT INTO live.feature_of_interest (agency_id, name, description, encoding_type, feature, geom, location_id)
 SELECT $2, name, description, encoding_type, location, geom, id FROM live.location WHERE id = $1
 ON CONFLICT (location_id) DO UPDATE SET location_id = excluded.location_id RETURNING id
+"""
+
+
+# Of values that are numbers now: what stood there before, and is kept by the corrections, was none.
+CLEAR_SQL = """
+UPDATE live.observation_detail d SET result = NULL
+FROM unnest($1::int4[], $2::timestamptz[]) AS g (stream, time)
+WHERE d.stream = g.stream AND d.time = g.time AND d.result IS NOT NULL
 """
 
 
@@ -156,6 +165,7 @@ class Change:
         if self._observations:
             # A writer of its own: what it remembers of this transaction may be taken back.
             await StreamWriter(StreamDirectory()).write(self.connection, self._observations, self.actor)
+            await clear_results(self.connection, self._observations)
         for layer in sorted(self.layers_to_place):
             await place_things(self.connection, layer)
         if self.entities_changed:
@@ -169,6 +179,13 @@ def set_aside_reason(observation: Observation, now: datetime) -> tuple[str, str]
     if observation.time < EARLIEST:
         return "times before 1990 are not kept.", "không lưu thời điểm trước năm 1990."
     return None
+
+
+async def clear_results(connection: asyncpg.Connection, written: Sequence[Observation]) -> None:
+    """Take away the results that were no numbers where a number was written since."""
+    numbers = [one for one in written if one.value is not None and "result" not in (one.detail or {})]
+    if numbers:
+        await connection.execute(CLEAR_SQL, [one.stream for one in numbers], [one.time for one in numbers])
 
 
 def _place(number: int, kind: str) -> str:

@@ -18,7 +18,7 @@ from tiles.http.problems import TRY_LATER
 from tiles.http.server import CityContext
 from tiles.sensorthings.answers import self_link
 from tiles.sensorthings.bodies import object_of, read_json
-from tiles.sensorthings.change import Change
+from tiles.sensorthings.change import Change, clear_results
 from tiles.sensorthings.changing import change_entity
 from tiles.sensorthings.creating import NeedsLayer, create
 from tiles.sensorthings.deleting import delete_entity, delete_observations
@@ -269,6 +269,7 @@ async def _write(writing: StreamWriting, observations: list[Observation], source
     async with writing.connection() as connection:
         writer = await writing.writer(connection)
         await writer.write(connection, observations, source)
+        await clear_results(connection, observations)
 
 
 def _writing(request: Request) -> StreamWriting:
