@@ -116,11 +116,8 @@ class AlertEngine:
         self, connection: asyncpg.Connection, book: RuleBook, concerned: Sequence[Observation], rates: Rates,
         received: datetime,
     ) -> tuple[Outcome, dict[Key, PairState]]:  # fmt: skip
-        pairs_of = book.by_stream
-        streams = list({o.stream for o in concerned})
-        rules = list({pair.rule.key for stream in streams for pair in pairs_of[stream]})
-        states = await read_states(connection, streams, rules)
-        return evaluate(pairs_of, concerned, states, rates, self.grades, received), states
+        states = await read_states(connection, list({o.stream for o in concerned}), book.on_streams)
+        return evaluate(book.by_stream, concerned, states, rates, self.grades, received), states
 
     async def _rates(
         self, connection: asyncpg.Connection, book: RuleBook, concerned: Sequence[Observation]
@@ -128,7 +125,7 @@ class AlertEngine:
         asked = {
             (o.stream, o.time, pair.window): o.value
             for o in concerned if o.value is not None and not o.flag
-            for pair in book.by_stream[o.stream] if pair.test is Test.RATE
+            for pair in book.by_stream[o.stream].others if pair.test is Test.RATE
         }  # fmt: skip
         if not asked:
             return {}

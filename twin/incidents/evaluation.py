@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
 from twin.incidents.conditions import Change, PairState, Phase, step
-from twin.incidents.rule_book import Grades, Pair, Test
+from twin.incidents.rule_book import Grades, Pair, StreamPairs, Test
 from twin.incidents.rules import LevelChange
 from twin.streams.flags import BAD
 from twin.streams.writer import Observation
@@ -37,7 +37,7 @@ class Outcome:
 
 
 def evaluate(
-    pairs_of: Mapping[int, tuple[Pair, ...]],
+    pairs_of: Mapping[int, StreamPairs],
     batch: Iterable[Observation],
     states: dict[Key, PairState],
     rates: Rates,
@@ -61,44 +61,53 @@ def evaluate(
         A value that was not fresh any more by then opens nothing. None takes each as it comes.
     """
     outcome = Outcome()
+    # Streams with a state: of all others most values need no look at each rule.
+    active = {stream for _, stream in states}
     for o in batch:
-        bad = o.value is None or o.flag & BAD
-        for pair in pairs_of[o.stream]:
-            test = pair.test
-            value = o.value
-            if test is Test.LIMIT:
-                # The usual way of nearly all observations: nothing is raised, and nothing was.
-                if bad:
-                    continue
-                signed = value * pair.sign  # type: ignore[operator]
-                raised, clear = signed >= pair.high, signed < pair.low
-                key = (pair.rule.key, o.stream)
-                state = states.get(key)
-                if not raised and state is None:
-                    continue
-            else:
-                key = (pair.rule.key, o.stream)
-                state = states.get(key)
-                found = _compare(pair, o, bool(bad), state, rates, grades)
-                if found is None:
-                    continue
-                raised, clear, value = found
-                if state is None and not raised and test is not Test.LEVEL:
-                    continue
-            if state is None:
-                state = states[key] = PairState(o.time)
-            elif o.time <= state.time:
-                continue
-            before = (state.phase, state.since, state.clear_since, state.base)
-            may_raise = received is None or o.time + timedelta(seconds=pair.entry.fresh_seconds) >= received
-            change = step(state, pair.holding, o.time, raised, clear, may_raise)
-            if test is Test.LEVEL:
-                state.base = float(grades.index(pair.entry, o.value, o.time))  # type: ignore[arg-type]
-            if change is not Change.NONE:
-                outcome.turns.append(Turn(pair, change, o.time, value))
-            if state.phase is Phase.PENDING or before != (state.phase, state.since, state.clear_since, state.base):
-                outcome.changed.add(key)
+        of_stream = pairs_of[o.stream]
+        value = o.value
+        if value is not None and not o.flag & BAD:
+            if value >= of_stream.up or value <= of_stream.down or o.stream in active:
+                for pair in of_stream.limits:
+                    signed = value * pair.sign
+                    if signed >= pair.high or (pair.rule.key, o.stream) in states:
+                        active.add(o.stream)
+                        _take(outcome, states, pair, o, signed >= pair.high, signed < pair.low, value, received)
+            bad = False
+        else:
+            bad = True
+        for pair in of_stream.others:
+            state = states.get((pair.rule.key, o.stream))
+            found = _compare(pair, o, bad, state, rates, grades)
+            if found is not None and (found[0] or state is not None or pair.test is Test.LEVEL):
+                active.add(o.stream)
+                state = _take(outcome, states, pair, o, *found, received)
+                if state is not None and pair.test is Test.LEVEL and value is not None:
+                    base, state.base = state.base, float(grades.index(pair.entry, value, o.time))
+                    if base != state.base:
+                        outcome.changed.add((pair.rule.key, o.stream))
     return outcome
+
+
+def _take(
+    outcome: Outcome, states: dict[Key, PairState], pair: Pair, o: Observation, raised: bool, clear: bool,
+    value: float | None, received: datetime | None,
+) -> PairState | None:  # fmt: skip
+    """Take a value into the state of a rule; None if it is older than the one that was looked at last."""
+    key = (pair.rule.key, o.stream)
+    state = states.get(key)
+    if state is None:
+        state = states[key] = PairState(o.time)
+    elif o.time <= state.time:
+        return None
+    before = (state.phase, state.since, state.clear_since)
+    may_raise = received is None or o.time + timedelta(seconds=pair.entry.fresh_seconds) >= received
+    change = step(state, pair.holding, o.time, raised, clear, may_raise)
+    if change is not Change.NONE:
+        outcome.turns.append(Turn(pair, change, o.time, value))
+    if state.phase is Phase.PENDING or before != (state.phase, state.since, state.clear_since):
+        outcome.changed.add(key)
+    return state
 
 
 def _compare(

@@ -14,7 +14,7 @@ from twin.incidents.conditions import Change, PairState, step
 from twin.incidents.engine import RATES_SQL, raise_stream
 from twin.incidents.evaluation import evaluate
 from twin.incidents.incident import stamp
-from twin.incidents.rule_book import Grades, PlaceRule, StoredRule, Test, pairs_of, place_rule, selection
+from twin.incidents.rule_book import Grades, PlaceRule, StoredRule, StreamPairs, Test, pairs_of, place_rule, selection
 from twin.incidents.rules import Aggregate, AlertRule, Silence
 from twin.incidents.ticker import aggregate, compare, raise_place
 from twin.streams.entry import StreamEntry, read_entries
@@ -89,12 +89,13 @@ async def rehearse(
             found.streams = len(place.entries)
             _aggregates(found, place, batch, grades, zone, start, end)
     else:
-        pairs = {pair.entry.key: (pair,) for pair in pairs_of(stored, selected, grades, end)}
+        by_stream = {pair.entry.key: pair for pair in pairs_of(stored, selected, grades, end)}
+        pairs = {stream: StreamPairs.of([pair]) for stream, pair in by_stream.items()}
         concerned = [o for o in batch if o.stream in pairs]
         rates = {}
-        if any(pair.test is Test.RATE for (pair,) in pairs.values()):
+        if any(pair.test is Test.RATE for pair in by_stream.values()):
             good = [o for o in concerned if o.value is not None and not o.flag]
-            windows = [pairs[o.stream][0].window for o in good]
+            windows = [by_stream[o.stream].window for o in good]
             asked = [o.stream for o in good], [o.time for o in good], [o.value for o in good], windows
             rates = {
                 (row["stream"], row["time"], row["seconds"]): float(row["rate"])

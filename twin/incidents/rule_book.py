@@ -79,6 +79,25 @@ class Pair:
 
 
 @dataclass(frozen=True, slots=True)
+class StreamPairs:
+    """The rules on one stream. As long as nothing is raised, a value between `down` and `up` concerns no limit."""
+
+    limits: tuple[Pair, ...]
+    others: tuple[Pair, ...]
+    up: float
+    down: float
+
+    @classmethod
+    def of(cls, pairs: Sequence[Pair]) -> StreamPairs:
+        """Return pairs of one stream so that most values are compared with two numbers."""
+        limits = tuple(pair for pair in pairs if pair.test is Test.LIMIT)
+        others = tuple(pair for pair in pairs if pair.test is not Test.LIMIT)
+        up = min((pair.high for pair in limits if pair.sign > 0), default=math.inf)
+        down = max((-pair.high for pair in limits if pair.sign < 0), default=-math.inf)
+        return cls(limits, others, up, down)
+
+
+@dataclass(frozen=True, slots=True)
 class PlaceRule:
     """A rule about many streams at once."""
 
@@ -107,7 +126,9 @@ class RuleBook:
 
     stamp: int = -1
     entries: Mapping[int, StreamEntry] = field(default_factory=dict)
-    by_stream: Mapping[int, tuple[Pair, ...]] = field(default_factory=dict)
+    by_stream: Mapping[int, StreamPairs] = field(default_factory=dict)
+    # The ids of the rules in `by_stream`.
+    on_streams: tuple[int, ...] = ()
     places: tuple[PlaceRule, ...] = ()
     silent: tuple[SilentPair, ...] = ()
     rules: Mapping[int, StoredRule] = field(default_factory=dict)
@@ -154,7 +175,8 @@ async def read_book(connection: asyncpg.Connection, grades: Grades, moment: date
             for pair in pairs_of(rule, selected, grades, moment):
                 by_stream.setdefault(pair.entry.key, []).append(pair)
     return RuleBook(
-        stamp, entries, {stream: tuple(pairs) for stream, pairs in by_stream.items()}, tuple(places), tuple(silent),
+        stamp, entries, {stream: StreamPairs.of(pairs) for stream, pairs in by_stream.items()},
+        tuple({pair.rule.key for pairs in by_stream.values() for pair in pairs}), tuple(places), tuple(silent),
         {rule.key: rule for rule in rules},
     )  # fmt: skip
 

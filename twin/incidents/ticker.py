@@ -70,7 +70,7 @@ class Ticker:
 
     async def _sweep(self, connection: asyncpg.Connection, book: RuleBook) -> None:
         """End what was raised for streams that are gone, or that their rules do not select any more."""
-        known = {(pair.rule.key, stream) for stream, pairs in book.by_stream.items() for pair in pairs}
+        known = {(pair.rule.key, stream) for stream, of in book.by_stream.items() for pair in (*of.limits, *of.others)}
         known |= {(pair.rule.key, pair.entry.key) for pair in book.silent}
         known |= {(place.rule.key, PLACE_SUBJECT) for place in book.places}
         rows = await connection.fetch(ORPHANS_SQL)
