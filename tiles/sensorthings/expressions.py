@@ -97,6 +97,8 @@ class Compiler:
                 return [(value.end if descending else value.sql, "timestamptz")]
             case "boolean":
                 return [(f"({value.sql})::int4", "int4")]
+            case "geometry":
+                return [(f'ST_AsText({value.sql}) COLLATE "C"', "text")]
             case "result":
                 return [(to_number(value), "float8"), (f"({value.sql} #>> '{{}}') COLLATE \"C\"", "text")]
             case "json":

@@ -28,18 +28,34 @@ from twin.access.principals import Principal
 router = APIRouter(prefix="/sta/v1.1", tags=["sensorthings"])
 
 SPECIFICATION = "http://www.opengis.net/spec/iot_sensing/1.1/req/"
-CONFORMANCE = tuple(
-    SPECIFICATION + name
-    for name in (
-        "datamodel/thing", "datamodel/location", "datamodel/historical-location", "datamodel/datastream",
-        "datamodel/sensor", "datamodel/observed-property", "datamodel/observation", "datamodel/feature-of-interest",
-        "datamodel/entity-control-information", "resource-path/resource-path-to-entities",
-        "request-data/order", "request-data/expand", "request-data/select", "request-data/orderby",
-        "request-data/skip", "request-data/top", "request-data/filter", "request-data/built-in-filter-operations",
-        "request-data/built-in-query-functions", "request-data/count", "request-data/pagination",
-        "request-data/status-codes", "request-data/query-status-code", "data-array/data-array",
-    )
+KEPT = (
+    "datamodel/entity-control-information/common-control-information",
+    *(
+        f"datamodel/{entity}/{part}"
+        for entity in (
+            "thing", "location", "historical-location", "datastream", "sensor", "observed-property", "observation",
+            "feature-of-interest",
+        )
+        for part in ("properties", "relations")
+    ),
+    "resource-path/resource-path-to-entities",
+    *(
+        f"request-data/{name}"
+        for name in (
+            "order", "expand", "select", "status-code", "query-status-code", "orderby", "top", "skip", "count",
+            "filter", "built-in-filter-operations", "built-in-query-functions", "pagination",
+        )
+    ),
+    *(
+        f"create-update-delete/{name}"
+        for name in (
+            "create-entity", "link-to-existing-entities", "deep-insert", "deep-insert-status-code", "update-entity",
+            "delete-entity", "historical-location-auto-creation",
+        )
+    ),
+    "data-array/data-array",
 )  # fmt: skip
+CONFORMANCE = tuple(SPECIFICATION + name for name in KEPT)
 LAYERS_SQL = """
 SELECT coalesce((SELECT array_agg(l.id) FROM twin.layer l JOIN twin.agency a ON a.id = l.agency_id
     WHERE a.name || '.' || l.name = ANY($1::text[])), '{}') AS layers,
