@@ -68,8 +68,8 @@ def moment(minutes: float, sign: str = "Z") -> str:
         ("Observations", "resultTime eq null and Datastream/id eq 1", 250),
         ("Observations", "resultQuality eq null and Datastream/id eq 1", 250),
         ("Observations", "result eq 'text'", 0),
-        ("Observations", "Datastream/id eq 1 and result gt '239'", 10),
-        ("Observations", "Datastream/id eq 1 and '239' lt result and result ne '240'", 9),
+        ("Observations", "Datastream/id eq 1 and result gt '239'", sum(str(m) > "239" for m in range(VALUES))),
+        ("Observations", "Datastream/id eq 1 and '240' eq result and result ne '241'", 1),
         ("Observations", "result div 0 eq 1", 0),
     ],
 )  # fmt: skip

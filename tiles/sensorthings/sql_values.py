@@ -17,7 +17,6 @@ ValueKind = Literal[
 ]  # fmt: skip
 
 
-_NUMBER = re.compile(r"-?\d{1,15}(\.\d{1,15})?", re.ASCII)
 _PLACE = re.compile(r"\$(\d+)")
 
 
@@ -78,8 +77,8 @@ def to_text(value: Value) -> str:
         case "json":
             return f"({value.sql} #>> '{{}}')"
         case "result":
-            result = f"{value.alias}_d.result"
-            return f"(CASE WHEN jsonb_typeof({result}) = 'string' THEN {result} #>> '{{}}' END)"
+            # Also a number: the standard compares with a text as texts.
+            return f"({value.sql} #>> '{{}}')"
         case "null":
             return "NULL::text"
     raise _no_fit(value, "a text", "chữ")
@@ -163,8 +162,6 @@ def compare(operator: str, left: Value, right: Value) -> str:
         return _signed(_converted(to_number, left, right), sign, _converted(to_number, right, left))
     if "boolean" in kinds:
         return _signed(_converted(to_boolean, left, right), sign, _converted(to_boolean, right, left))
-    if kinds == {"result", "text"} and (number := _quoted_number(left, right)) is not None:
-        return number.format(sign=sign) if sign != "<>" else f"(({number.format(sign='=')}) IS NOT TRUE)"
     if kinds & {"text", "observation_id"}:
         one, other = _converted(to_text, left, right), _converted(to_text, right, left)
         return _signed(f'{one} COLLATE "C"', sign, f'{other} COLLATE "C"')
@@ -172,20 +169,6 @@ def compare(operator: str, left: Value, right: Value) -> str:
     if operator in ("eq", "ne"):
         return _signed(f"{left.sql}", sign, f"{right.sql}")
     return _signed(to_number(left), sign, to_number(right))
-
-
-def _quoted_number(left: Value, right: Value) -> str | None:
-    """Return the comparison of a result with a number in quotation marks: a number compares as one, a text as text."""
-    result, text = (left, right) if left.kind == "result" else (right, left)
-    if text.literal is None or not _NUMBER.fullmatch(text.literal):
-        return None
-    number = f"'{text.literal}'::float8"
-    sides = [(f"{result.alias}.value", f'{to_text(result)} COLLATE "C"'), (number, f'{text.sql} COLLATE "C"')]
-    (one, one_text), (other, other_text) = sides if left.kind == "result" else reversed(sides)
-    return (
-        f"(CASE WHEN {result.alias}_d.result IS NULL THEN {one} {{sign}} {other} "
-        f"ELSE {one_text} {{sign}} {other_text} END)"
-    ).replace("'{}'", "'{{}}'")
 
 
 def _signed(left: str, sign: str, right: str) -> str:
