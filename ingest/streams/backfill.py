@@ -15,11 +15,12 @@ from ingest.streams.declaring import DeclarationReport, declare_into, is_placed,
 from ingest.streams.description import SourceSpec, StreamDescription, fill, read_description
 from ingest.streams.recordings import UNREAD, Key, Recording, Tally
 from twin.errors import BadInput, NotFound
+from twin.streams.bulk import ROWS_AT_ONCE, BulkWriter, ObservationColumns
 from twin.streams.declare import StreamDeclaration
 from twin.streams.flags import TITLES, Flag, flag_names
 from twin.streams.rollups import roll_up
 from twin.streams.stream import StreamDirectory
-from twin.streams.writer import Observation, StreamWriter, Written
+from twin.streams.writer import Observation, Written
 from twin.text import Text
 
 OWN_DESCRIPTION = "streams.toml"
@@ -241,17 +242,19 @@ async def backfill(
     report = BackfillReport(source, prepared)
     directory = StreamDirectory()
     await directory.look_up(connection, set(prepared.stream_ids))
-    writer = StreamWriter(directory)
+    writer = BulkWriter(directory)
     label = f"file {source.file}"
+    # Columns have no room for what a source keeps beside each value.
+    write, size = (_write_each, BATCH) if source.parameters else (_write_columns, ROWS_AT_ONCE)
     batch: list[Observation] = []
     for some in prepared.recording.observations(prepared.streams, report.tally):
         batch += some
-        while len(batch) >= BATCH:
-            report.written.add(await writer.write(connection, batch[:BATCH], label))
-            batch = batch[BATCH:]
+        if len(batch) >= size:
+            report.written.add(await write(writer, connection, batch, label))
+            batch = []
         progress(report.tally.rows, prepared.rows)
     if batch:
-        report.written.add(await writer.write(connection, batch, label))
+        report.written.add(await write(writer, connection, batch, label))
     while await roll_up(connection, time_zone):
         pass
     for row in await connection.fetch(FLAGS_SQL, prepared.stream_ids):
@@ -259,6 +262,18 @@ async def backfill(
             if row["flag"] & flag:
                 report.flags[flag] += row["n"]
     return report
+
+
+async def _write_each(
+    writer: BulkWriter, connection: asyncpg.Connection, batch: list[Observation], label: str
+) -> Written:  # fmt: skip
+    return await writer.write(connection, batch, label)
+
+
+async def _write_columns(
+    writer: BulkWriter, connection: asyncpg.Connection, batch: list[Observation], label: str
+) -> Written:
+    return await writer.write_columns(connection, ObservationColumns.of(batch), label)
 
 
 def require_any(sources: list[SourceSpec]) -> None:

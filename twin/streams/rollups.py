@@ -20,19 +20,29 @@ DELETE FROM live.dirty WHERE ctid = ANY(ARRAY(SELECT ctid FROM live.dirty LIMIT 
 RETURNING stream, bucket
 """
 
+# Marks of a stream that lie close together are one span, and the values of a span are read at once: a file that was
+# filled in marks thousands of them.
+SPAN_GAP = timedelta(hours=1)
+
 FIVE_MINUTES_SQL = f"""
-INSERT INTO live.roll_5m AS r (stream, bucket, n, bad, total, low, high, last)
-SELECT d.stream, d.bucket, a.n, a.bad, a.total, a.low, a.high, a.last
-FROM unnest($1::int4[], $2::timestamptz[]) AS d (stream, bucket), LATERAL (
-    SELECT count(*) FILTER (WHERE o.flag & {BAD} = 0 AND o.value IS NOT NULL)::int4 AS n,
+WITH found AS (
+    SELECT s.stream, date_bin('5 minutes', o.time, 'epoch') AS bucket,
+        count(*) FILTER (WHERE o.flag & {BAD} = 0 AND o.value IS NOT NULL)::int4 AS n,
         count(*) FILTER (WHERE o.flag & {BAD} <> 0)::int4 AS bad,
         sum(o.value) FILTER (WHERE o.flag & {BAD} = 0) AS total,
         min(o.value) FILTER (WHERE o.flag & {BAD} = 0) AS low,
         max(o.value) FILTER (WHERE o.flag & {BAD} = 0) AS high,
         (array_agg(o.value ORDER BY o.time DESC) FILTER (WHERE o.flag & {BAD} = 0 AND o.value IS NOT NULL))[1] AS last
-    FROM live.observation o
-    WHERE o.stream = d.stream AND o.time >= d.bucket AND o.time < d.bucket + interval '5 minutes'
-) a
+    FROM unnest($3::int4[], $4::timestamptz[], $5::timestamptz[]) AS s (stream, first, until)
+    CROSS JOIN LATERAL (
+        SELECT time, value, flag FROM live.observation
+        WHERE stream = s.stream AND time >= s.first AND time < s.until OFFSET 0
+    ) o
+    GROUP BY 1, 2
+)
+INSERT INTO live.roll_5m AS r (stream, bucket, n, bad, total, low, high, last)
+SELECT d.stream, d.bucket, coalesce(f.n, 0), coalesce(f.bad, 0), f.total, f.low, f.high, f.last
+FROM unnest($1::int4[], $2::timestamptz[]) AS d (stream, bucket) LEFT JOIN found f USING (stream, bucket)
 ON CONFLICT (stream, bucket) DO UPDATE SET n = excluded.n, bad = excluded.bad, total = excluded.total,
     low = excluded.low, high = excluded.high, last = excluded.last
 """  # noqa: S608  # a number of ours
@@ -61,6 +71,7 @@ DELETE FROM live.{table} r USING unnest($1::int4[], $2::timestamptz[]) AS d (str
 WHERE r.stream = d.stream AND r.bucket = d.bucket AND r.n = 0 AND r.bad = 0
 """
 
+FIVE_MINUTES = timedelta(minutes=5)
 _ONE = {"hour": timedelta(hours=1), "day": timedelta(days=1)}
 
 Buckets = tuple[list[int], list[datetime]]
@@ -82,11 +93,26 @@ async def roll_up(connection: asyncpg.Connection, time_zone: str, limit: int = B
             return 0
         fine = sorted({(row["stream"], row["bucket"]) for row in taken})
         buckets = [stream for stream, _ in fine], [bucket for _, bucket in fine]
-        await connection.execute(FIVE_MINUTES_SQL, *buckets)
+        await connection.execute(FIVE_MINUTES_SQL, *buckets, *_spans(fine))
         await _coarsen(connection, buckets, "roll_5m", "roll_1h", "hour", "UTC")
         await _coarsen(connection, buckets, "roll_1h", "roll_1d", "day", time_zone)
         await connection.execute(EMPTY_SQL.format(table="roll_5m"), *buckets)
         return len(taken)
+
+
+def _spans(fine: list[tuple[int, datetime]]) -> tuple[list[int], list[datetime], list[datetime]]:
+    """Return the spans of sorted buckets: their streams, where they begin, and where they are over."""
+    streams: list[int] = []
+    first: list[datetime] = []
+    until: list[datetime] = []
+    for stream, bucket in fine:
+        if streams and streams[-1] == stream and bucket - until[-1] <= SPAN_GAP:
+            until[-1] = bucket + FIVE_MINUTES
+        else:
+            streams.append(stream)
+            first.append(bucket)
+            until.append(bucket + FIVE_MINUTES)
+    return streams, first, until
 
 
 async def _coarsen(connection: asyncpg.Connection, fine: Buckets, of: str, to: str, unit: str, zone: str) -> None:

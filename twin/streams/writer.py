@@ -83,29 +83,32 @@ class Written:
             setattr(self, name, getattr(self, name) + getattr(other, name))
 
 
+# The newest of each stream becomes its latest value, if it is newer, or another value of the same time.
+UPSERT_LATEST_SQL = """
+INSERT INTO live.latest AS l (stream, time, received, same_since, value, flag)
+SELECT n.stream, n.time, $6, n.same_since, n.value, n.flag
+FROM unnest($1::int4[], $2::timestamptz[], $3::float8[], $4::int2[], $5::timestamptz[])
+    AS n (stream, time, value, flag, same_since)
+ON CONFLICT (stream) DO UPDATE SET time = excluded.time, received = excluded.received, value = excluded.value,
+    flag = excluded.flag, same_since = excluded.same_since, changed = excluded.changed
+WHERE excluded.time > l.time OR (excluded.time = l.time AND excluded.value IS DISTINCT FROM l.value)
+"""
+
 # New rows are inserted, the newest of each stream becomes its latest value, and their buckets are marked. Rows whose
 # key was there are not inserted: fewer come back than were given, and CORRECT_SQL looks at them.
-WRITE_SQL = """
+WRITE_SQL = f"""
 WITH input AS (
-    SELECT * FROM unnest($1::int4[], $2::timestamptz[], $3::float8[], $4::int2[]) AS i (stream, time, value, flag)
+    SELECT * FROM unnest($7::int4[], $8::timestamptz[], $9::float8[], $10::int2[]) AS i (stream, time, value, flag)
 ), added AS (
     INSERT INTO live.observation (stream, time, received, value, flag)
-    SELECT stream, time, $5, value, flag FROM input
+    SELECT stream, time, $6, value, flag FROM input
     ON CONFLICT DO NOTHING RETURNING 1
-), latest AS (
-    INSERT INTO live.latest AS l (stream, time, received, same_since, value, flag)
-    SELECT n.stream, n.time, $5, n.same_since, n.value, n.flag
-    FROM unnest($6::int4[], $7::timestamptz[], $8::float8[], $9::int2[], $10::timestamptz[])
-        AS n (stream, time, value, flag, same_since)
-    ON CONFLICT (stream) DO UPDATE SET time = excluded.time, received = excluded.received, value = excluded.value,
-        flag = excluded.flag, same_since = excluded.same_since, changed = excluded.changed
-    WHERE excluded.time > l.time OR (excluded.time = l.time AND excluded.value IS DISTINCT FROM l.value)
-), marked AS (
+), latest AS ({UPSERT_LATEST_SQL}), marked AS (
     INSERT INTO live.dirty (stream, bucket)
     SELECT * FROM unnest($11::int4[], $12::timestamptz[])
 )
 SELECT count(*) FROM added
-"""
+"""  # noqa: S608  # SQL of ours
 
 CORRECT_SQL = """
 WITH input AS (
@@ -187,7 +190,7 @@ class StreamWriter:
         batch, aside = self._judge(observations, directory, received, written)
         if not batch and not aside:
             return written
-        await self._ensure_months(connection, batch)
+        await self._ensure_months(connection, {(o.time.year, o.time.month) for o in _in_utc(batch)})
         async with connection.transaction():
             if aside:
                 columns = _columns(aside)
@@ -244,9 +247,7 @@ class StreamWriter:
         columns = _columns(batch)
         marks = {(o.stream, int(o.time.timestamp()) // FIVE_MINUTES) for o in batch}
         added: int = await connection.fetchval(
-            WRITE_SQL, *columns, received,
-            [o.stream for o, _ in newest], [o.time for o, _ in newest], [o.value for o, _ in newest],
-            [o.flag for o, _ in newest], [since for _, since in newest],
+            WRITE_SQL, *_columns([o for o, _ in newest]), [since for _, since in newest], received, *columns,
             [stream for stream, _ in marks],
             [datetime.fromtimestamp(bucket * FIVE_MINUTES, UTC) for _, bucket in marks],
         )  # fmt: skip
@@ -293,9 +294,9 @@ class StreamWriter:
         limit = stream.stuck_seconds
         return limit is not None and o.value not in stream.stuck_except and (o.time - since).total_seconds() > limit
 
-    async def _ensure_months(self, connection: asyncpg.Connection, batch: Sequence[Observation]) -> None:
-        """Make the partitions that are needed; each is asked for once in the life of a writer."""
-        for year, month in sorted({(o.time.year, o.time.month) for o in _in_utc(batch)} - self._months):
+    async def _ensure_months(self, connection: asyncpg.Connection, months: set[tuple[int, int]]) -> None:
+        """Make the partitions of (year, month) in UTC; each is asked for once in the life of a writer."""
+        for year, month in sorted(months - self._months):
             await connection.execute("SELECT live.ensure_month(make_date($1, $2, 1))", year, month)
             self._months.add((year, month))
 
