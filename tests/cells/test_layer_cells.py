@@ -289,6 +289,10 @@ def test_an_answer_that_names_its_version_may_be_kept_for_ever(http: httpx.Clien
         assert again.status_code == 304 and not again.content
     assert http.get(CELLS, params={"asOf": "2099-01-01"}).json()["version"] == 3
     assert http.get(CELLS, params={"asOf": "2001-01-01"}).status_code == 404
+    # `at` is the moment of everything; a version that is named has the last word about the version.
+    assert http.get(CELLS, params={"at": "2099-01-01"}).json()["version"] == 3
+    assert http.get(CELLS, params={"at": "2001-01-01"}).status_code == 404
+    assert http.get(CELLS, params={"at": "2001-01-01", "version": "1"}).json()["version"] == 1
     assert http.get(CELLS, params={"version": 9}).status_code == 404
 
 

@@ -126,6 +126,7 @@ def _settle_query(query: dict[str, Any], path: dict[str, Any]) -> None:
         query.pop("token", None)
     if "token" in query or "version" in query:
         query.pop("asOf", None)
+        query.pop("at", None)
     if "token" in query:
         query.pop("version", None)
 

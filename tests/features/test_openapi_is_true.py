@@ -47,7 +47,7 @@ def test_the_document_names_every_parameter_and_every_format(live_server: LiveSe
     items = document["paths"]["/collections/{layer}/items"]["get"]
     assert {p["name"] for p in items["parameters"]} >= {
         "layer", "bbox", "bbox-crs", "crs", "datetime", "limit", "filter", "filter-lang", "filter-crs", "sortby",
-        "properties", "ids", "asOf", "version", "count", "token", "f", "lang",
+        "properties", "ids", "asOf", "at", "version", "count", "token", "f", "lang",
     }  # fmt: skip
     assert set(items["responses"]["200"]["content"]) >= {
         "application/geo+json", "application/fg+json", "text/csv", "application/x-ndjson",

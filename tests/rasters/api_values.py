@@ -29,4 +29,5 @@ def map_case(_: schemathesis.HookContext, case: schemathesis.Case) -> schemathes
         del query["style"]
     if "version" in query:
         query.pop("asOf", None)
+        query.pop("at", None)
     return case

@@ -65,6 +65,7 @@ PARAMETERS = (
               {"type": "integer", "minimum": 1, "default": USUAL_CELLS}),
     request_parameters.VERSION,
     request_parameters.AS_OF,
+    request_parameters.AT,
     Parameter("token", "Where a page begins; comes with the link `next`.", {"type": "string", "format": "cell-token"}),
 )  # fmt: skip
 NAMES = frozenset(p.name for p in PARAMETERS)
@@ -90,7 +91,7 @@ class CellsRequest:
     @property
     def pinned(self) -> dict[str, str]:
         """The parameters of other pages of the same answer: all that were given, with the version and resolution."""
-        kept = {k: v for k, v in self.given.items() if k not in ("token", "asOf")}
+        kept = {k: v for k, v in self.given.items() if k not in ("token", "asOf", "at")}
         return kept | {"version": str(self.chosen.version.number), "resolution": str(self.question.resolution)}
 
 

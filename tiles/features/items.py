@@ -94,7 +94,7 @@ class ItemsRequest:
     @property
     def pinned(self) -> dict[str, str]:
         """The parameters of other pages of the same answer: all that were given, with the version."""
-        kept = {k: v for k, v in self.given.items() if k not in ("token", "asOf")}
+        kept = {k: v for k, v in self.given.items() if k not in ("token", "asOf", "at")}
         return kept | {"version": str(self.chosen.version.number)}
 
     @property

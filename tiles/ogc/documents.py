@@ -46,6 +46,7 @@ SCHEMA = (
     request_parameters.LANG,
     request_parameters.VERSION,
     request_parameters.AS_OF,
+    request_parameters.AT,
 )
 SCHEMA_NAMES = frozenset(p.name for p in SCHEMA)
 

@@ -67,6 +67,9 @@ VERSION = Parameter("version", "A kept version of the layer, by number; without 
                     {"type": "integer", "format": "version", "minimum": 1, "maximum": 2**31 - 1})  # fmt: skip
 AS_OF = Parameter("asOf", "The version that was current at this time (RFC 3339).",
                   {"type": "string", "format": "as-of"})  # fmt: skip
+AT = Parameter("at", "The city as of this moment (RFC 3339): the version that was current then, unless `version` or "
+               "`asOf` names another. The values of that moment are at /collections/{layer}/state.",
+               {"type": "string", "format": "as-of"})  # fmt: skip
 PROPERTIES = Parameter("properties", "Only these properties, with commas.",
                        {"type": "array", "items": {"type": "string", "format": "queryable"}})  # fmt: skip
 
@@ -82,7 +85,7 @@ FILTER = (
               {"type": "string", "format": "crs", "default": CRS84}),
 )  # fmt: skip
 
-ITEM = (format_parameter(formats.ITEM), LANG, CRS, VERSION, AS_OF, PROPERTIES)
+ITEM = (format_parameter(formats.ITEM), LANG, CRS, VERSION, AS_OF, AT, PROPERTIES)
 ITEMS = (
     format_parameter(formats.ITEMS),
     LANG,
@@ -106,6 +109,7 @@ ITEMS = (
               {"type": "array", "items": {"type": "string"}, "maxItems": MAX_IDS}),
     VERSION,
     AS_OF,
+    AT,
     Parameter("count", "Whether `numberMatched` is counted when a filter is set; without a filter it is always there.",
               {"type": "boolean", "default": False}),
     Parameter("token", "Where a page begins; comes with the links `next` and `prev`.",
@@ -165,10 +169,11 @@ def read_version(given: QueryParams) -> int | None:
 
 
 def read_as_of(given: QueryParams) -> datetime | None:
-    """Read `asOf`; a date means its end."""
+    """Read `asOf`, else `at` where no version is named; a date means its end."""
     text = given.get("asOf")
     if text is None:
-        return None
+        moment = given.get("at")
+        return read_moment(moment, "at", end_of_day=True) if moment is not None and "version" not in given else None
     if "version" in given:
         raise BadInput(Text(en="Give either version or asOf, not both.", vi="Chỉ cho version hoặc asOf, không cả hai."))
     return read_moment(text, "asOf", end_of_day=True)

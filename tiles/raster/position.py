@@ -48,6 +48,7 @@ PARAMETERS = (
     request_parameters.LANG,
     request_parameters.VERSION,
     request_parameters.AS_OF,
+    request_parameters.AT,
 )
 NAMES = frozenset(p.name for p in PARAMETERS)
 

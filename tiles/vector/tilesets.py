@@ -42,6 +42,7 @@ TILE = (
     request_parameters.LANG,
     request_parameters.VERSION,
     request_parameters.AS_OF,
+    request_parameters.AT,
     *request_parameters.FILTER,
 )
 TILESET = (
@@ -49,6 +50,7 @@ TILESET = (
     request_parameters.LANG,
     request_parameters.VERSION,
     request_parameters.AS_OF,
+    request_parameters.AT,
 )
 TILE_NAMES, TILESET_NAMES = (frozenset(p.name for p in parameters) for parameters in (TILE, TILESET))
 PLAIN = (request_parameters.format_parameter([JSON]).openapi(),)
