@@ -116,8 +116,10 @@ class FollowedIncidents:
         live, readable = self._live, self._readable()
         self._sent, self._number = readable, live.number
         if known is not None and known >= live.since:
-            return self._data([i for _, i in live.changes if i.changed >= known and i.layers <= readable], whole=False)
-        return self._data([i for i in live.incidents.values() if i.layers <= readable], whole=True)
+            return self._data(
+                [i for _, i in live.changes if i.changed >= known and i.is_told_to(readable)], whole=False
+            )
+        return self._data([i for i in live.incidents.values() if i.is_told_to(readable)], whole=True)
 
     def next(self) -> bytes | None:
         """Return what changed since the last time; None if nothing did."""
@@ -133,10 +135,10 @@ class FollowedIncidents:
         live, readable = self._live, self._readable()
         if readable is not self._sent and readable != self._sent:
             # Other layers may be read now: the whole list takes the place of the one that was sent.
-            return [i for i in live.incidents.values() if i.layers <= readable], True
+            return [i for i in live.incidents.values() if i.is_told_to(readable)], True
         if live.changes and live.changes[0][0] > self._number + 1:
-            return [i for i in live.incidents.values() if i.layers <= readable], True
-        return [i for number, i in live.changes if number > self._number and i.layers <= readable], False
+            return [i for i in live.incidents.values() if i.is_told_to(readable)], True
+        return [i for number, i in live.changes if number > self._number and i.is_told_to(readable)], False
 
     def _data(self, incidents: Sequence[Incident], *, whole: bool) -> bytes | None:
         if not incidents:

@@ -112,10 +112,7 @@ def _may_see(city: CityContext, principal: Principal, kept: KeptRule) -> bool:
     rule = kept.stored.definition
     if rule.agency == principal.agency:
         return True
-    named = set(rule.streams.layers)
-    if isinstance(rule.when, Aggregate) and rule.when.feature is not None:
-        named.add(rule.when.feature.layer)
-    return is_operator(principal) and named <= readable_streams(principal, city.layers)
+    return is_operator(principal) and rule.named <= readable_streams(principal, city.layers)
 
 
 def _read(city: CityContext, principal: Principal, given: dict[str, Any], agency: str) -> AlertRule:
@@ -130,17 +127,17 @@ def _read(city: CityContext, principal: Principal, given: dict[str, Any], agency
         )
     rule = read_rule(given | {"agency": agency})
     check_rule(rule)
-    for layer in rule.streams.layers:
+    area = rule.when.feature if isinstance(rule.when, Aggregate) else None
+    for layer in sorted(rule.named):
         _require_layer(city, principal, layer)
-        if layer.partition(".")[0] != agency and not is_operator(principal):
+        is_area = area is not None and layer == area.layer
+        if layer.partition(".")[0] != agency and not is_operator(principal) and not is_area:
             raise Forbidden(
                 Text(
                     en="“{own}” makes rules on streams of its own layers; “{layer}” is another agency's.",
                     vi="“{own}” chỉ đặt quy tắc cho luồng của lớp mình; “{layer}” thuộc đơn vị khác.",
                 ).format(own=agency, layer=layer)
             )
-    if isinstance(rule.when, Aggregate) and rule.when.feature is not None:
-        _require_layer(city, principal, rule.when.feature.layer)
     if rule.webhook is not None:
         AllowedHosts.parse(city.settings.webhook_hosts).check(rule.webhook)
     if len(rule.definition()) > 100_000:

@@ -42,6 +42,10 @@ class Incident:
     closed: datetime | None
     changed: int
 
+    def is_told_to(self, readable: frozenset[str]) -> bool:
+        """Tell whether it exists for somebody who may read the streams of these layers."""
+        return self.layers <= readable
+
     def as_dict(self) -> dict[str, Any]:
         """Return it as JSON, in both languages, without names of people."""
         return {

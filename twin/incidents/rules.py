@@ -288,6 +288,12 @@ class AlertRule(_Part):
                 raise Wrong(error.message.en, error.message.vi) from None
         return self
 
+    @property
+    def named(self) -> frozenset[str]:
+        """The layers that it names."""
+        feature = self.when.feature if isinstance(self.when, Aggregate) else None
+        return frozenset(self.streams.layers) | ({feature.layer} if feature else set())
+
     def definition(self) -> str:
         """Return the rule as JSON, as the database keeps it."""
         return self.model_dump_json()
