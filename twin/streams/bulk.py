@@ -118,7 +118,7 @@ class ObservationColumns:
 
     def lists(self) -> tuple[list[int], list[datetime], list[float | None], list[int]]:
         """Return the columns as lists, with None for NaN."""
-        values = [None if value != value else value for value in self.value.tolist()]  # noqa: PLR0124  # NaN
+        values = [None if value != value else value for value in self.value.tolist()]  # NaN is unlike itself
         return self.stream.tolist(), [moment(t) for t in self.time.tolist()], values, self.flag.tolist()
 
 
