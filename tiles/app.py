@@ -31,6 +31,7 @@ from tiles.raster import routes as raster_tiles
 from tiles.raster import tilesets as raster_tilesets
 from tiles.sensorthings import routes as sensorthings
 from tiles.sensorthings import write_routes as sensorthings_writing
+from tiles.streams import exporting as stream_exports
 from tiles.streams import routes as stream_routes
 from tiles.streams.live_state import LiveState
 from tiles.streams.selection import Selections
@@ -89,7 +90,7 @@ def create_app(settings: Settings, database: Database) -> FastAPI:
     modules = (
         health, items, vector_tiles, vector_tilesets, raster_tiles, raster_tilesets, raster_legend, raster_position,
         cell_profiles, layer_cells, openapi, documents, collections, pages, uploads, jobs, archives, metrics, catalogue,
-        downloads, live, stream_routes, sensorthings, sensorthings_writing, rule_routes,
+        downloads, live, stream_routes, stream_exports, sensorthings, sensorthings_writing, rule_routes,
         incident_routes,
     )  # fmt: skip
     for module in modules:

@@ -10,7 +10,7 @@ from rich.console import Console
 from rich.progress import Progress, SpinnerColumn, TaskID, TextColumn, TimeElapsedColumn
 from rich.text import Text as Styled
 
-from ingest.cli import alerts, history, streams
+from ingest.cli import alerts, history, stream_export, streams
 from ingest.cli import publish as agency
 from ingest.counts import feature_count
 from ingest.worker import worker
@@ -46,6 +46,7 @@ def ingest() -> None:
     """Group of ingest commands."""
 
 
+streams.stream.add_command(stream_export.export)
 for _command in (
     agency.check,
     agency.publish,

@@ -19,7 +19,7 @@ from twin.db.database import Database
 from twin.db.tables import Sharing
 from twin.text import Text
 
-COMMANDS = ("declare", "list", "run", "backfill", "replay", "simulate")
+COMMANDS = ("declare", "list", "run", "backfill", "replay", "simulate", "export")
 
 
 def environment(database: Database | None = None) -> dict[str, str]:

@@ -23,6 +23,7 @@ from tiles.features.streaming import Chunks
 from twin.access.permit import Permit
 from twin.cells.cover import Int64
 from twin.cells.rollup import Rolled
+from twin.spreadsheets import cell
 from twin.text import Language, Text
 
 # Decimals of coordinates in degrees: about a centimetre.
@@ -131,7 +132,7 @@ async def as_csv(parts: Parts, about: CellsMetadata) -> Chunks:
     rows: list[Sequence[Any]] = [about.names]
     async with aclosing(parts):
         async for counted in parts:
-            rows += [[tables.cell(value) for value in row] for row in _rows(counted)]
+            rows += [[cell(value) for value in row] for row in _rows(counted)]
             yield _written(rows)
             rows = []
     if rows:

@@ -6,12 +6,9 @@ import asyncio
 import csv
 import io
 import json
-import math
-import re
 import tempfile
 from collections.abc import AsyncGenerator, Iterator, Mapping, Sequence
 from contextlib import aclosing
-from datetime import date, datetime
 from pathlib import Path
 from typing import Any
 
@@ -27,14 +24,11 @@ from tiles.features.statement import AFTER_FID
 from tiles.features.streaming import Chunks
 from twin.catalogue.catalogue import Column
 from twin.query.reference import WGS84, Reference
+from twin.spreadsheets import cell
 
 RowQuery = Sequence[Sequence[Any]]
 RowBatches = AsyncGenerator[RowQuery, None]
 
-# What spreadsheets take for the beginning of a formula, also in its wide form, and what hides one. Text that has
-# apostrophes before such a beginning gets one more, so that taking one away always gives the text back.
-FORMULA = re.compile(r"'*([\s\x00]*[=+\-@＝＋－＠]|[\t\r\n])")
-NUMBER = re.compile(r"[+-]?(\d+([.,]\d*)?|[.,]\d+)([eE][+-]?\d+)?%?")
 ARROW: dict[str, pa.DataType] = {
     "text": pa.string(), "integer": pa.int64(), "number": pa.float64(),
     "boolean": pa.bool_(), "date": pa.date32(), "time": pa.timestamp("ms", tz="UTC"),
@@ -47,21 +41,6 @@ RecordBatches = AsyncGenerator[pa.RecordBatch, None]
 
 
 # CSV -----------------------------------------------------------------------------------------------
-
-
-def cell(value: Any) -> Any:
-    """Return a value as a cell of CSV: text that a spreadsheet would run as a formula gets an apostrophe before it."""
-    if value is None:
-        return ""
-    if isinstance(value, bool):
-        return "true" if value else "false"
-    if isinstance(value, datetime | date):
-        return value.isoformat().replace("+00:00", "Z")
-    if isinstance(value, str) and FORMULA.match(value) and not NUMBER.fullmatch(value):
-        return "'" + value
-    if isinstance(value, float) and not math.isfinite(value):
-        return ""
-    return value
 
 
 async def as_csv(

@@ -216,17 +216,24 @@ async def state_cells(
 async def _values(
     request: Request, city: City, principal: CurrentPrincipal, layer: str, wanted: Filter, at: str | None
 ) -> tuple[list[Value], datetime]:
+    selected = selected_streams(request, city, principal, layer, wanted)
+    moment = read_at(at)
+    states: States = request.app.state.states
+    values = await states.of(selected, moment)
+    return values, moment or datetime.now(UTC)
+
+
+def selected_streams(
+    request: Request, city: City, principal: CurrentPrincipal, layer: str, wanted: Filter
+) -> frozenset[int]:
+    """Return the streams of a layer that a request asks for; a layer that is hidden answers like a missing one."""
     readable = readable_streams(principal, city.layers)
     if layer not in readable:
         # The same refusal as for every other answer about the layer.
         permit_of(principal, city.layers, layer)
-    moment = read_at(at)
     # Streams belong to the layer, whichever of its versions is named.
     name = layer.partition("@")[0]
-    selected = _selections(request).of(readable, replace(wanted, of_layers=frozenset((name,))))
-    states: States = request.app.state.states
-    values = await states.of(selected, moment)
-    return values, moment or datetime.now(UTC)
+    return _selections(request).of(readable, replace(wanted, of_layers=frozenset((name,))))
 
 
 def _selections(request: Request) -> Selections:

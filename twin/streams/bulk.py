@@ -39,7 +39,8 @@ SINCE_2000 = 946_684_800 * MICROSECONDS
 ONE = timedelta(microseconds=1)
 
 Times = npt.NDArray[np.int64]
-Mask = npt.NDArray[np.bool_]
+# A field of PostgreSQL's binary form: its type in numpy's words, and its values; NULL without them.
+Field = tuple[str, npt.NDArray[Any] | None]
 
 TEMPORARY_SQL = """
 CREATE TEMPORARY TABLE IF NOT EXISTS bulk_input (
@@ -298,7 +299,7 @@ async def _copy(
     missing = np.isnan(batch.value)
     parts = []
     for of, value in ((batch.at(~missing), True), (batch.at(missing), False)):
-        fields = [("i4", of.stream), ("i8", of.time - SINCE_2000), ("i8", at[: len(of)]),
+        fields: list[Field] = [("i4", of.stream), ("i8", of.time - SINCE_2000), ("i8", at[: len(of)]),
                   ("f8", of.value if value else None), ("i2", of.flag)]  # fmt: skip
         parts.append(_binary(len(of), fields))
     await connection.copy_to_table(
@@ -318,8 +319,8 @@ async def _mark(connection: asyncpg.Connection, batch: ObservationColumns) -> No
     )
 
 
-def _binary(count: int, fields: Sequence[tuple[str, npt.NDArray[Any] | None]]) -> bytes:
-    """Return rows in PostgreSQL's binary form; a field without an array is NULL."""
+def _binary(count: int, fields: Sequence[Field]) -> bytes:
+    """Return rows in PostgreSQL's binary form; a field without values is NULL."""
     layout: list[tuple[str, str]] = [("fields", ">i2")]
     for number, (kind, array) in enumerate(fields):
         layout.append((f"length{number}", ">i4"))
