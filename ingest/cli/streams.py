@@ -179,20 +179,29 @@ def print_table(table: Table) -> None:
     help=say(
         "Take in what devices send, until it is stopped: reads the broker, rolls values up, publishes those of open "
         "streams, drops months that are too old. The private Mosquitto is started where it is installed; TWIN_MQTT_URL "
-        "names another broker; without any, values come in over HTTP alone.\n\nExample: twin ingest stream run",
+        "names another broker; without any, values come in over HTTP alone. --pollers names descriptions whose "
+        "[[poller]] parts are asked for values meanwhile.\n\n"
+        "Example: twin ingest stream run --pollers rain.streams.toml",
         "Nhận số liệu thiết bị gửi về cho đến khi dừng: đọc bộ môi giới, tổng hợp, phát số liệu của các luồng mở, xóa "
         "các tháng quá cũ. Mosquitto riêng được bật nếu đã cài; TWIN_MQTT_URL chỉ bộ môi giới khác; nếu không có, số "
-        "liệu chỉ vào qua HTTP.\n\nVí dụ: twin ingest stream run",
+        "liệu chỉ vào qua HTTP. --pollers nêu các tệp mô tả có [[poller]], các địa chỉ trong đó được hỏi định kỳ.\n\n"
+        "Ví dụ: twin ingest stream run --pollers mua.streams.toml",
     ),
 )
+@click.option(
+    "--pollers", "files", multiple=True, type=click.Path(path_type=Path, exists=True, dir_okay=False),
+    help=say("Description with [[poller]] (may be repeated).", "Tệp mô tả có [[poller]] (có thể lặp lại)."),
+)  # fmt: skip
 @DATABASE
-def run(database: str | None) -> None:
+def run(files: tuple[Path, ...], database: str | None) -> None:
     """Run the service."""
+    from ingest.streams.description import read_description
     from ingest.streams.service import StreamService
     from twin.broker import MISSING, PrivateBroker, find_broker
 
     set_up_logging(detailed=log.name)
     settings = load_settings()
+    pollers = [poller for file in files for poller in read_description(file).poller]
     broker, url, started = None, settings.mqtt_url, False
     if url is None and find_broker() is not None:
         broker = PrivateBroker(settings)
@@ -200,7 +209,7 @@ def run(database: str | None) -> None:
         url = broker.url
     if url is None:
         log.warning("%s", MISSING.en)
-    service = StreamService(settings, open_database(settings, database), broker, url)
+    service = StreamService(settings, open_database(settings, database), broker, url, pollers)
 
     def ready() -> None:
         console().print(say("Streams are taken in. Ctrl-C ends it.", "Đang nhận số liệu. Nhấn Ctrl-C để dừng."))

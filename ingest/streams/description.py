@@ -12,9 +12,11 @@ from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 from zoneinfo import ZoneInfo
 
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError, field_validator, model_validator
+from pydantic import Field, StringConstraints, ValidationError, field_validator, model_validator
 
 from ingest.mapping.description import AgencySpec
+from ingest.streams.poller_spec import PollerSpec
+from ingest.streams.spec import Part, Wrong
 from layers.contracts import Bilingual, Line
 from layers.observed.kind import ObservedKind
 from layers.observed.registry import KINDS, kind_of
@@ -34,19 +36,7 @@ PLACEHOLDER = re.compile(r"\{([^{}]+)\}")
 _NOT_IN_CODES = re.compile(r"[^A-Za-z0-9_.:-]+")
 
 
-class _Wrong(ValueError):
-    """What is wrong with a description, in both languages."""
-
-    def __init__(self, en: str, vi: str) -> None:
-        super().__init__(en)
-        self.text = Text(en=en, vi=vi)
-
-
-class _Part(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-
-class PlaceSpec(_Part):
+class PlaceSpec(Part):
     """Where a thing is: exactly one of a feature, a cell and a point, or nothing with a note that says why.
 
     `feature` is the id of a feature of the streams' own layer, or of `layer`: then the thing stands on that feature
@@ -63,20 +53,20 @@ class PlaceSpec(_Part):
     def _one_place(self) -> Self:
         given = sum(value is not None for value in (self.feature, self.cell, self.point))
         if given > 1:
-            raise _Wrong("give one of feature, cell, point", "chỉ nêu một trong feature, cell, point")
+            raise Wrong("give one of feature, cell, point", "chỉ nêu một trong feature, cell, point")
         if self.feature is None and self.layer is not None:
-            raise _Wrong("layer needs a feature", "layer phải đi cùng feature")
+            raise Wrong("layer needs a feature", "layer phải đi cùng feature")
         if self.note is None and self.feature is None and self.cell is None:
-            raise _Wrong(
+            raise Wrong(
                 "add a note: the source of the point, or why there is no place",
                 "hãy thêm note: nguồn của tọa độ, hoặc vì sao chưa có vị trí",
             )
         if self.point is not None and not (-180 <= self.point[0] <= 180 and -90 <= self.point[1] <= 90):
-            raise _Wrong("a point is [longitude, latitude] in degrees", "point là [kinh độ, vĩ độ] theo độ")
+            raise Wrong("a point is [longitude, latitude] in degrees", "point là [kinh độ, vĩ độ] theo độ")
         return self
 
 
-class ValueSpec(_Part):
+class ValueSpec(Part):
     """One quantity: a kind of `layers.observed`, and what is particular about it here.
 
     In a file it has a `column`. `unit` is the UCUM unit in which values come, where it is not the kind's. What is left
@@ -96,21 +86,21 @@ class ValueSpec(_Part):
     def _known(self) -> Self:
         if self.kind not in KINDS:
             known = ", ".join(sorted(KINDS))
-            raise _Wrong(
+            raise Wrong(
                 f"nothing called {self.kind!r} is observed; known kinds: {known}",
                 f"không có đại lượng {self.kind!r}; các đại lượng hiện có: {known}",
             )
         kind = KINDS[self.kind]
         if self.unit is not None and self.unit not in (kind.unit, *kind.units):
             known = ", ".join((kind.unit, *kind.units))
-            raise _Wrong(
+            raise Wrong(
                 f"{self.unit!r} is not a unit of {self.kind}; known units (UCUM): {known}",
                 f"{self.unit!r} không phải đơn vị của {self.kind}; các đơn vị (UCUM): {known}",
             )
         return self
 
 
-class ThingSpec(_Part):
+class ThingSpec(Part):
     """A device or station that sends values itself, with its streams."""
 
     layer: LayerId
@@ -123,7 +113,7 @@ class ThingSpec(_Part):
     stream: tuple[ValueSpec, ...] = Field(min_length=1)
 
 
-class TimeSpec(_Part):
+class TimeSpec(Part):
     """How a file writes time: columns, joined by a blank, and the format of `strptime`, or "iso" for ISO 8601.
 
     `zone` is the zone of times that name none. `day` is put in front, for files that have only hours: a typical day.
@@ -141,7 +131,7 @@ class TimeSpec(_Part):
             try:
                 ZoneInfo(name)
             except (KeyError, ValueError):
-                raise _Wrong(
+                raise Wrong(
                     f"there is no time zone {name!r}; example: Asia/Ho_Chi_Minh",
                     f"không có múi giờ {name!r}; ví dụ: Asia/Ho_Chi_Minh",
                 ) from None
@@ -187,14 +177,14 @@ class TimeParser:
         return moment
 
 
-class LeaveOut(_Part):
+class LeaveOut(Part):
     """Rows that are not taken: those with certain values in certain columns, all of which must hold."""
 
     where: Mapping[str, tuple[str, ...]] = Field(min_length=1)
     reason: Bilingual
 
 
-class SuspectRule(_Part):
+class SuspectRule(Part):
     """Values that are kept and flagged: of certain rows, columns, sizes and times; all that is given must hold.
 
     Both ends of `at_least`, `at_most`, `since`, `until` belong to it. No `columns` means all values of a row.
@@ -211,11 +201,11 @@ class SuspectRule(_Part):
     @model_validator(mode="after")
     def _zones(self) -> Self:
         if any(moment is not None and moment.tzinfo is None for moment in (self.since, self.until)):
-            raise _Wrong("since and until need a zone: 2020-08-03T06:50:00+07:00", "since và until cần có múi giờ")
+            raise Wrong("since and until need a zone: 2020-08-03T06:50:00+07:00", "since và until cần có múi giờ")
         return self
 
 
-class CrossCheck(_Part):
+class CrossCheck(Part):
     """Values of one row that must agree: `particles` means that finer dust weighs no more than coarser."""
 
     check: Literal["particles"]
@@ -226,7 +216,7 @@ class CrossCheck(_Part):
     @model_validator(mode="after")
     def _two(self) -> Self:
         if len(self.columns) < 2:
-            raise _Wrong("name two of pm2_5, pm10, tsp", "nêu ít nhất hai cột trong pm2_5, pm10, tsp")
+            raise Wrong("name two of pm2_5, pm10, tsp", "nêu ít nhất hai cột trong pm2_5, pm10, tsp")
         return self
 
     @property
@@ -235,7 +225,7 @@ class CrossCheck(_Part):
         return tuple(name for name in (self.pm2_5, self.pm10, self.tsp) if name)
 
 
-class SourceSpec(_Part):
+class SourceSpec(Part):
     """A recorded file: CSV with a header, or Parquet. Names in braces are filled from the row's columns.
 
     `thing` is the code of the thing a row is of; the stream of a value is `{thing}.{kind}`, or `code` and the kind.
@@ -267,12 +257,12 @@ class SourceSpec(_Part):
     def _columns_named(self) -> Self:
         columns = [value.column for value in self.value]
         if None in columns:
-            raise _Wrong("each value of a file has a column", "mỗi giá trị của tệp phải có column")
+            raise Wrong("each value of a file has a column", "mỗi giá trị của tệp phải có column")
         if len({value.kind for value in self.value}) < len(self.value):
-            raise _Wrong("each kind comes once", "mỗi đại lượng chỉ nêu một lần")
+            raise Wrong("each kind comes once", "mỗi đại lượng chỉ nêu một lần")
         for name in (*(c for s in self.suspect for c in s.columns), *(c for k in self.check for c in k.columns)):
             if name not in columns:
-                raise _Wrong(
+                raise Wrong(
                     f"{name!r} is not the column of a value of this source",
                     f"{name!r} không phải cột giá trị của nguồn",
                 )
@@ -309,7 +299,7 @@ class SourceSpec(_Part):
         )  # fmt: skip
 
 
-class StreamLayer(_Part):
+class StreamLayer(Part):
     """A layer that exists only for streams."""
 
     id: LayerId
@@ -325,9 +315,7 @@ class StreamLayer(_Part):
     def _known(cls, name: str) -> str:
         if name not in themes():
             known = ", ".join(sorted(themes()))
-            raise _Wrong(
-                f"there is no theme {name!r}; known: {known}", f"không có chuyên đề {name!r}; hiện có: {known}"
-            )
+            raise Wrong(f"there is no theme {name!r}; known: {known}", f"không có chuyên đề {name!r}; hiện có: {known}")
         return name
 
     def entry(self) -> LayerEntry:
@@ -338,19 +326,23 @@ class StreamLayer(_Part):
         )  # fmt: skip
 
 
-class StreamDescription(_Part):
+class StreamDescription(Part):
     """Everything that a file says of streams."""
 
     agency: tuple[AgencySpec, ...] = ()
     layer: tuple[StreamLayer, ...] = ()
     thing: tuple[ThingSpec, ...] = ()
     source: tuple[SourceSpec, ...] = ()
+    poller: tuple[PollerSpec, ...] = ()
 
     @model_validator(mode="after")
     def _distinct(self) -> Self:
+        pollers = [poller.name for poller in self.poller]
+        if len(set(pollers)) < len(pollers):
+            raise Wrong("two pollers have the same name", "hai poller trùng tên")
         names = [source.name for source in self.source]
         if len(set(names)) < len(names):
-            raise _Wrong("two sources have the same name", "hai nguồn trùng tên")
+            raise Wrong("two sources have the same name", "hai nguồn trùng tên")
         return self
 
     def find(self, name: str) -> SourceSpec:
@@ -431,7 +423,7 @@ def _place(error: ValidationError) -> str:
 def _reason(error: ValidationError) -> Text:
     first = error.errors()[0]
     wrong = first.get("ctx", {}).get("error")
-    if isinstance(wrong, _Wrong):
+    if isinstance(wrong, Wrong):
         return wrong.text
     match first["type"]:
         case "missing":

@@ -1,15 +1,15 @@
 """`twin ingest stream run`: everything that keeps the streams alive, in one process.
 
-It reads the broker, applies the rules of alerts and sends what they raise, rolls up what was marked, publishes the
-values of open streams, keeps the broker's accounts equal to the keys, puts things where a new version has their
-features, and drops months that are too old.
+It reads the broker, asks the addresses of pollers, applies the rules of alerts and sends what they raise, rolls up
+what was marked, publishes the values of open streams, keeps the broker's accounts equal to the keys, puts things where
+a new version has their features, and drops months that are too old.
 """
 
 from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Callable, Coroutine
+from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -19,6 +19,8 @@ import orjson
 
 from ingest.streams.alerting import alert_engine, deliver, tick
 from ingest.streams.consumer import PASSING, RETRY_SECONDS, StreamConsumer, connect, persist
+from ingest.streams.poller import Poller, run_poller
+from ingest.streams.poller_spec import PollerSpec
 from twin.access.broker_accounts import read_accounts
 from twin.broker import PrivateBroker
 from twin.config import Settings
@@ -49,7 +51,10 @@ SHARING_SQL = "SELECT a.name || '.' || l.name, l.sharing FROM twin.layer l JOIN 
 class StreamService:
     """One process that serves the streams of one database."""
 
-    def __init__(self, settings: Settings, database: Database, broker: PrivateBroker | None, url: str | None) -> None:
+    def __init__(
+        self, settings: Settings, database: Database, broker: PrivateBroker | None, url: str | None,
+        pollers: Sequence[PollerSpec] = (),
+    ) -> None:  # fmt: skip
         self.settings = settings
         self.database = database
         self.broker = broker
@@ -57,6 +62,7 @@ class StreamService:
         self.directory = StreamDirectory()
         self.rules = alert_engine(settings.profile.time_zone)
         self.writer = StreamWriter(self.directory, self.rules)
+        self.pollers = [Poller(spec, self.writer) for spec in pollers]
         self._entries: dict[int, StreamEntry] = {}
         self._sharing: dict[str, str] = {}
         self._latest = LatestValues()
@@ -72,6 +78,8 @@ class StreamService:
                 tasks.create_task(self._again(pool, MAINTENANCE_SECONDS, self._maintain))
                 tasks.create_task(self._again(pool, TICK_SECONDS, tick(Ticker(self.rules))))
                 tasks.create_task(deliver(pool, Deliverer(self.settings)))
+                for poller in self.pollers:
+                    tasks.create_task(run_poller(pool, poller))
                 if self.url:
                     tasks.create_task(consumer.run())
                     client = await connect(self.url, CLIENT_ID, consumer)
