@@ -12,6 +12,7 @@ from uuid import UUID
 from twin.client.connection import Connection
 from twin.client.layer import Layer
 from twin.client.publishing import JobResult, Progress, Publisher
+from twin.client.streams import Stream
 from twin.client.transfer import Notes
 from twin.jobs.queue import PublishOrder
 
@@ -146,6 +147,37 @@ class Twin:
         )  # fmt: skip
         return frame.assign(published=pd.to_datetime(frame["published"], utc=True))
 
+    def streams(
+        self, layers: str | Sequence[str] | None = None, kinds: str | Sequence[str] | None = None
+    ) -> pd.DataFrame:
+        """Return the streams that the key may read, one row each with its latest value, indexed by id.
+
+        Parameters
+        ----------
+        layers : str or sequence of str, optional
+            Only streams of these layers.
+        kinds : str or sequence of str, optional
+            Only of these kinds, such as ``"water_level"``.
+
+        Returns
+        -------
+        pandas.DataFrame
+            Longitude and latitude in degrees (EPSG:4326), NaN for a stream that has no place; `value` in `unit` (UCUM);
+            `time` in UTC; `fresh` tells whether the value still says how things are.
+
+        Examples
+        --------
+        >>> city.streams(kinds=["rain", "water_level"]).index.name
+        'stream'
+        """
+        from twin.client import streams
+
+        return streams.streams(self._connection, layers, kinds)
+
+    def stream(self, key: int) -> Stream:
+        """Return a stream by its id; no request is sent until it is read."""
+        return Stream(self._connection, key)
+
     def cell(self, cell: str | int) -> Place:
         """Return the features of all layers in an H3 cell of any resolution, given in hexadecimal or as an integer."""
         name = f"{cell:x}" if isinstance(cell, int) else cell
@@ -168,15 +200,16 @@ class Twin:
 
     # Following -------------------------------------------------------------------------------------
 
-    def live(self, layers: Sequence[str] | None = None) -> Iterator[LiveEvent]:
+    def live(self, layers: Sequence[str] | None = None, *, state: bool = False) -> Iterator[LiveEvent]:
         """Yield changes of the layers that the key may read, or of the given ones, until the caller stops.
 
         The first event is `Current`. A lost connection is made again for `patience` seconds; if something changed
-        meanwhile, `Current` comes again. Events of unknown kinds are left out.
+        meanwhile, `Current` comes again. Events of unknown kinds are left out. With `state`, values of the layers'
+        streams come too, as `StateChange`: all of them first, then those that changed.
         """
         from twin.client.live import follow
 
-        return follow(self._connection, layers)
+        return follow(self._connection, layers, state=state)
 
     # Publishing ------------------------------------------------------------------------------------
 

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
 from twin.client.connection import Connection
+from twin.client.streams import Time
 from twin.errors import BadInput
 from twin.text import Text
 
@@ -86,10 +87,12 @@ class Layer:
 
         A layer that can no longer be read ends it with `NotFound`.
         """
-        from twin.client.live import Current, follow
+        from twin.client.live import Current, StateChange, follow
 
         last: int | None = None
         for event in follow(self._connection, [self.name]):
+            if isinstance(event, StateChange):
+                continue
             expected = event.layers.get(self.name) if isinstance(event, Current) else event.version
             if expected == last and expected is not None:
                 continue
@@ -195,6 +198,29 @@ class Layer:
             },
         )  # fmt: skip
         return frames.cells(answer.content, geometry=geometry)
+
+    def state(self, at: Time | None = None) -> gpd.GeoDataFrame:
+        """Return the values of the layer's streams now, or as of a moment, indexed by stream.
+
+        Parameters
+        ----------
+        at : datetime, date or str, optional
+            A moment of the past; a time without a zone is this machine's own.
+
+        Returns
+        -------
+        geopandas.GeoDataFrame
+            Points (EPSG:4326), None for a stream that has no place; `value` in `unit` (UCUM), `time` in UTC, `grade`
+            and `color` of its class, `flags`, and whether it is `fresh`. Of a past moment only what was fresh then.
+
+        Examples
+        --------
+        >>> city.layer("planning.wards").state().crs.to_epsg()
+        4326
+        """
+        from twin.client import streams
+
+        return streams.state(self._connection, self._path, self.name, at)
 
 
 def _attributes(about: Mapping[str, Any]) -> dict[str, Any]:

@@ -7,7 +7,7 @@ import random
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any, Literal
 
 import httpx
@@ -16,6 +16,7 @@ from httpx_sse import EventSource, ServerSentEvent, SSEError
 from twin.client.connection import PASSING, PAUSES, READING_PATIENCE, Connection, seconds_of
 from twin.client.transfer import NO_TWIN
 from twin.errors import BadInput, TwinError
+from twin.streams.flags import flag_names
 
 PATH = "live"
 # The server sends a heartbeat every few seconds; one that is silent for so long is away.
@@ -49,16 +50,39 @@ class LayerChange:
     published: datetime | None
 
 
-LiveEvent = Current | LayerChange
+@dataclass(frozen=True, slots=True)
+class StreamValue:
+    """The latest value of a stream, in its unit; None where there is none.
+
+    `grade` is the place of its class in the scale of its kind, None without one. `flags` say what is known against it.
+    """
+
+    stream: int
+    value: float | None
+    grade: int | None
+    flags: tuple[str, ...]
+    time: datetime
 
 
-def follow(connection: Connection, layers: Sequence[str] | None = None) -> Iterator[LiveEvent]:
+@dataclass(frozen=True, slots=True)
+class StateChange:
+    """Values of streams: all that are followed at first, then those that changed."""
+
+    values: tuple[StreamValue, ...]
+
+
+LiveEvent = Current | LayerChange | StateChange
+
+
+def follow(connection: Connection, layers: Sequence[str] | None = None, *, state: bool = False) -> Iterator[LiveEvent]:
     """Yield events until the caller stops.
 
     A lost connection is made again, with growing pauses, for as long as the connection's patience lasts; what the
     server refuses, such as a key that was revoked, is raised at once.
     """
     parameters = {} if layers is None else {"layers": layers if isinstance(layers, str) else ",".join(layers)}
+    if state:
+        parameters["state"] = "true"
     last: str | None = None
     retry, tries = PAUSES[0], 0
     # Somebody who has a wrong address should not have to wait for long to learn it.
@@ -99,15 +123,23 @@ def _events(answer: httpx.Response) -> Iterator[ServerSentEvent]:
 
 def _event(received: ServerSentEvent) -> LiveEvent | None:
     """Parse an event; None for one without data or of an unknown kind."""
-    if not received.data or received.event not in ("current", "layer"):
+    if not received.data or received.event not in ("current", "layer", "state"):
         return None
     try:
         data: dict[str, Any] = json.loads(received.data)
         if received.event == "current":
             return Current(dict(data["layers"]))
+        if received.event == "state":
+            return StateChange(tuple(_value(*value) for value in data["values"]))
         published = data["published"]
         return LayerChange(
             data["layer"], data["kind"], data["version"], datetime.fromisoformat(published) if published else None
         )
-    except (KeyError, TypeError, ValueError):
+    except (KeyError, TypeError, ValueError, OverflowError):
         raise BadInput(NO_TWIN) from None
+
+
+def _value(stream: int, value: float | None, grade: int, flag: int, seconds: int) -> StreamValue:
+    return StreamValue(
+        stream, value, None if grade < 0 else grade, tuple(flag_names(flag)), datetime.fromtimestamp(seconds, UTC)
+    )
