@@ -40,7 +40,10 @@ UNIT_SECONDS = {"s": 1, "m": 60, "min": 60, "h": 3600, "d": 86_400}
 MOST_STREAMS = 10_000
 
 StreamId = Annotated[int, PathParameter(ge=1, lt=2**31, description="The stream's id.")]
-At = Annotated[str | None, Query(description="The state as of this moment, with its zone; else now.")]
+At = Annotated[
+    str | None,
+    Query(description="The state as of this moment, with its zone; else now.", json_schema_extra={"format": "past"}),
+]
 
 
 def live_of(request: Request) -> LiveState:
@@ -131,9 +134,23 @@ async def stream_series(
     principal: CurrentPrincipal,
     lang: Lang,
     stream: StreamId,
-    start: Annotated[str | None, Query(alias="from", description="First moment; else a day before the end.")] = None,
-    end: Annotated[str | None, Query(alias="to", description="Last moment; else now.")] = None,
-    every: Annotated[str, Query(description="Length of a bucket: 30s, 5m, 15m, 1h, 1d.")] = "15m",
+    start: Annotated[
+        str | None,
+        Query(
+            alias="from",
+            description="First moment; else a day before the end.",
+            json_schema_extra={"format": "first-moment"},
+        ),
+    ] = None,
+    end: Annotated[
+        str | None, Query(alias="to", description="Last moment; else now.", json_schema_extra={"format": "last-moment"})
+    ] = None,
+    every: Annotated[
+        str,
+        Query(
+            description="Length of a bucket: 30s, 5m, 15m, 1h, 1d.", json_schema_extra={"format": "duration-of-bucket"}
+        ),
+    ] = "15m",
     stat: Annotated[Stat | None, Query(description="What a bucket tells; else as the stream's kind rolls up.")] = None,
 ) -> Response:
     """Give a stream's values in buckets that stand on the city's midnight.

@@ -81,10 +81,17 @@ def visible_entry(entries: Mapping[int, StreamEntry], readable: frozenset[str], 
 
 
 def read_filter(
-    streams: Annotated[str | None, Query(description="Ids of streams, with commas.")] = None,
+    streams: Annotated[
+        str | None, Query(description="Ids of streams, with commas.", json_schema_extra={"format": "stream-ids"})
+    ] = None,
     kinds: Annotated[str | None, Query(description="Kinds of values, with commas: traffic_speed, pm2_5.")] = None,
-    bbox: Annotated[str | None, Query(description="West, south, east, north in degrees.")] = None,
-    cell: Annotated[str | None, Query(description="An H3 cell; streams inside it.")] = None,
+    bbox: Annotated[
+        str | None,
+        Query(description="West, south, east, north in degrees.", json_schema_extra={"format": "box-in-degrees"}),
+    ] = None,
+    cell: Annotated[
+        str | None, Query(description="An H3 cell; streams inside it.", json_schema_extra={"format": "h3"})
+    ] = None,
 ) -> Filter:
     """Read the filter of a request.
 
