@@ -96,7 +96,11 @@ class PrivateBroker:
             self._write_accounts(())
         user = self._cluster.server_user
         configuration = CONFIGURATION.format(
-            port=self.port, host=self.host, folder=self.folder, queue=QUEUE_BYTES, user=f"user {user.pw_name}\n" if user else ""
+            port=self.port,
+            host=self.host,
+            folder=self.folder,
+            queue=QUEUE_BYTES,
+            user=f"user {user.pw_name}\n" if user else "",
         )
         self._write("mosquitto.conf", configuration)
         with open_private(self.folder.parent / "mosquitto.log", "w") as output:

@@ -223,8 +223,8 @@ def signals_later() -> Iterator[None]:
     finally:
         for number, handler in caught.items():
             signal.signal(number, handler)
-        for number in held:
-            signal.raise_signal(number)
+        for received in held:
+            signal.raise_signal(received)
 
 
 def start_program(*arguments: str) -> subprocess.Popen[bytes]:

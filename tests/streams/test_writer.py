@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 from tests.conftest import run_async
 from tests.streams.worlds import START, ZONE, World, declared, describe, world
 from twin.db.database import Database
+from twin.db.tables import Sharing
 from twin.errors import BadInput
 from twin.streams.flags import BAD, Flag
 from twin.streams.latest import LatestValues
@@ -341,6 +342,48 @@ def test_whoever_follows_misses_no_value_of_a_transaction_that_ends_after_a_late
             assert await latest.follow(reader) == set()
             await slow.close()
             await reader.close()
+
+    run_async(work())
+
+
+def test_a_value_that_was_deleted_is_forgotten_when_all_are_read_anew(database: Database) -> None:
+    describe(database)
+
+    async def work() -> None:
+        async with world(database) as w:
+            latest = LatestValues()
+            await w.writer.write(w.connection, [w.value("a", 0, 1.0), w.value("b", 0, 2.0)], "test")
+            assert await latest.follow(w.connection) == set(w.ids.values())
+            await w.connection.execute("DELETE FROM live.latest WHERE stream = $1", w.ids["a"])
+            await w.writer.write(w.connection, [w.value("b", 1, 3.0)], "test")
+            assert await latest.reload(w.connection) == set(w.ids.values())
+            assert {stream: value.value for stream, value in latest.values.items()} == {w.ids["b"]: 3.0}
+            assert await latest.follow(w.connection) == set()
+
+    run_async(work())
+
+
+def test_a_month_that_was_made_in_a_transaction_that_failed_is_made_again(database: Database) -> None:
+    describe(database)
+
+    async def work() -> None:
+        async with world(database) as w:
+            with pytest.raises(RuntimeError):
+                async with w.connection.transaction():
+                    await w.writer.write(w.connection, [w.value("a", 0, 1.0)], "test")
+                    raise RuntimeError
+            assert (await w.writer.write(w.connection, [w.value("a", 0, 1.0)], "test")).new == 1
+
+    run_async(work())
+
+
+def test_streams_of_one_kind_share_an_observed_property_that_tells_of_none_of_them(database: Database) -> None:
+    describe(database, Sharing.OPEN, Sharing.RESTRICTED)
+
+    async def work() -> None:
+        async with world(database, declared("a")) as w, world(database, declared("secret"), layer="env.restricted"):
+            rows = await w.rows("SELECT name FROM live.observed_property")
+            assert [row["name"] for row in rows] == ["pm2_5"]
 
     run_async(work())
 

@@ -121,12 +121,15 @@ class LiveState:
             except BaseException:
                 self._entries_due.set()
                 raise
-            self._latest.forget(set(self._entries or ()) - entries.keys())
             self._entries, self.generation = entries, self.generation + 1
-        changed = await self._latest.follow(connection)
-        if others:
+            try:
+                changed = await self._latest.reload(connection)
+            except BaseException:
+                self._entries_due.set()
+                raise
             self.rows = {stream: self._row(stream) for stream in self.values if stream in self.entries}
         else:
+            changed = await self._latest.follow(connection)
             unknown = changed - self.entries.keys()
             if unknown:
                 self._entries_due.set()

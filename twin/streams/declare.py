@@ -158,11 +158,13 @@ async def declare_streams(
         agency = found["agency_id"]
         sensors = {d.sensor: d.sensor_name or d.sensor for d in declarations}
         sensor_ids = _by_code(await connection.fetch(SENSORS_SQL, agency, list(sensors), list(sensors.values())))
+        # Streams of one kind share an entity, which tells of none of them: it is called by the kind.
         properties = {d.kind or d.code: d for d in declarations}
         property_ids = _by_code(
             await connection.fetch(
                 PROPERTIES_SQL, agency, list(properties),
-                [d.property_name or d.name for d in properties.values()], [d.definition for d in properties.values()],
+                [d.property_name or d.kind or d.name for d in properties.values()],
+                [d.definition for d in properties.values()],
             )
         )  # fmt: skip
         rows = [

@@ -50,7 +50,16 @@ class LatestValues:
         self.horizon = int(rows[0]["horizon"])
         return changed
 
-    def forget(self, streams: set[int]) -> None:
-        """Drop the values of streams that are gone."""
-        for stream in streams:
-            self.values.pop(stream, None)
+    async def reload(self, connection: asyncpg.Connection) -> set[int]:
+        """Read all values anew; return the streams that have another one now, or none any more.
+
+        A value that was deleted is no change that `follow` could see.
+        """
+        before, self.values, self.horizon = self.values, {}, 0
+        try:
+            await self.follow(connection)
+        except BaseException:
+            self.values = before
+            raise
+        others = {stream for stream, value in self.values.items() if before.get(stream) != value}
+        return others | (before.keys() - self.values.keys())

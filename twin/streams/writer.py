@@ -295,10 +295,12 @@ class StreamWriter:
         return limit is not None and o.value not in stream.stuck_except and (o.time - since).total_seconds() > limit
 
     async def _ensure_months(self, connection: asyncpg.Connection, months: set[tuple[int, int]]) -> None:
-        """Make the partitions of (year, month) in UTC; each is asked for once in the life of a writer."""
+        """Make the partitions of (year, month) in UTC; each that is there for good is asked for once."""
         for year, month in sorted(months - self._months):
             await connection.execute("SELECT live.ensure_month(make_date($1, $2, 1))", year, month)
-            self._months.add((year, month))
+            # In a transaction of the caller's the new month may still be rolled back.
+            if not connection.is_in_transaction():
+                self._months.add((year, month))
 
 
 def judge(
