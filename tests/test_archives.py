@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import gzip
 import json
-import os
 import subprocess
-import sys
 from pathlib import Path
 
 import httpx
@@ -17,7 +15,8 @@ from pmtiles.reader import MmapSource, Reader, all_tiles
 from pmtiles.tile import Compression, TileType, zxy_to_tileid
 from pmtiles.writer import Writer
 
-from tests.conftest import HOME, ROOT, LiveServer, serving
+from tests.commands import run
+from tests.conftest import LiveServer, serving
 from tests.test_sharing_over_http import eventually
 from tests.test_versions import LAYER, lamps, layer, publish  # noqa: F401  # a fixture
 from twin.catalogue.catalogue import LayerEntry, ensure_layer
@@ -29,11 +28,7 @@ BOX = "106.72,10.765,106.745,10.79"
 
 
 def twin(database: Database, folder: Path, *arguments: str, lang: str = "en") -> subprocess.CompletedProcess[str]:
-    environment = {k: v for k, v in os.environ.items() if not k.startswith("TWIN_")} | {
-        "TWIN_HOME": str(HOME), "TWIN_DATABASE": str(database.url.database), "TWIN_ARCHIVES": str(folder),
-    }  # fmt: skip
-    command = [sys.executable, "-m", "twin", "--lang", lang, *arguments]
-    return subprocess.run(command, env=environment, cwd=ROOT, capture_output=True, text=True, timeout=120)
+    return run("--lang", lang, *arguments, TWIN_DATABASE=str(database.url.database), TWIN_ARCHIVES=str(folder))
 
 
 @pytest.fixture(scope="module")

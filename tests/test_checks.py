@@ -16,6 +16,7 @@ from ingest.column_names import column_name
 from ingest.mapping.rows import columns_of_layer
 from ingest.publish.identity import HASHED_FROM, Numbering, ids_from_geometry
 from layers.registry import theme
+from tests.examples import examples
 from twin.city import read_city
 
 OUTLINE = read_city("hcmc").outline
@@ -120,7 +121,7 @@ def test_vn2000_coordinates_come_out_where_they_belong_and_flat() -> None:
 junk = st.one_of(st.none(), st.text(max_size=12), st.integers(-(2**70), 2**70), st.floats(), st.booleans())
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=examples(150), deadline=None)
 @given(rows=st.lists(st.fixed_dictionaries({"height": junk, "levels": junk, "use": junk, "name": junk, "year_built": junk}), min_size=1, max_size=8))  # fmt: skip
 def test_whatever_the_values_every_feature_is_either_good_or_set_aside(rows: list[dict]) -> None:
     checked, _ = buildings(rows, [HERE] * len(rows))

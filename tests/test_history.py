@@ -12,8 +12,8 @@ import sqlalchemy as sa
 
 from ingest.mapping.rows import columns_of_layer
 from layers.registry import theme
+from tests.commands import run
 from tests.conftest import HOME
-from tests.test_database import run
 from tests.test_versions import LAYER, WHO, catalogue, columns, lamps, layer, publish, shape
 from twin.catalogue.catalogue import Column, LayerEntry, ensure_agency, ensure_layer
 from twin.catalogue.differences import changes, summary

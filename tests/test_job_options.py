@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 import codecs
-import os
-import subprocess
-import sys
 import time
 from encodings.aliases import aliases
 from pathlib import Path
@@ -14,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.conftest import ROOT
+from tests.commands import run
 from twin.bounded_toml import DEPTH, LENGTH, check_toml, parse_toml, read_toml
 from twin.errors import BadInput
 from twin.jobs.queue import PublishOrder, check_order
@@ -106,7 +103,7 @@ def test_the_command_line_says_so_in_a_sentence(tmp_path: Path) -> None:
         (["--encoding", "zip"], "no text encoding"),
         (["--mapping", str(mapping)], "nested deeper"),
     ):
-        command = [sys.executable, "-m", "twin", "ingest", "check", str(table), "--theme", "places", *options]
-        environment = os.environ | {"LANG": "C.UTF-8", "TWIN_HOME": str(tmp_path)}
-        done = subprocess.run(command, capture_output=True, text=True, cwd=ROOT, env=environment, timeout=120)
+        done = run(
+            "ingest", "check", str(table), "--theme", "places", *options, LANG="C.UTF-8", TWIN_HOME=str(tmp_path)
+        )
         assert done.returncode == 2 and message in done.stderr and "Traceback" not in done.stderr

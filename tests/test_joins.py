@@ -22,8 +22,8 @@ from ingest.mapping.description import Join
 from ingest.mapping.joins import Partners, TablePartner
 from ingest.publish.engine import PublishRequest, PublishResult, check_file, publish_file
 from layers.registry import theme
+from tests.commands import run
 from tests.conftest import HOME
-from tests.test_database import run
 from twin.access.principals import Principal
 from twin.catalogue.catalogue import LayerEntry, ensure_agency, ensure_layer, read_catalogue
 from twin.config import Settings

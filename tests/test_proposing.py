@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from ingest.checks.contract_proposal import FITTING, _type
 from ingest.checks.values import as_type
+from tests.examples import examples
 
 WRITTEN = st.one_of(
     st.integers(-(10**9), 10**9).map(str), st.floats(-1e6, 1e6).map(str), st.floats(0, 1e6).map(lambda f: f"{f:.2f}".replace(".", ",")),
@@ -18,7 +19,7 @@ WRITTEN = st.one_of(
 )  # fmt: skip
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=examples(300), deadline=None)
 @given(
     values=st.lists(WRITTEN, min_size=1, max_size=6) | st.lists(st.floats(-1e6, 1e6).map(str), min_size=1, max_size=6)
 )

@@ -18,9 +18,9 @@ import sqlalchemy as sa
 
 from ingest.publish.engine import PublishRequest, check_file, publish_file
 from layers.registry import theme
+from tests.commands import run
 from tests.conftest import HOME
 from tests.forks import forks
-from tests.test_database import run
 from twin.catalogue.catalogue import LayerEntry, ensure_agency, ensure_layer, read_catalogue
 from twin.config import Settings
 from twin.crs import transform

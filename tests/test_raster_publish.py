@@ -19,9 +19,9 @@ from rasterio.transform import from_origin
 
 from ingest.publish.engine import PublishRequest, PublishResult, check_file, publish_file
 from layers.registry import theme
+from tests.commands import run
 from tests.conftest import HOME
 from tests.forks import forks
-from tests.test_database import run
 from twin.catalogue.catalogue import LayerEntry, ensure_agency, ensure_layer, read_catalogue
 from twin.cells.cover import parse_cell
 from twin.config import Settings

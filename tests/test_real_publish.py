@@ -156,9 +156,14 @@ def test_the_flood_raster_leaves_out_depths_that_cannot_be(database: Database, c
     assert rows["highest"].max() <= 20
 
 
-def test_roads_of_the_openstreetmap_extract(database: Database, city_data: Path) -> None:
-    path = city_data / "hcmc/osm/hcmc_2018.osm.pbf"
-    done = publish(database, path, "roads", source_layer="line:highway")
+@pytest.fixture(scope="module")
+def roads(module_database: Database, city_data: Path) -> PublishResult:
+    """The roads of the extract, published once; tests only read them."""
+    return publish(module_database, city_data / "hcmc/osm/hcmc_2018.osm.pbf", "roads", source_layer="line:highway")
+
+
+def test_roads_of_the_openstreetmap_extract(module_database: Database, roads: PublishResult, city_data: Path) -> None:
+    path, done = city_data / "hcmc/osm/hcmc_2018.osm.pbf", roads
     ways: dict[str, list[tuple[float, float]]] = {}
     for item in osmium.FileProcessor(path).with_locations().with_filter(osmium.filter.KeyFilter("highway")):
         if type(item) is not osmium.osm.Node and item.is_way():
@@ -166,15 +171,15 @@ def test_roads_of_the_openstreetmap_extract(database: Database, city_data: Path)
     assert done.outcome is not None
     assert done.outcome.features + done.outcome.quarantined == done.report.features == len(ways) == 33_044
     assert done.outcome.features > 33_000
-    _, rows = published(database)
+    _, rows = published(module_database)
     assert set(rows["id"]) <= set(ways)
     for row in rows.iloc[::501].itertuples():
         assert np.allclose(shapely.get_coordinates(row.geom), ways[row.id], atol=1e-7)
 
 
-def test_what_a_real_publish_set_aside_can_be_fetched_back(database: Database, city_data: Path) -> None:
-    publish(database, city_data / "hcmc/osm/hcmc_2018.osm.pbf", "roads", source_layer="line:highway")
-    with database.session() as session:
+@pytest.mark.usefixtures("roads")
+def test_what_a_real_publish_set_aside_can_be_fetched_back(module_database: Database) -> None:
+    with module_database.session() as session:
         aside = session.execute(sa.text("SELECT feature_id, reason, properties, geometry FROM twin.quarantine")).all()
     assert aside and all(row.feature_id.startswith("way/") and row.geometry is not None for row in aside)
     assert {"field.vocabulary"} <= {row.reason for row in aside}

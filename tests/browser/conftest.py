@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Iterator
+from contextlib import contextmanager
 
 import pytest
 from playwright.sync_api import Browser, Page, sync_playwright
@@ -26,9 +27,9 @@ def browser() -> Iterator[Browser]:
         running.close()
 
 
-@pytest.fixture
-def page(browser: Browser) -> Iterator[Page]:
-    """A fresh page in Vietnamese; `console_errors` and `requests` hold what it did."""
+@contextmanager
+def fresh_page(browser: Browser) -> Iterator[Page]:
+    """A page in Vietnamese; `console_errors` and `requests` hold what it did."""
     context = browser.new_context(viewport={"width": 900, "height": 600}, locale="vi-VN")
     page = context.new_page()
     page.set_default_timeout(60_000)
@@ -39,3 +40,10 @@ def page(browser: Browser) -> Iterator[Page]:
     page.on("request", lambda request: page.requests.append(request.url))
     yield page
     context.close()
+
+
+@pytest.fixture
+def page(browser: Browser) -> Iterator[Page]:
+    """A page of this test's own."""
+    with fresh_page(browser) as page:
+        yield page

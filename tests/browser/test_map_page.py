@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import io
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 from urllib.parse import urlsplit
 
 import mapbox_vector_tile
 import pytest
 from PIL import Image, ImageChops
-from playwright.sync_api import Page, Route, expect
+from playwright.sync_api import Browser, Page, Route, expect
+
+from tests.browser.conftest import fresh_page
 
 pytestmark = pytest.mark.browser
 
@@ -23,13 +25,32 @@ LAND = (243, 240, 233)
 NASTY = "<script>window.hacked = 1</script><img src=x onerror='window.hacked = 1'>"
 
 
+WATCH_VIOLATIONS = (
+    "window.violations = [];addEventListener('securitypolicyviolation', event => violations.push(event.blockedURI));"
+)
+
+
+@pytest.fixture(scope="module")
+def opened(browser: Browser, live_server: Any) -> Iterator[Page]:
+    """The map as it opens, drawn once."""
+    with fresh_page(browser) as page:
+        page.add_init_script(WATCH_VIOLATIONS)
+        page.goto(f"{live_server.url}/?lang=vi")
+        page.evaluate("() => twin.idle()")
+        yield page
+
+
+@pytest.fixture
+def first_map(opened: Page) -> Iterator[Page]:
+    """The map as it opens, for tests that only look and ask of places: one page for all of them."""
+    yield opened
+    opened.keyboard.press("Escape")
+    expect(opened.locator("#card")).to_be_hidden()
+
+
 @pytest.fixture
 def open_map(page: Page, live_server: Any) -> Callable[[str], Page]:
     """Open the page at an address and wait until everything in view is drawn."""
-    page.add_init_script(
-        "window.violations = [];"
-        "addEventListener('securitypolicyviolation', event => violations.push(event.blockedURI));"
-    )
 
     def open_at(address: str = "/?lang=vi") -> Page:
         page.goto(live_server.url + address)
@@ -85,24 +106,24 @@ def told_by(agency: str, title: str) -> dict[str, Any]:
     return {"agency": {"name": agency, "title": title}, "layers": [layer]}
 
 
-def test_the_map_draws_buildings_and_labels(open_map: Callable[..., Page]) -> None:
-    page = open_map()
+def test_the_map_draws_buildings_and_labels(first_map: Page) -> None:
+    page = first_map
     assert page.evaluate(BUILDINGS) > 50
     assert len(page.evaluate("() => twin.labels()")) > 3
     shot = picture(page)
     assert share_differing(shot, Image.new("RGB", shot.size, LAND)) > 0.05
 
 
-def test_nothing_leaves_the_host(open_map: Callable[..., Page], live_server: Any) -> None:
-    page = open_map()
+def test_nothing_leaves_the_host(first_map: Page, live_server: Any) -> None:
+    page = first_map
     click_the_middle(page)
     expect(page.locator(".card-cell")).to_be_visible()
     hosts = {urlsplit(url).netloc for url in page.requests if not url.startswith(("blob:", "data:"))}
     assert hosts == {urlsplit(live_server.url).netloc}
 
 
-def test_the_page_is_silent_under_its_own_security_policy(open_map: Callable[..., Page]) -> None:
-    page = open_map()
+def test_the_page_is_silent_under_its_own_security_policy(first_map: Page) -> None:
+    page = first_map
     click_the_middle(page)
     expect(page.locator(".card-cell")).to_be_visible()
     assert page.console_errors == []
@@ -110,8 +131,8 @@ def test_the_page_is_silent_under_its_own_security_policy(open_map: Callable[...
     assert set(page.evaluate("() => violations")) <= {"wasm-eval"}
 
 
-def test_every_base_map_layer_comes_with_one_request_a_tile(open_map: Callable[..., Page]) -> None:
-    page = open_map()
+def test_every_base_map_layer_comes_with_one_request_a_tile(first_map: Page) -> None:
+    page = first_map
     base = {
         c["id"] for c in page.evaluate("() => fetch('/collections').then(a => a.json())")["collections"] if c["baseMap"]
     }
@@ -122,8 +143,8 @@ def test_every_base_map_layer_comes_with_one_request_a_tile(open_map: Callable[.
     assert not [parts for parts in tiles if parts not in shared and parts[2].split("@")[0] in base]
 
 
-def test_a_click_opens_a_card_that_names_several_agencies(open_map: Callable[..., Page]) -> None:
-    page = open_map()
+def test_a_click_opens_a_card_that_names_several_agencies(first_map: Page) -> None:
+    page = first_map
     click_the_middle(page)
     agencies = page.locator(".card-agency h3")
     expect(agencies.nth(1)).to_be_visible()
@@ -132,8 +153,8 @@ def test_a_click_opens_a_card_that_names_several_agencies(open_map: Callable[...
     expect(page.locator("#card")).to_be_hidden()
 
 
-def test_a_place_can_be_asked_about_with_the_keyboard_alone(open_map: Callable[..., Page]) -> None:
-    page = open_map()
+def test_a_place_can_be_asked_about_with_the_keyboard_alone(first_map: Page) -> None:
+    page = first_map
     page.locator("#map").focus()
     page.keyboard.press("Enter")
     expect(page.locator(".card-cell")).to_be_visible()

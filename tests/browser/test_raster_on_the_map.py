@@ -58,18 +58,18 @@ def test_the_map_shows_a_raster_s_pixels_where_they_lie(page: Page, raster_serve
     shot = np.asarray(Image.open(io.BytesIO(frame.screenshot())).convert("RGB")).astype(int)
     values, of = classes(), theme("land_cover")
     compared = 0
-    for down in range(0, 90, 5):
-        for right in range(0, 120, 5):
-            # The middle of a patch of five pixels of one class.
-            code = int(values[down + 2, right + 2])
-            place = transform(np.array([[WEST + (right + 2.5) * SIZE, NORTH - (down + 2.5) * SIZE]]), 32648)[0]
-            x, y = page.evaluate("place => twin.map.viewport().project(place)", place.tolist())
-            if not (330 < x < 780 and 90 < y < 500):
-                continue
-            color = np.array(parse_color(of.style["fill"]["categories"][CODES[code]])) if code else LAND
-            expected = of.style["opacity"] * color + (1 - of.style["opacity"]) * LAND
-            assert np.abs(shot[int(y), int(x)] - expected).max() <= 4, (down, right, shot[int(y), int(x)], expected)
-            compared += 1
+    # The middles of patches of five pixels of one class.
+    middles = [(down + 2, right + 2) for down in range(0, 90, 5) for right in range(0, 120, 5)]
+    places = transform(np.array([[WEST + (c + 0.5) * SIZE, NORTH - (r + 0.5) * SIZE] for r, c in middles]), 32648)
+    points = page.evaluate("places => places.map(place => twin.map.viewport().project(place))", places.tolist())
+    for (down, right), (x, y) in zip(middles, points, strict=True):
+        if not (330 < x < 780 and 90 < y < 500):
+            continue
+        code = int(values[down, right])
+        color = np.array(parse_color(of.style["fill"]["categories"][CODES[code]])) if code else LAND
+        expected = of.style["opacity"] * color + (1 - of.style["opacity"]) * LAND
+        assert np.abs(shot[int(y), int(x)] - expected).max() <= 4, (down, right, shot[int(y), int(x)], expected)
+        compared += 1
     assert compared >= (1 if zoom > 16 else 8)
     # Nothing is blended, neither two classes nor a class with what is transparent.
     colors = np.array([parse_color(of.style["fill"]["categories"][term]) for term in CODES.values()])

@@ -19,6 +19,7 @@ from layers.registry import theme
 from tests.checks.legacy_text import as_tcvn3, as_vni
 from tests.checks.messy import messy
 from tests.checks.readers import Memory, memory, opened
+from tests.examples import examples
 from twin.city import read_city
 from twin.crs import transform
 
@@ -265,7 +266,7 @@ shapes_ = st.one_of(
 )  # fmt: skip
 
 
-@settings(max_examples=120, deadline=None)
+@settings(max_examples=examples(150), deadline=None)
 @given(
     rows=st.lists(st.tuples(junk, junk, junk, shapes_), min_size=1, max_size=8),
     names=st.permutations(["id", "so_tang", "use", "ten", "<b>", "Địa chỉ"]),

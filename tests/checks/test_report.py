@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from functools import cache
 from html.parser import HTMLParser
 from io import StringIO
 from itertools import pairwise
@@ -25,6 +26,7 @@ from ingest.checks.terminal import print_report
 from layers.registry import theme
 from tests.checks.messy import messy
 from tests.checks.readers import Memory, memory
+from tests.examples import examples
 from twin.city import read_city
 from twin.text import LANGUAGES, Language, speaking
 
@@ -143,11 +145,17 @@ def test_hostile_text_is_shown_as_text_on_the_page_and_cannot_steer_the_terminal
     assert "\x1b" not in said and "\x07" not in said and "·[2J·" in said
 
 
-@settings(max_examples=60, deadline=None)
+@cache
+def calm_page(count: int) -> Page:
+    """The page of as many features whose texts are plain."""
+    return Page(to_html(evil_report([f"t{i}" for i in range(count)])))
+
+
+@settings(max_examples=examples(150), deadline=None)
 @given(texts=st.lists(st.text(min_size=1, max_size=30), min_size=1, max_size=5, unique=True))
 def test_no_text_of_a_file_becomes_an_element_or_an_attribute(texts: list[str]) -> None:
     texts = [t for t in texts if t not in ("id", "use", "name", "height")] or ["x"]
-    calm = Page(to_html(evil_report([f"t{i}" for i in range(len(texts))])))
+    calm = calm_page(len(texts))
     page = Page(to_html(evil_report(texts)))
     assert set(page.tags) <= set(calm.tags) | {"ul", "li", "strong", "span", "br", "code", "section"}
     assert {(t, k) for t, k, _ in page.attributes} <= {(t, k) for t, k, _ in calm.attributes} | {

@@ -17,6 +17,7 @@ from pyproj.enums import WktVersion
 from ingest.checks.faults import Faults
 from ingest.checks.reference import decide_reference
 from ingest.checks.shapes import area_of, check_shapes
+from tests.examples import examples
 from twin.config import load_settings
 from twin.crs import transform, usable_crs
 from twin.text import Text
@@ -53,7 +54,7 @@ def forms(code: int) -> tuple[str, ...]:
     return tuple(dict.fromkeys(found))
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=examples(180), deadline=None)
 @given(data=st.data(), code=st.sampled_from(CODES))
 def test_a_system_lands_within_a_decimetre_or_is_told(data: st.DataObject, code: int) -> None:
     written = data.draw(st.sampled_from(forms(code)))

@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import io
 import json
-import os
 import re
 import subprocess
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -20,18 +18,17 @@ from pmtiles.reader import MmapSource, all_tiles
 from pmtiles.reader import Reader as Archive
 from pmtiles.tile import Compression, TileType
 
-from tests.conftest import HOME, ROOT, serving
+from tests.commands import run
+from tests.conftest import serving
 from tests.rasters.conftest import COVER, GROUND, MIDDLE, SECRET, Served, address, picture
 from tests.test_versions import LAYER as LAMPS
 
 
 def bake(served: Served, folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
-    environment = {k: v for k, v in os.environ.items() if not k.startswith("TWIN_")} | {
-        "TWIN_HOME": str(HOME), "TWIN_DATABASE": str(served.database.url.database), "TWIN_ARCHIVES": str(folder),
-        "TWIN_RASTERS": str(served.folder),
+    settings = {
+        "TWIN_DATABASE": str(served.database.url.database), "TWIN_ARCHIVES": str(folder), "TWIN_RASTERS": str(served.folder)
     }  # fmt: skip
-    command = [sys.executable, "-m", "twin", "--lang", "en", "tiles", "bake", *arguments]
-    return subprocess.run(command, env=environment, cwd=ROOT, capture_output=True, text=True, timeout=120)
+    return run("--lang", "en", "tiles", "bake", *arguments, **settings)
 
 
 @pytest.fixture(scope="module")

@@ -263,14 +263,14 @@ def test_memory_does_not_grow_with_the_number_of_buildings(tmp_path: Path) -> No
         file = citygml(tmp_path / f"{buildings}.gml", HOUSE_2 * buildings)
         tracemalloc.start()
         reader, count = open_file(file), 0
-        for batch in reader.batches(50):
+        for batch in reader.batches(20):
             count += len(batch)
         _, most = tracemalloc.get_traced_memory()
         tracemalloc.stop()
         assert count == buildings
         return most
 
-    assert peak(2000) < peak(300) * 1.6
+    assert peak(700) < peak(100) * 1.6
 
 
 def test_circles_of_parts_and_of_links_come_to_an_end(tmp_path: Path) -> None:

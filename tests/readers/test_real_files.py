@@ -7,8 +7,10 @@ import io
 import json
 import re
 import zipfile
+from functools import cache
 from pathlib import Path
 
+import geopandas as gpd
 import numpy as np
 import osmium
 import pytest
@@ -18,7 +20,7 @@ from pyproj import CRS
 
 from ingest.mapping.description import OsmFilter
 from ingest.readers.opening import open_file, open_raster
-from ingest.readers.source import ReadOptions
+from ingest.readers.source import Reader, ReadOptions
 from tests.readers.files import problems, read
 from twin.crs import to_wgs84
 
@@ -46,6 +48,12 @@ def plain_cityjson(path: Path) -> dict[str, np.ndarray]:
     return boxes
 
 
+@cache
+def whole(path: Path) -> tuple[Reader, gpd.GeoDataFrame]:
+    """All of a file, read once for all tests."""
+    return read(path, rows=64)
+
+
 @pytest.mark.parametrize(
     ("name", "count", "code", "near"),
     [
@@ -55,7 +63,7 @@ def plain_cityjson(path: Path) -> dict[str, np.ndarray]:
     ],
 )
 def test_cityjson_models(city_data: Path, name: str, count: int, code: int, near: tuple[float, float]) -> None:
-    reader, rows = read(city_data / "formats" / name, rows=64)
+    reader, rows = whole(city_data / "formats" / name)
     assert (len(rows), reader.count) == (count, count)
     assert problems(rows) == [None] * count
     assert CRS.from_user_input(reader.crs).to_epsg() == code
@@ -81,7 +89,7 @@ def test_cityjson_models(city_data: Path, name: str, count: int, code: int, near
 
 def test_delft_heights_and_kinds_are_those_of_the_file(city_data: Path) -> None:
     document = json.loads((city_data / "formats/delft.city.json").read_text())
-    _, rows = read(city_data / "formats/delft.city.json")
+    _, rows = whole(city_data / "formats/delft.city.json")
     kinds = rows["object_type"].value_counts().to_dict()
     assert kinds == {
         "Building": 160, "Road": 143, "PlantCover": 126, "LandUse": 81, "GenericCityObject": 54, "Bridge": 3, "WaterBody": 3,

@@ -64,7 +64,7 @@ def test_a_job_that_reaches_its_memory_limit_fails_at_once_with_a_sentence(progr
     place = '{"type":"Point","coordinates":[106.7,10.77]}'
     feature = f'{{"type":"Feature","properties":{{{properties}}},"geometry":{place}}}'
     with path.open("w") as file:
-        file.write('{"type":"FeatureCollection","features":[' + ",".join([feature] * 40_000) + "]}")
+        file.write('{"type":"FeatureCollection","features":[' + ",".join([feature] * 15_000) + "]}")
     programs.settings["TWIN_UPLOAD_BYTES"] = "500000000"
     queue(programs, path, programs.key())
     programs.worker("--once").wait(200)
