@@ -13,16 +13,19 @@ from tiles.live.visible import Kind
 
 TEXT = (ROOT / "docs" / "live-api.md").read_text("utf-8")
 BLOCKS = dict(re.findall(r"```(\w+)\n(.*?)```", TEXT, re.DOTALL))
+COMMANDS = re.findall(r"```sh\n(.*?)```", TEXT, re.DOTALL)
 
 
 def test_the_commands_end_and_say_what_is_current(live_server: LiveServer) -> None:
-    script = BLOCKS["sh"].replace("http://127.0.0.1:8000", live_server.url)
+    script = "".join(COMMANDS).replace("http://127.0.0.1:8000", live_server.url)
     done = subprocess.run(
         ["bash", "-euo", "pipefail", "-c", script], capture_output=True, text=True, timeout=30, check=True
     )
-    whole, part = re.findall(r"data: (.*)", done.stdout)
+    whole, part, *_ = re.findall(r"data: (.*)", done.stdout)
     assert part == '{"layers":{"construction.buildings":1,"transport.roads":1}}'
-    assert "planning.wards" in whole and done.stdout.count("event: current") == 2
+    assert "planning.wards" in whole and done.stdout.count("event: current") == 4
+    # The sample city has no streams of its own.
+    assert done.stdout.count('event: state\ndata: {"values":[]}') == 2
 
 
 def test_the_lines_of_python_run(live_server: LiveServer, capsys: pytest.CaptureFixture[str]) -> None:
