@@ -10,7 +10,7 @@ import pytest
 from tests.conftest import LiveServer
 from twin.client import Twin
 
-MODULES = ("twin.crs", "twin.cells.cover", "layers.theme")
+MODULES = ("twin.crs", "twin.spreadsheets", "twin.cells.cover", "layers.theme")
 CLIENT = ("twin.client.city", "twin.client.layer")
 
 
