@@ -226,7 +226,9 @@ def test_live_tells_of_incidents_and_wakes_nobody_else(city: LiveServer, keys: H
             pass
         assert [own.event()[0] for _ in range(3)] == ["current", "state", "incident"]  # type: ignore[index]
         write(city.database, Sharing.RESTRICTED, 10.0)
-        assert own.event()[0] == "state"  # type: ignore[index]
+        # An incident of the test before may end in between.
+        while (name := own.event()[0]) != "state":  # type: ignore[index]
+            assert name == "incident"
         assert nobody.nothing_more(1.0) and other.nothing_more(0.1)
         known = own.last_id
         write(city.database, Sharing.OPEN, 10.0)

@@ -34,7 +34,6 @@ from tests.features.conftest import COLUMNS, CONTRACT, COUNT, ITEMS, LAYER, NAME
 from tiles.app import create_app
 from tiles.downloads import commands, routes
 from tiles.downloads import formats as known
-from tiles.features.tables import FORMULA, NUMBER
 from twin.access.keys import new_key
 from twin.catalogue.catalogue import LayerEntry, change_entry, ensure_agency, ensure_layer
 from twin.catalogue.download_folder import Making
@@ -42,6 +41,7 @@ from twin.catalogue.staging import Provenance, Shape, Staging
 from twin.catalogue.versions import retire
 from twin.config import Settings
 from twin.db.tables import PrincipalRole, Sharing
+from twin.spreadsheets import FORMULA, NUMBER
 from twin.text import Text
 
 FORMS = ("geojson", "fgb", "parquet", "gpkg", "csv")

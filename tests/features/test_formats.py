@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 
 from tests.conftest import LiveServer
 from tests.features.conftest import COUNT, ITEMS, LAYER, NAMES, TABLE
-from tiles.features.tables import FORMULA, NUMBER, cell
+from twin.spreadsheets import FORMULA, NUMBER, cell
 
 BIG = 150_000
 

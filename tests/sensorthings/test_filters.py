@@ -36,7 +36,7 @@ def moment(minutes: float, sign: str = "Z") -> str:
         ("Things", "properties/cell eq '8a65b5694d07fff'", 1),
         ("Things", "properties/nothing eq null", 2),
         ("Things", "Datastreams/name eq 'PM open-air'", 1),
-        ("Things", "startswith(Datastreams/ObservedProperty/name, 'PM ') and Datastreams/Sensor/name eq 'unknown'", 2),
+        ("Things", "startswith(Datastreams/ObservedProperty/name, 'pm2') and Datastreams/Sensor/name eq 'unknown'", 1),
         ("Things", "Datastreams/Observations/result gt 248", 1),
         ("Things", "Datastreams/any(d: d/Observations/any(o: o/result gt 248) and d/name eq 'PM open-air')", 1),
         ("Things", "Datastreams/all(d: d/properties/kind eq 'pm2_5')", 1),

@@ -190,7 +190,9 @@ def _page_limit(app: FastAPI) -> dict[str, Any]:
 def methods(request: Request) -> str:
     """Return the methods that an address offers, as the header Allow lists them."""
     route = request.scope.get("route")
-    offered = _document(request.app)["paths"].get(getattr(route, "path_format", ""), {})
+    paths = _document(request.app)["paths"]
+    # An address that is written out goes before one with a place for any path, which answers it for other methods.
+    offered = paths.get(request.url.path) or paths.get(getattr(route, "path_format", ""), {})
     found = {method.upper() for method in offered} or set(getattr(route, "methods", None) or ())
     return ", ".join(sorted(found | ({"HEAD"} if "GET" in found else set())))
 

@@ -13,7 +13,7 @@ from fastapi import Path as PathParameter
 
 from tiles.http.principal import City, CurrentPrincipal
 from tiles.incidents.access import is_owner, require_responder, writing
-from tiles.streams.selection import read_filter
+from tiles.streams.selection import read_filter, text_of
 from twin.access.permit import readable_streams
 from twin.access.principals import Principal
 from twin.errors import BadInput
@@ -38,18 +38,24 @@ async def incidents(
     request: Request,
     city: City,
     principal: CurrentPrincipal,
-    kind: Annotated[str | None, Query(max_length=40, description="Kind of incident: alert.")] = None,
+    kind: Annotated[str | None, Query(pattern=r"^[a-z_]{1,40}$", description="Kind of incident: alert.")] = None,
     status: Annotated[
         Literal["open", "acknowledged", "closed", "active"] | None,
         Query(description="Status; “active” is open or acknowledged."),
     ] = None,
-    severity: Annotated[str | None, Query(description="Severities, with commas.")] = None,
+    severity: Annotated[str | None, Query(description="Severities, with commas."), text_of("severities")] = None,
     layers: Annotated[str | None, Query(description="Layers, with commas.")] = None,
-    bbox: Annotated[str | None, Query(description="West, south, east, north in degrees.")] = None,
-    start: Annotated[str | None, Query(alias="from", description="Not over before this moment.")] = None,
-    end: Annotated[str | None, Query(alias="to", description="Opened by this moment.")] = None,
+    bbox: Annotated[
+        str | None, Query(description="West, south, east, north in degrees."), text_of("box-in-degrees")
+    ] = None,
+    start: Annotated[
+        str | None, Query(alias="from", description="Not over before this moment."), text_of("first-moment")
+    ] = None,
+    end: Annotated[str | None, Query(alias="to", description="Opened by this moment."), text_of("last-moment")] = None,
     limit: Annotated[int, Query(ge=1, le=1000, description="Incidents in an answer.")] = 100,
-    after: Annotated[str | None, Query(max_length=200, description="Go on from here; see `next`.")] = None,
+    after: Annotated[
+        str | None, Query(max_length=200, description="Go on from here; see `next`."), text_of("incident-token")
+    ] = None,
 ) -> Response:
     """List the incidents that may be read, the newest first."""
     wanted = IncidentFilter(

@@ -7,12 +7,13 @@ from typing import Any, get_args
 from tiles.live.visible import Kind
 
 DESCRIPTION = """Server-Sent Events. `current` comes first: `{"layers": {"agency.layer": version}}`. Then, whenever
-something changes that the reader may see, `layer`: `{"layer", "kind", "version", "published"}`; `kind` is
-`published` (a later version is current), `rolled-back` (an earlier one), `shown` (visible now and not before),
-`changed` (the layer's description), or `hidden` (no longer visible; version and time are null). Several changes in
-a row may come as one. With `state` or `incidents` also `incident`: `{"whole": true, "incidents": […]}` has all that
-are not over, and `{"whole": false, …}` those that changed, each as `/incidents` has it. Lines that begin with a
-colon are heartbeats. Names of events that are not known should be passed over."""
+something changes that the reader may see, `layer`: `{"layer", "kind", "version", "published"}`; `kind` is `published`
+(a later version is current), `rolled-back` (an earlier one), `shown` (visible now and not before), `changed` (the
+layer's description), or `hidden` (no longer visible; version and time are null). Several changes in a row may come as
+one. With `state` also `state`: `{"values": [[stream, value, grade, flag, seconds], …]}`, all of them first, then
+those that changed. With `state` or `incidents` also `incident`: `{"whole": true, "incidents": […]}` has all that are
+not over, and `{"whole": false, …}` those that changed, each as `/incidents` has it. Lines that begin with a colon are
+heartbeats. Names of events that are not known should be passed over."""
 
 VERSION = {"type": "integer", "minimum": 1}
 CURRENT = {
@@ -43,6 +44,23 @@ INCIDENTS = {
         "incidents": {"type": "array", "items": {"type": "object"}},
     },
 }
+STATE = {
+    "type": "object",
+    "title": "Values of streams",
+    "required": ["values"],
+    "properties": {
+        "values": {
+            "type": "array",
+            "description": "Each is [stream, value or null, grade or -1, flag, seconds since 1970].",
+            "items": {
+                "type": "array",
+                "minItems": 5,
+                "maxItems": 5,
+                "items": {"type": ["number", "null"]},
+            },
+        }
+    },
+}  # fmt: skip
 
 
 def _event(name: str, data: dict[str, Any], *required: str) -> dict[str, Any]:
@@ -60,5 +78,10 @@ def _event(name: str, data: dict[str, Any], *required: str) -> dict[str, Any]:
 
 EVENT: dict[str, Any] = {
     "description": "One event of the stream.",
-    "anyOf": [_event("current", CURRENT, "id"), _event("layer", CHANGE), _event("incident", INCIDENTS)],
+    "anyOf": [
+        _event("current", CURRENT, "id"),
+        _event("layer", CHANGE),
+        _event("state", STATE),
+        _event("incident", INCIDENTS),
+    ],
 }

@@ -18,7 +18,7 @@ from tiles.features.tables import write_parquet
 from tiles.http.principal import City, CurrentPrincipal
 from tiles.http.server import CityContext
 from tiles.streams.routes import StreamId, live_of, selected_streams
-from tiles.streams.selection import Filter, read_filter, visible_entry
+from tiles.streams.selection import Filter, read_filter, text_of, visible_entry
 from twin.access.permit import readable_streams
 from twin.errors import BadInput, NotFound
 from twin.streams.entry import StreamEntry
@@ -34,8 +34,12 @@ RESPONSES: dict[int | str, dict[str, Any]] = {200: {"content": {"text/csv": {}, 
 Form = Annotated[
     str, PathParameter(description="csv or parquet.", json_schema_extra={"enum": list(MEDIA_TYPES)})
 ]  # fmt: skip
-Start = Annotated[str | None, Query(alias="from", description="First moment; else a day before the end.")]
-End = Annotated[str | None, Query(alias="to", description="The moment before which it ends; else now.")]
+Start = Annotated[
+    str | None, Query(alias="from", description="First moment; else a day before the end."), text_of("first-moment")
+]
+End = Annotated[
+    str | None, Query(alias="to", description="The moment before which it ends; else now."), text_of("last-moment")
+]
 
 Rows = AsyncGenerator[Sequence[Mapping[str, Any]], None]
 

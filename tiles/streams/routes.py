@@ -24,7 +24,7 @@ from tiles.streams.answers import (
     value_json,
 )
 from tiles.streams.live_state import LiveState
-from tiles.streams.selection import Filter, Selections, read_filter, visible_entry
+from tiles.streams.selection import Filter, Selections, read_filter, text_of, visible_entry
 from tiles.streams.states import States, state_of_cells
 from twin.access.permit import permit_of, readable_streams
 from twin.errors import BadInput
@@ -42,7 +42,8 @@ MOST_STREAMS = 10_000
 StreamId = Annotated[int, PathParameter(ge=1, lt=2**31, description="The stream's id.")]
 At = Annotated[
     str | None,
-    Query(description="The state as of this moment, with its zone; else now.", json_schema_extra={"format": "past"}),
+    Query(description="The state as of this moment, with its zone; else now."),
+    text_of("past"),
 ]
 
 
@@ -136,20 +137,14 @@ async def stream_series(
     stream: StreamId,
     start: Annotated[
         str | None,
-        Query(
-            alias="from",
-            description="First moment; else a day before the end.",
-            json_schema_extra={"format": "first-moment"},
-        ),
+        Query(alias="from", description="First moment; else a day before the end."),
+        text_of("first-moment"),
     ] = None,
-    end: Annotated[
-        str | None, Query(alias="to", description="Last moment; else now.", json_schema_extra={"format": "last-moment"})
-    ] = None,
+    end: Annotated[str | None, Query(alias="to", description="Last moment; else now."), text_of("last-moment")] = None,
     every: Annotated[
         str,
-        Query(
-            description="Length of a bucket: 30s, 5m, 15m, 1h, 1d.", json_schema_extra={"format": "duration-of-bucket"}
-        ),
+        Query(description="Length of a bucket: 30s, 5m, 15m, 1h, 1d."),
+        text_of("duration-of-bucket"),
     ] = "15m",
     stat: Annotated[Stat | None, Query(description="What a bucket tells; else as the stream's kind rolls up.")] = None,
 ) -> Response:

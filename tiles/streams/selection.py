@@ -8,6 +8,7 @@ from typing import Annotated
 
 import h3
 from fastapi import Query
+from pydantic import WithJsonSchema
 
 from tiles.streams.live_state import LiveState
 from twin.errors import BadInput, NotFound
@@ -51,6 +52,11 @@ class Filter:
         return bool(h3.latlng_to_cell(entry.latitude, entry.longitude, resolution) == self.cell)
 
 
+def text_of(form: str) -> WithJsonSchema:
+    """Return what the OpenAPI document says of an optional text: its format."""
+    return WithJsonSchema({"type": "string", "format": form})
+
+
 class Selections:
     """The streams of filters, for the layers that may be read; made again when the streams are others."""
 
@@ -81,19 +87,16 @@ def visible_entry(entries: Mapping[int, StreamEntry], readable: frozenset[str], 
 
 
 def read_filter(
-    streams: Annotated[
-        str | None, Query(description="Ids of streams, with commas.", json_schema_extra={"format": "stream-ids"})
-    ] = None,
+    streams: Annotated[str | None, Query(description="Ids of streams, with commas."), text_of("stream-ids")] = None,
     kinds: Annotated[str | None, Query(description="Kinds of values, with commas: traffic_speed, pm2_5.")] = None,
     bbox: Annotated[
         str | None,
-        Query(description="West, south, east, north in degrees.", json_schema_extra={"format": "box-in-degrees"}),
+        Query(description="West, south, east, north in degrees."),
+        text_of("box-in-degrees"),
     ] = None,
-    cell: Annotated[
-        str | None, Query(description="An H3 cell; streams inside it.", json_schema_extra={"format": "h3"})
-    ] = None,
+    cell: Annotated[str | None, Query(description="An H3 cell; streams inside it."), text_of("h3")] = None,
 ) -> Filter:
-    """Read the filter of a request.
+    """Read the filter of a request; an empty parameter is none.
 
     Raises
     ------
@@ -101,10 +104,10 @@ def read_filter(
         If a part of it cannot be read.
     """
     return Filter(
-        streams=None if streams is None else _keys(streams),
-        kinds=None if kinds is None else frozenset(kinds.split(",")),
-        box=None if bbox is None else _box(bbox),
-        cell=None if cell is None else _cell(cell),
+        streams=_keys(streams) if streams else None,
+        kinds=frozenset(kinds.split(",")) if kinds else None,
+        box=_box(bbox) if bbox else None,
+        cell=_cell(cell) if cell else None,
     )
 
 
