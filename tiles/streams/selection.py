@@ -52,9 +52,9 @@ class Filter:
         return bool(h3.latlng_to_cell(entry.latitude, entry.longitude, resolution) == self.cell)
 
 
-def text_of(form: str) -> WithJsonSchema:
-    """Return what the OpenAPI document says of an optional text: its format."""
-    return WithJsonSchema({"type": "string", "format": form})
+def text_of(form: str, pattern: str | None = None) -> WithJsonSchema:
+    """Return what the OpenAPI document says of an optional text: its format, and a pattern where there is one."""
+    return WithJsonSchema({"type": "string", "format": form} | ({"pattern": pattern} if pattern else {}))
 
 
 class Selections:
@@ -87,7 +87,11 @@ def visible_entry(entries: Mapping[int, StreamEntry], readable: frozenset[str], 
 
 
 def read_filter(
-    streams: Annotated[str | None, Query(description="Ids of streams, with commas."), text_of("stream-ids")] = None,
+    streams: Annotated[
+        str | None,
+        Query(description="Ids of streams, with commas."),
+        text_of("stream-ids", r"^([0-9]{1,9}(,[0-9]{1,9})*)?$"),
+    ] = None,
     kinds: Annotated[str | None, Query(description="Kinds of values, with commas: traffic_speed, pm2_5.")] = None,
     bbox: Annotated[
         str | None,
