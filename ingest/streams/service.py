@@ -33,7 +33,7 @@ from twin.streams.declare import place_things
 from twin.streams.entry import StreamEntry, read_entries
 from twin.streams.flags import BAD, flag_names
 from twin.streams.latest import LatestValues
-from twin.streams.rollups import roll_up
+from twin.streams.rollups import BATCH, roll_up
 from twin.streams.stream import StreamDirectory
 from twin.streams.writer import STATE_CHANNEL, StreamWriter
 
@@ -41,6 +41,8 @@ log = logging.getLogger("twin.streams")
 
 CLIENT_ID = "city-twin-ingest"
 ROLL_UP_SECONDS = 1.0
+# How often buckets that are not over yet are rolled up.
+OPEN_SECONDS = 15.0
 PUBLISH_SECONDS = 0.2
 ACCOUNT_SECONDS = 1.0
 MAINTENANCE_SECONDS = 3600.0
@@ -66,6 +68,7 @@ class StreamService:
         self._entries: dict[int, StreamEntry] = {}
         self._sharing: dict[str, str] = {}
         self._latest = LatestValues()
+        self._open_due = datetime.min.replace(tzinfo=UTC)
 
     async def run(self, ready: Callable[[], None] = lambda: None) -> None:
         """Run until it is cancelled."""
@@ -122,8 +125,15 @@ class StreamService:
             self.broker.set_accounts(await read_accounts(connection))
 
     async def _roll_up(self, connection: asyncpg.Connection) -> None:
-        zone = str(self.settings.profile.time_zone)
-        while await roll_up(connection, zone):
+        """Roll up what is over at once, and what is still open now and then: each time costs all of its values."""
+        zone, now = str(self.settings.profile.time_zone), datetime.now(UTC)
+        before = None
+        if now < self._open_due:
+            before = now - timedelta(minutes=5)
+        else:
+            self._open_due = now + timedelta(seconds=OPEN_SECONDS)
+        # As many as there were: values that come meanwhile would never let it end.
+        while await roll_up(connection, zone, BATCH, before) == BATCH:
             pass
 
     async def _maintain(self, connection: asyncpg.Connection) -> None:

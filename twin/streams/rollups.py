@@ -6,7 +6,7 @@ come out right. Each bucket keeps its count and its sum, because means of means 
 
 from __future__ import annotations
 
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 
 import asyncpg
 
@@ -16,7 +16,8 @@ from twin.streams.flags import BAD
 BATCH = 20_000
 
 TAKE_SQL = """
-DELETE FROM live.dirty WHERE ctid = ANY(ARRAY(SELECT ctid FROM live.dirty LIMIT $1 FOR UPDATE SKIP LOCKED))
+DELETE FROM live.dirty WHERE ctid = ANY(
+    ARRAY(SELECT ctid FROM live.dirty WHERE bucket < $2 LIMIT $1 FOR UPDATE SKIP LOCKED))
 RETURNING stream, bucket
 """
 
@@ -77,7 +78,9 @@ _ONE = {"hour": timedelta(hours=1), "day": timedelta(days=1)}
 Buckets = tuple[list[int], list[datetime]]
 
 
-async def roll_up(connection: asyncpg.Connection, time_zone: str, limit: int = BATCH) -> int:
+async def roll_up(
+    connection: asyncpg.Connection, time_zone: str, limit: int = BATCH, before: datetime | None = None
+) -> int:
     """Recompute the marked buckets, at most `limit` marks of them, in one transaction; return how many were taken.
 
     Parameters
@@ -86,11 +89,16 @@ async def roll_up(connection: asyncpg.Connection, time_zone: str, limit: int = B
         Of the writer. Several programs may do this at once: each takes marks that no other has.
     time_zone : str
         The city's: days begin at its midnight.
+    limit : int
+        Marks of one call. Fewer were taken than that: there were no more.
+    before : datetime, optional
+        Only buckets that begin before this moment; else all.
     """
+    until = before or datetime.max.replace(tzinfo=UTC)
     async with connection.transaction():
         # A plan for any number of marks is one for a few of them, and takes minutes for thousands.
         await connection.execute("SET LOCAL plan_cache_mode = force_custom_plan")
-        taken = await connection.fetch(TAKE_SQL, limit)
+        taken = await connection.fetch(TAKE_SQL, limit, until)
         if not taken:
             return 0
         fine = sorted({(row["stream"], row["bucket"]) for row in taken})
