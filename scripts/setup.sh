@@ -37,6 +37,7 @@ has_venv || missing="$missing python3-venv"
 [ -n "${TWIN_DATABASE_URL:-}" ] || has_postgis || missing="$missing postgresql postgresql-postgis"
 if [ "$goal" = test ]; then
     has_browser || missing="$missing chromium"
+    has_broker || missing="$missing mosquitto"
     has_gdal || missing="$missing gdal-bin"
     has_curl || missing="$missing curl"
     has_fonts || missing="$missing fontconfig fonts-noto-core"
