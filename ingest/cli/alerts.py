@@ -74,12 +74,12 @@ def load(file: Path, every_agency: bool, database: str | None, as_json: bool) ->
             return [await put_rule(connection, rule, BY, every_agency=every_agency) for rule in rules]
 
     done = _connected(database, store)
-    told = [
+    entries = [
         {"agency": rule.agency, "name": rule.name, "result": result, **({"secret": secret} if secret else {})}
         for rule, (result, secret) in zip(rules, done, strict=True)
     ]  # fmt: skip
     if as_json:
-        print_json(told)
+        print_json(entries)
         return
     words = {
         "new": say("new", "mới"), "changed": say("changed", "đã thay"), "same": say("as before", "không đổi"),

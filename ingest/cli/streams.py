@@ -273,7 +273,7 @@ def backfill(
     settings = load_settings()
     opened = open_database(settings, database)
     ensure_layers(opened, wanted, sources)
-    code, told = 0, []
+    code, results = 0, []
     for source in sources:
         try:
             report = _backfill_one(opened, source, folder, settings, as_json)
@@ -282,13 +282,13 @@ def backfill(
             if len(sources) == 1:
                 raise
             console().print(plain(f"{source.name}: {error}", "red"))
-            told.append({"source": source.name, "error": error.message.as_dict(), "exitCode": error.exit_code})
+            results.append({"source": source.name, "error": error.message.as_dict(), "exitCode": error.exit_code})
             code = max(code, error.exit_code)
         else:
-            told.append(report.to_dict())
+            results.append(report.to_dict())
             code = max(code, report.exit_code)
     if as_json:
-        print_json(told)
+        print_json(results)
     return code
 
 

@@ -69,7 +69,7 @@ class BackfillReport:
     def lines(self) -> list[Text]:
         """Say it to people, a line for each thing worth knowing."""
         w, p, tally = self.written, self.prepared, self.tally
-        told = [
+        sentences = [
             Text(en="{rows:,} rows, {values:,} values, {streams:,} streams of {things:,} things in the layer {layer}.",
                  vi="{rows:,} dòng, {values:,} giá trị, {streams:,} luồng của {things:,} đối tượng trong lớp {layer}.")
             .format(rows=tally.rows, values=tally.values, streams=len(p.stream_ids), things=p.declared.things,
@@ -82,42 +82,42 @@ class BackfillReport:
             .format(joined=p.joined_rows, rows=p.rows),
         ]  # fmt: skip
         for reason, count in p.reasons.most_common(5):
-            told.append(
+            sentences.append(
                 Text(en="Without a place ({count:,}): {reason}", vi="Chưa có vị trí ({count:,}): {reason}").format(
                     count=count, reason=reason
                 )
             )
         for flag, count in self.flags.most_common():
-            told.append(
+            sentences.append(
                 Text(en="Flagged: {count:,} {title}.", vi="Gắn cờ: {count:,} {title}.").format(
                     count=count, title=TITLES[flag]
                 )
             )
         for number, count in sorted(tally.suspected.items()):
-            told.append(
+            sentences.append(
                 Text(en="Suspicious, {count:,}: {reason}", vi="Nghi ngờ, {count:,}: {reason}").format(
                     count=count, reason=self.source.suspect[number].reason.text
                 )
             )
         if tally.contradicting:
-            told.append(
+            sentences.append(
                 Text(en="Suspicious, {count:,}: values of one row contradict each other.",
                      vi="Nghi ngờ, {count:,}: các giá trị cùng dòng mâu thuẫn nhau.").format(count=tally.contradicting)
             )  # fmt: skip
         for number, count in sorted(tally.left_out.items()):
-            told.append(
+            sentences.append(
                 Text(en="Left out, {count:,} rows: {reason}", vi="Bỏ qua, {count:,} dòng: {reason}").format(
                     count=count, reason=self.source.leave_out[number].reason.text
                 )
             )
         for reason_key, count in tally.unread.counts.items():
             lines = ", ".join(map(str, tally.unread.lines[reason_key]))
-            told.append(
+            sentences.append(
                 Text(en="Not read, {count:,}: {reason} (line {lines}).",
                      vi="Không đọc được, {count:,}: {reason} (dòng {lines}).")
                 .format(count=count, reason=UNREAD[reason_key], lines=lines)
             )  # fmt: skip
-        return told
+        return sentences
 
     def to_dict(self) -> dict[str, Any]:
         """Return the report for machines."""
@@ -229,7 +229,7 @@ async def backfill(
     time_zone : str
         The city's, for the days of the roll-ups.
     progress : callable
-        Is told of the rows that are done, and of all rows.
+        Is sentences of the rows that are done, and of all rows.
 
     Raises
     ------

@@ -108,8 +108,8 @@ async def place_declarations(
     becomes a declared point, with that layer as its source.
     """
 
-    asked = sorted({d.place.feature for d in declarations if d.place.feature})
-    points = await find_features(connection, other or layer, asked)
+    names = sorted({d.place.feature for d in declarations if d.place.feature})
+    points = await find_features(connection, other or layer, names)
     result = []
     for d in declarations:
         feature = d.place.feature

@@ -29,7 +29,7 @@ from twin.text import Text, speaking
 
 log = logging.getLogger("twin.streams")
 
-# An address that fails is asked less often, up to this.
+# An address that fails is polled less often, up to this.
 LONGEST_PAUSE = 600.0
 
 

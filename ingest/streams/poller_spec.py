@@ -1,4 +1,4 @@
-"""The description of pollers: addresses that are asked for values every so often.
+"""The description of pollers: addresses that are polled for values.
 
 [[poller]]
 name = "rain_service"
@@ -52,7 +52,7 @@ class PolledValue(Part):
 
 
 class PollerSpec(Part):
-    """An address that is asked every so often.
+    """An address that is polled.
 
     `type` is "json", where `records` is the path of the list of records (the document itself without it), or "gtfs-rt"
     (GTFS-Realtime), whose vehicles need no mapping. `time` is the path of a record's time, with its zone or as seconds

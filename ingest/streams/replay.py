@@ -232,13 +232,13 @@ def _make_layer(database: Database, source: SourceSpec, day: date) -> str:
     with database.session() as session:
         recorded = read_catalogue(session)[source.layer]
         title = Text(en="{of} (replayed, shifted from {day})", vi="{of} (phát lại, dời từ {day})")
-        told = Text(
+        shifted = Text(
             en="Not of today: values recorded on {day}, shifted to the present for a demonstration.",
             vi="Không phải số liệu hôm nay: ghi nhận ngày {day}, được dời về hiện tại để trình diễn.",
         )
         entry = LayerEntry(
             name, "sensors", title.format(of=source.title.text, day=day.isoformat()),
-            told.format(day=day.isoformat()), recorded.licence, recorded.attribution, recorded.sharing, sample=True,
+            shifted.format(day=day.isoformat()), recorded.licence, recorded.attribution, recorded.sharing, sample=True,
         )  # fmt: skip
         ensure_layer(session, entry)
     return name
@@ -254,10 +254,10 @@ def _declaration(source: SourceSpec, day: date, of: StreamEntry, number: int, co
             of.note if of.note.en else Text(en="The recorded stream has no place.", vi="Luồng đã ghi chưa có vị trí.")
         )
         place = Place(note=note)
-    told = f"replayed, shifted from {day.isoformat()}"
+    shifted = f"replayed, shifted from {day.isoformat()}"
     made = declaration(
-        source.value[number], thing=thing_code, thing_name=f"{of.thing_name} ({told})"[:300], code=code,
-        basis=source.basis, sensor=source.sensor, description=f"{told}. {source.description}".strip(), place=place,
+        source.value[number], thing=thing_code, thing_name=f"{of.thing_name} ({shifted})"[:300], code=code,
+        basis=source.basis, sensor=source.sensor, description=f"{shifted}. {source.description}".strip(), place=place,
         properties={"source": source.name, **source.properties, "replayed": True, "shifted_from": day.isoformat()},
     )  # fmt: skip
     return replace(made, sensor_name=source.sensor)

@@ -158,9 +158,9 @@ class Deliverer:
 
 def letter(row: Mapping[str, Any], sender: str) -> EmailMessage:
     """Return the message for a delivery, in Vietnamese and English."""
-    told = orjson.loads(row["body"])
-    incident = told["incident"]
-    severity, over = SEVERITIES[incident["severity"]], told["event"] == "incident.closed"
+    body = orjson.loads(row["body"])
+    incident = body["incident"]
+    severity, over = SEVERITIES[incident["severity"]], body["event"] == "incident.closed"
     message = EmailMessage()
     # A header is one line, whatever the names of streams are.
     title = {language: " ".join(text.split()) for language, text in incident["title"].items()}
